@@ -1,0 +1,32 @@
+/*
+ * Files as a careful program reads and writes them.  Knows no file of ours.  Thread-safe.
+ */
+#ifndef WRIT_BASE_FILE_H
+#define WRIT_BASE_FILE_H
+
+#include <sys/types.h>
+
+#include "base/bytes.h"
+
+enum file_trust {
+	FILE_ANY,		/* the owner does not matter (input of a command) */
+	FILE_CONFIG,		/* owned by root or us, not writable by group or others, no symlink */
+	FILE_PRIVATE,		/* as FILE_CONFIG, and not readable by group or others */
+};
+
+/* Appends the whole file; WRIT_EXHAUSTED over the buffer's limit, WRIT_INVALID when it may not be trusted, WRIT_NOT_FOUND. */
+WRIT_CHECKED struct writ_err *file_read(const char *path, enum file_trust, struct writ_buf *ret);
+
+/* Replaces the file: temporary name, fsync, rename, fsync of the folder.  An fsync error ends the process (I13). */
+WRIT_CHECKED struct writ_err *file_replace(const char *path, mode_t mode, struct writ_bytes contents);
+
+/* Makes a folder of that mode unless it is there; it must then be ours. */
+WRIT_CHECKED struct writ_err *file_make_dir(const char *path, mode_t mode);
+
+/* Takes an exclusive lock on PATH/lock that lasts as long as `*ret_fd`; WRIT_CONFLICT when another process has it. */
+WRIT_CHECKED struct writ_err *file_lock(const char *dir, int *ret_fd);
+
+/* fdatasync; an error ends the process (I13): the kernel forgets which pages were lost. */
+void file_sync(int fd, const char *what);
+
+#endif

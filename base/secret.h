@@ -1,0 +1,39 @@
+/*
+ * Secrets: PINs, auth values, wrapping keys, private scalars.
+ *
+ * They live in OpenSSL's secure heap: locked, not dumped, wiped when done.  No printing function accepts one.
+ * Call writ_secret_start() once, before any other thread; the rest is thread-safe.
+ */
+#ifndef WRIT_BASE_SECRET_H
+#define WRIT_BASE_SECRET_H
+
+#include "base/bytes.h"
+
+#define WRIT_SECRET_MAX 128	/* bytes; a PIN, an auth value, a P-384 scalar, a wrapping key all fit */
+
+struct writ_secret {
+	uint8_t *data;		/* in the secure heap; NULL when empty */
+	size_t len;
+};
+
+/*
+ * Makes the secure heap (64 KiB), forbids core dumps and ptrace by the same uid.  Fails with WRIT_UNAVAILABLE when the
+ * memory cannot be locked (RLIMIT_MEMLOCK).
+ */
+WRIT_CHECKED struct writ_err *writ_secret_start(void);
+
+/* Copies `bytes` in; the caller wipes its own copy.  WRIT_EXHAUSTED beyond WRIT_SECRET_MAX. */
+WRIT_CHECKED struct writ_err *writ_secret_set(struct writ_secret *, struct writ_bytes);
+
+/* `len` random bytes. */
+WRIT_CHECKED struct writ_err *writ_secret_random(struct writ_secret *, size_t len);
+
+/*
+ * Reads a secret from a file: not a symlink, owned by us or root, not readable by group or others, at most
+ * WRIT_SECRET_MAX bytes; one trailing newline is dropped.
+ */
+WRIT_CHECKED struct writ_err *writ_secret_read(struct writ_secret *, const char *path);
+
+void writ_secret_done(struct writ_secret *);
+
+#endif
