@@ -1,0 +1,98 @@
+/*
+ * writ.yaml as a struct: read, checked and frozen before any sandbox.
+ *
+ * The file must be owned by root or the reader, not writable by group or others, no symlink.  Every error names file, line, column, the key,
+ * what was found and what is allowed.  Knows what values mean, not what they are used for.  Read by issuer, signer, device and supervisor, each for
+ * itself; HELLO compares digests.  Threading: read-only after conf_read().
+ */
+#ifndef WRIT_ISSUER_CONF_H
+#define WRIT_ISSUER_CONF_H
+
+#include <sys/types.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/event.h"
+
+enum conf_tier { TIER_RESIDENT = 1, TIER_SEALED = 2 };
+enum conf_kind { CONF_HUMAN = 0, CONF_SERVICE = 1 };		/* as PrincipalKind; an agent is never configured */
+enum conf_revocation { CONF_REVOCATION_NONE, CONF_REVOCATION_CRL };
+
+struct conf_address {
+	char host[64];		/* an IP address, as written */
+	uint16_t port;
+};
+
+/* Who may ask with a certificate of their own, and what that certificate's holder is called. */
+struct conf_delegators {
+	const char *anchors;		/* PEM file of CA certificates */
+	enum conf_kind kind;
+	/*
+	 * "spiffe://agents.corp.example/human/corp/{CN}": one placeholder, {CN}, {SAN:URI}, {SAN:email} or {SAN:dns}.  A value that is not [A-Za-z0-9._-]+
+	 * is written "b64." + base64url (delegation.md 7).  With {SAN:URI} alone, the URI must be a SPIFFE ID of this kind.
+	 */
+	const char *principal;
+	enum conf_revocation revocation;	/* must be said: `none` is a decision */
+	const char *crl;			/* file (PEM or DER), read again when it changes; CONF_REVOCATION_CRL only */
+	uint32_t crl_max_age_s;
+	unsigned line;
+};
+
+struct conf_limits {
+	uint32_t connections;			/* a loop thread; default 10000 */
+	uint32_t connections_per_address;	/* default 1000 */
+	uint32_t requests_per_principal_s;	/* token bucket; default 1000 */
+	uint32_t handshakes_s;			/* a loop thread; default 500 */
+	uint32_t leaves_per_edge;		/* live at once; default 16 */
+	uint32_t children_per_edge;		/* default 100 */
+};
+
+struct conf {
+	const char *path;
+	uint8_t digest[32];		/* SHA-256 of the file's bytes */
+
+	const char *trust_domain;
+	const char *state, *run;	/* absolute folders */
+	struct conf_address api;
+	const char *api_certificate, *api_key;	/* PEM files; the operator's, not ours */
+	struct conf_address status;
+	const char *status_url;		/* "http://127.0.0.1:8080": what CRLDP and AIA begin with; no trailing slash */
+
+	struct {
+		enum conf_tier tier;
+		const char *scheme;	/* "tpm2" or "pkcs11": which of the two maps is there */
+		const char *tcti;
+		bool allow_software_tpm;
+		const char *auth_file;	/* TPM: 32 random bytes as 64 hex digits, made by `writ init` */
+		const char *module, *uri, *pin_file;
+		size_t n_environment;	/* of the module: SOFTHSM2_CONF=... */
+		const char *const *environment;
+	} custody;
+
+	size_t n_delegators;
+	const struct conf_delegators *delegators;
+
+	const char *policy;		/* file */
+	struct conf_limits limits;
+	const char *log_origin;		/* default TRUST_DOMAIN/writ/NODE; node name default "n1" */
+	struct {
+		const char *issuer, *signer, *device;	/* NULL: the user who started writd */
+		const char *log_group;			/* may read the journal; NULL: none */
+	} users;
+	unsigned threads;		/* loop threads; default 1 */
+	enum event_level log_level;
+
+	struct writ_arena arena;	/* owns every string above */
+};
+
+/* Reads and checks the file.  Relative paths in it are relative to its folder. */
+WRIT_CHECKED struct writ_err *conf_read(const char *path, struct conf *ret);
+
+/* The same from memory (tests, fuzzing); `dir` is what relative paths are relative to. */
+WRIT_CHECKED struct writ_err *conf_parse(const char *name, const char *dir, struct writ_bytes text, struct conf *ret);
+void conf_done(struct conf *);
+
+/* STATE/keys/x and so on, built once: `out` holds 4096 bytes; returns it. */
+char *conf_path(const char *dir, const char *name, char *out);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * The store: what the issuer must find again.  Tasks, edges, leaves, evidence, once-keys, an outbox of revocations for the signer.
+ *
+ * Writing is one call, store_commit(items, n): one durable transaction for the whole group, a result per item; an item that fails (a conflict, a
+ * revoked edge) changes nothing and does not disturb its neighbours.  When the transaction itself fails, store_commit() returns an error and
+ * nothing at all was written.  Reading gives copies in the caller's arena.  Knows no policy, no certificate format, no key.
+ * One contract test for every backend (tests/contract/store.c).  PostgreSQL will be the second.
+ * Threading: one `struct store` a thread; one of them, opened STORE_WRITE, writes.  Errors: WRIT_UNAVAILABLE disk or server trouble; an fsync
+ * error ends the process (I13).
+ */
+#ifndef WRIT_ISSUER_STORE_H
+#define WRIT_ISSUER_STORE_H
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+#define SERIAL_LEN 16
+#define EDGE_ID_LEN 16
+#define TASK_ID_MAX 59		/* octets: "task:" + id fits a CN of 64 (delegation.md 2) */
+
+struct store;
+
+enum store_mode { STORE_READ, STORE_WRITE };
+
+/* Facts kept of a task.  `state` changes by STORE_END_TASK only. */
+enum task_state { TASK_OPEN = 1, TASK_COMPLETE = 2, TASK_REVOKED = 3 };
+
+struct store_task {
+	struct writ_bytes id;
+	struct writ_bytes opener;	/* principal URI */
+	struct writ_bytes purpose;	/* may be empty */
+	struct writ_bytes parent;	/* enclosing task, or empty */
+	writ_time created, ends;	/* ends: no hop's not_after is later */
+	enum task_state state;
+	writ_time ended;		/* 0 while open */
+};
+
+enum edge_state { EDGE_LIVE = 1, EDGE_REVOKED = 2 };
+
+/* One delegation: parent principal -> agent.  `hop` is the encoded DelegationHop, copied byte-equal into every leaf below. */
+struct store_edge {
+	uint8_t id[EDGE_ID_LEN];
+	uint8_t parent[EDGE_ID_LEN];	/* all zero: the root edge of the task */
+	struct writ_bytes task;
+	struct writ_bytes delegator;	/* principal URI */
+	struct writ_bytes agent;	/* principal URI: what the leaf's SAN says; the instance is ours (delegation.md 7) */
+	uint8_t spki_sha256[32];	/* the child's key; the only one this edge ever certifies */
+	unsigned depth_remaining;	/* left after this edge */
+	writ_time granted_at, not_after;
+	struct writ_bytes grant;	/* DER HopGrant, with what was copied down */
+	struct writ_bytes hops;		/* DER of all hops, root first, this one last: contents of the leaf's SEQUENCE OF */
+	struct writ_bytes context;	/* DER ContextRef, or empty */
+	uint32_t max_lifetime_s;	/* of a leaf, by the rule that allowed the edge */
+	enum edge_state state;
+};
+
+enum cert_state { CERT_GOOD = 1, CERT_REVOKED = 2, CERT_ABORTED = 3 };
+
+struct store_cert {
+	uint8_t serial[SERIAL_LEN];
+	uint8_t edge[EDGE_ID_LEN];
+	uint8_t issuer_key_id[20];
+	uint8_t sha256[32];		/* of the whole DER certificate; zero when aborted */
+	uint64_t log_index;
+	writ_time not_before, not_after;
+	enum cert_state state;
+	unsigned reason;		/* RFC 5280 5.3.1 */
+	writ_time revoked_at;		/* 0 while good */
+	struct writ_bytes der;		/* writing: the certificate; reading: only from store_cert_der() */
+};
+
+/* A key that may be used once: grant (iss, jti), evidence digest, idempotency key. */
+struct store_once {
+	struct writ_bytes key;		/* "kind:..." and its parts; unique */
+	writ_time expires;
+};
+
+/* What an idempotency key answered. */
+struct store_answer {
+	struct writ_bytes key;		/* "principal\0key" */
+	uint8_t body_sha256[32];
+	unsigned status;		/* HTTP */
+	struct writ_bytes body;
+	writ_time expires;
+};
+
+/* Kept texts behind digests: grants, purposes, contexts, refused and accepted requests. */
+struct store_evidence {
+	uint8_t digest[32];
+	struct writ_bytes kind;		/* "mtls-cert", "hop-grant", "context", ... */
+	struct writ_bytes bytes;
+	writ_time expires;
+};
+
+enum store_op {
+	STORE_OPEN_TASK,	/* task + root edge; CONFLICT when the id is taken or the key has an edge in the task */
+	STORE_ADD_EDGE,		/* child edge; re-checks that task is open, every ancestor edge live, the parent's newest leaf at `now` */
+	STORE_ISSUE,		/* a leaf; re-checks task, edge and every ancestor, and that the parent's newest good leaf lasts to not_after (L5) */
+	STORE_ABORT,		/* a row in state aborted: signed, never released */
+	STORE_REVOKE,		/* by edge, leaf, task or principal: edges, all below, all unexpired serials; and outbox rows */
+	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials */
+	STORE_PRUNE,		/* at most 500 rows of what expired before `before` */
+};
+
+enum revoke_what { REVOKE_EDGE = 1, REVOKE_LEAF, REVOKE_TASK, REVOKE_PRINCIPAL };
+
+struct store_revoke {
+	enum revoke_what what;
+	struct writ_bytes id;		/* edge id, serial, task id, principal URI */
+	enum task_state end_task_as;	/* REVOKE_TASK: TASK_COMPLETE or TASK_REVOKED */
+	unsigned reason;		/* of the origin; descendants get privilegeWithdrawn(9) (R2) */
+	bool block_key;			/* keyCompromise: the SPKI is refused for ever */
+};
+
+struct store_revoked {
+	uint8_t serial[SERIAL_LEN];
+	writ_time not_after;
+	unsigned reason;
+	uint8_t issuer_key_id[20];
+};
+
+struct store_item {
+	enum store_op op;
+	/* in: */
+	const struct store_task *task;			/* OPEN_TASK */
+	const struct store_edge *edge;			/* OPEN_TASK, ADD_EDGE */
+	const struct store_cert *cert;			/* ISSUE, ABORT */
+	const struct store_revoke *revoke;		/* REVOKE */
+	const struct store_once *once;			/* with OPEN_TASK, ADD_EDGE, ISSUE */
+	size_t n_once;
+	const struct store_answer *answer;		/* with any; NULL without an Idempotency-Key */
+	const struct store_evidence *evidence;		/* with any */
+	size_t n_evidence;
+	const struct store_revoked *done;		/* OUTBOX_DONE: serials */
+	size_t n_done;
+	writ_time before;				/* PRUNE */
+	writ_time now;
+	uint32_t children_max, leaves_max;		/* ADD_EDGE (children of the parent), ISSUE (live leaves of the edge); 0: no limit */
+	/* out: */
+	struct writ_err *result;			/* NULL: done.  The caller's to free */
+	struct writ_arena *arena;			/* REVOKE: where `revoked` is put */
+	struct store_revoked *revoked;			/* REVOKE: every unexpired serial it took, the origin edges below */
+	size_t n_revoked;
+	uint8_t (*edges)[EDGE_ID_LEN];			/* REVOKE: origin edges, for revokedDelegations (R3) */
+	size_t n_edges;
+	size_t n_pruned;				/* PRUNE */
+};
+
+/* Opens STATE/store; STORE_WRITE makes the schema, takes the lock and refuses a newer schema.  `uri`: "sqlite:/abs/path/writ.db". */
+WRIT_CHECKED struct writ_err *store_open(const char *uri, enum store_mode, struct store **ret);
+void store_close(struct store *);
+void store_closep(struct store **);
+
+/* See above.  STORE_WRITE only. */
+WRIT_CHECKED struct writ_err *store_commit(struct store *, struct store_item *items, size_t n);
+
+/* Reads: WRIT_NOT_FOUND when there is none.  Copies into `arena`. */
+WRIT_CHECKED struct writ_err *store_task(struct store *, struct writ_bytes id, struct writ_arena *, struct store_task *ret);
+WRIT_CHECKED struct writ_err *store_edge(struct store *, const uint8_t id[EDGE_ID_LEN], struct writ_arena *, struct store_edge *ret);
+WRIT_CHECKED struct writ_err *store_edge_by_key(struct store *, struct writ_bytes task, const uint8_t spki_sha256[32],
+						struct writ_arena *, struct store_edge *ret);
+/* Every edge of a task in order of granting. */
+WRIT_CHECKED struct writ_err *store_edges(struct store *, struct writ_bytes task, struct writ_arena *, struct store_edge **ret,
+					  size_t *ret_n);
+WRIT_CHECKED struct writ_err *store_cert(struct store *, const uint8_t serial[SERIAL_LEN], struct writ_arena *, struct store_cert *ret);
+WRIT_CHECKED struct writ_err *store_cert_der(struct store *, const uint8_t serial[SERIAL_LEN], struct writ_arena *,
+					     struct writ_bytes *ret);
+/* not_after of the newest good unexpired leaf of an edge; 0 when there is none. */
+WRIT_CHECKED struct writ_err *store_newest_leaf(struct store *, const uint8_t edge[EDGE_ID_LEN], writ_time now, writ_time *ret);
+/* Task open, the edge and every ancestor live?  `*ret_live` false names the dead one in `ret_dead`. */
+WRIT_CHECKED struct writ_err *store_lineage_live(struct store *, const uint8_t edge[EDGE_ID_LEN], bool *ret_live,
+						 uint8_t ret_dead[EDGE_ID_LEN]);
+WRIT_CHECKED struct writ_err *store_answer(struct store *, struct writ_bytes key, writ_time now, struct writ_arena *,
+					   struct store_answer *ret);
+WRIT_CHECKED struct writ_err *store_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
+
+/* For the start: every certificate not expired at `now`, and every outbox row, in one pass each; the callback's error ends it. */
+typedef struct writ_err *store_each_cert(const struct store_cert *, void *ctx);
+WRIT_CHECKED struct writ_err *store_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
+typedef struct writ_err *store_each_revoked(const struct store_revoked *, void *ctx);
+WRIT_CHECKED struct writ_err *store_outbox(struct store *, store_each_revoked *, void *ctx);
+/* Origin edges revoked after `since`: revokedDelegations. */
+typedef struct writ_err *store_each_edge(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx);
+WRIT_CHECKED struct writ_err *store_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
+
+struct store_counts {
+	uint64_t tasks_open, edges_live, certs_good, certs_revoked, certs_aborted;	/* certificates: unexpired */
+};
+WRIT_CHECKED struct writ_err *store_counts(struct store *, writ_time now, struct store_counts *ret);
+
+#endif
