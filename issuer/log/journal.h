@@ -1,0 +1,98 @@
+/*
+ * The journal: every issuance, revocation, abort and refusal, durable before what it speaks of happens.
+ *
+ * Durable: fdatasync() returned after the write.
+ * (1) An entry is durable before the signature it speaks of is made.				I2
+ * (2) Entries are numbered from 0 without gaps; a number is given once.
+ * (3) A torn last entry is cut off on open and reported; no earlier byte is ever rewritten; damage before good records refuses the open.
+ * (4) An entry without a row in the store was never released: abort it.			I3
+ * (5) A reserve of 16 MiB takes revoke, abort, crl, key and settled entries when the disk is full: only issuing stops.	I13
+ *
+ * Segments are DIR/%016x.wj (first index): a 64-byte header - magic "WRITJRNL", u32le version, u32le 0, u64le first index, 8 bytes log id,
+ * 32 bytes leaf hash of the entry before - then records, then zeros (preallocated): a length of 0 ends it.  A record:
+ *	u32le	length of what follows
+ *	32	leaf hash: SHA-256(0x00 || entry), RFC 6962 2.1
+ *	8	check: first bytes of SHA-256(leaf hash || header)
+ *	52	header: u8 type, u8 reason, u16le 0, u32le entry length, 16 serial, i64le notAfter, 8 key (first bytes of the key id), i64le time,
+ *		u32le time's milliseconds
+ *	entry	canonical JSON (sorted keys, no floats, one line)
+ *	rest	TBS (type issue), outside the hashed leaf
+ * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal.
+ */
+#ifndef WRIT_ISSUER_LOG_JOURNAL_H
+#define WRIT_ISSUER_LOG_JOURNAL_H
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+#define JOURNAL_SEGMENT_LEN (64u * 1024 * 1024)		/* bytes, preallocated */
+#define JOURNAL_RESERVE_LEN (16u * 1024 * 1024)
+#define JOURNAL_ENTRY_MAX 16384
+#define JOURNAL_TBS_MAX (12 * 1024)
+#define LOG_ID_LEN 8
+
+enum entry_type {
+	ENTRY_ISSUE = 1, ENTRY_ABORT, ENTRY_DENY, ENTRY_REVOKE, ENTRY_TASK, ENTRY_GRANT, ENTRY_POLICY, ENTRY_KEY, ENTRY_CRL,
+	ENTRY_SETTLED, ENTRY_ADMIN, ENTRY_START, ENTRY_STOP, ENTRY_RECOVER, ENTRY_CLOCK,
+};
+const char *entry_type_name(enum entry_type);		/* "issue", ...: the entry's "t" */
+
+struct entry {
+	enum entry_type type;
+	unsigned reason;		/* revoke: RFC 5280 5.3.1 */
+	uint8_t serial[16];		/* issue, abort, revoke; else zero */
+	writ_time not_after;		/* issue: of the certificate; settled: 0 */
+	uint8_t key[8];			/* issue: issuing key id's first bytes */
+	writ_time time;
+	unsigned time_ms;
+	struct writ_bytes json;
+	struct writ_bytes tbs;
+	/* reading, and after journal_add(): */
+	uint64_t index;
+	uint8_t leaf_hash[32];
+};
+
+struct journal;
+
+/* SHA-256(origin)'s first 8 bytes. */
+void log_id(struct writ_bytes origin, uint8_t out[LOG_ID_LEN]);
+
+typedef struct writ_err *journal_each(const struct entry *, void *ctx);
+
+struct journal_cut {		/* what open had to cut */
+	bool any;
+	uint64_t index;		/* of the torn entry */
+	uint64_t bytes;
+};
+
+/* `writ init` only: the first segment; WRIT_CONFLICT when there is one. */
+WRIT_CHECKED struct writ_err *journal_create(const char *dir, struct writ_bytes origin);
+
+/*
+ * Opens for writing, locks, checks every record, calls `each` for every entry in order, cuts a torn tail.  WRIT_BROKEN names segment and offset of
+ * damage; WRIT_CONFLICT when another process has it.
+ */
+WRIT_CHECKED struct writ_err *journal_open(const char *dir, struct writ_bytes origin, journal_each *, void *ctx,
+					   struct journal_cut *ret_cut, struct journal **ret);
+
+/* Numbers the entry, fills in index and leaf hash, and buffers it; nothing is durable yet.  WRIT_EXHAUSTED: the disk is full (see (5)). */
+WRIT_CHECKED struct writ_err *journal_add(struct journal *, struct entry *);
+
+/* Makes everything added durable: one write, one fdatasync for the group.  An error ends the process (I13). */
+void journal_sync(struct journal *);
+
+uint64_t journal_next(const struct journal *);		/* index of the next entry */
+uint64_t journal_durable(const struct journal *);	/* entries below are durable */
+bool journal_can_issue(struct journal *);		/* false: only the reserve is left */
+writ_time journal_last_time(const struct journal *);
+void journal_close(struct journal *);
+void journal_closep(struct journal **);
+
+/* Reads what is durable, without a lock, from entry `from` on: the issuer's recovery, auditors. */
+WRIT_CHECKED struct writ_err *journal_read(const char *dir, uint64_t from, journal_each *, void *ctx);
+
+/* One record out of a segment's bytes (the reader's core; fuzzed).  `*ret_len` is 0 at the end mark. */
+WRIT_CHECKED struct writ_err *record_read(struct writ_bytes at, struct entry *ret, size_t *ret_len);
+WRIT_CHECKED struct writ_err *record_write(struct entry *, struct writ_buf *ret);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * The signer wire: the few fixed messages between issuer and signer (DESIGN.md, Wire).
+ *
+ * SOCK_SEQPACKET on RUN/signer.sock, base/frame.h frames, 64 outstanding requests a connection, answers in any order carrying the request's id.
+ * A connection a loop thread, and one for store and control.  This file encodes and decodes both directions; it has no socket of its own but the
+ * helpers at the end.  Every decoder is strict: a short, long or foreign body is an error.  Which message is allowed when is a table in signer/serve.c.
+ * Thread-safe: no state.
+ */
+#ifndef WRIT_ISSUER_SIGNER_WIRE_H
+#define WRIT_ISSUER_SIGNER_WIRE_H
+
+#include "base/clock.h"
+#include "base/frame.h"
+#include "issuer/x509/leaf.h"
+
+#define SIGNER_OUTSTANDING_MAX 64	/* a connection; one more is refused */
+#define SIGNER_CERTS_MAX 8
+#define SIGNER_REVOKE_MAX 256		/* serials a frame; a cascade is many frames */
+#define SIGNER_SAID_MAX 2048
+
+enum signer_message {
+	SIGNER_HELLO = 1,	/* must be the first on a connection, once */
+	SIGNER_LEAF,
+	SIGNER_REVOKE,
+	SIGNER_OCSP,
+	SIGNER_CRL,
+	SIGNER_NOTE,		/* no answer is waited for: denials, tasks, grants, policy changes */
+	SIGNER_SETTLED,
+	SIGNER_ABORT,
+	SIGNER_HEALTH,
+	SIGNER_ANSWER = 0x80,	/* set in an answer's type */
+	SIGNER_ERROR = 0xff,	/* u8 code, bytes text */
+};
+
+/* HELLO: -> configuration digest; <- what the issuer needs to serve. */
+struct signer_hello {
+	uint8_t conf_digest[32];
+};
+struct signer_welcome {
+	enum leaf_tier tier;			/* what leaves assert */
+	bool sealed;				/* the configured tier, for status */
+	uint8_t log_id[8];
+	uint64_t next_index, settled;		/* journal: entries below `settled` have rows, or aborts, or have expired */
+	struct writ_bytes anchor;		/* DER certificate */
+	size_t n_issuing;			/* newest first; [0] issues */
+	struct writ_bytes issuing[SIGNER_CERTS_MAX];
+	uint8_t conf_digest[32];
+};
+
+/* LEAF: -> TBS (serial and log reference zero), canonical JSON of what the issuer says; <- what to fill in, and the signature. */
+struct signer_leaf {
+	struct writ_bytes tbs, said;
+};
+struct signer_signed {
+	uint8_t serial[16];
+	uint64_t index;
+	uint8_t leaf_hash[32];
+	struct writ_bytes signature;
+};
+
+/* REVOKE: serials with reasons, and origin edges for revokedDelegations; <- logged (false: the entry is owed).  Unknown serials are not an error. */
+struct signer_revoke_item {
+	uint8_t serial[16];
+	uint8_t reason;
+};
+struct signer_revoke {
+	writ_time at;
+	size_t n;
+	struct signer_revoke_item items[SIGNER_REVOKE_MAX];
+	size_t n_edges;
+	uint8_t edges[SIGNER_REVOKE_MAX][EDGE_ID];
+};
+
+/* OCSP: -> CertID, nonce (may be empty); <- status and the whole response; an unknown serial or issuer is an error WRIT_NOT_FOUND. */
+struct signer_ocsp {
+	struct writ_bytes cert_id, nonce;
+};
+struct signer_status {
+	uint8_t status;				/* enum ocsp_status */
+	writ_time this_update, next_update;
+	struct writ_bytes response;
+};
+
+/* CRL: -> key id of the CA whose list is wanted; <- number, times, length, and the list in a sealed memfd beside the frame. */
+struct signer_crl {
+	uint8_t key_id[20];
+};
+struct signer_crl_is {
+	uint64_t number;
+	writ_time this_update, next_update;
+	uint32_t len;
+};
+
+/* NOTE: an entry of type deny, task, grant or policy; JSON as in LEAF's `said`. */
+struct signer_note {
+	uint8_t type;				/* enum entry_type */
+	struct writ_bytes said;
+};
+
+/* ABORT: serials signed and never to be released; journalled, then answered as revoked.  <- empty. */
+struct signer_abort {
+	size_t n;
+	uint8_t serials[SIGNER_REVOKE_MAX][16];
+};
+
+/* SETTLED: every entry below `index` has its row or its abort.  <- empty. */
+struct signer_settled {
+	uint64_t index;
+};
+
+/* HEALTH: <- */
+struct signer_health {
+	bool can_issue;				/* clock, journal, keys */
+	bool device_up;
+	uint64_t entries, issued, revoked_live, owed;
+	uint32_t device_queue;
+	writ_time issuing_not_after;
+	char why[160];				/* when something is not well */
+};
+
+WRIT_CHECKED struct writ_err *signer_hello_write(const struct signer_hello *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_hello_read(struct writ_bytes, struct signer_hello *);
+WRIT_CHECKED struct writ_err *signer_welcome_write(const struct signer_welcome *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_welcome_read(struct writ_bytes, struct signer_welcome *);
+WRIT_CHECKED struct writ_err *signer_leaf_write(const struct signer_leaf *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_leaf_read(struct writ_bytes, struct signer_leaf *);
+WRIT_CHECKED struct writ_err *signer_signed_write(const struct signer_signed *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_signed_read(struct writ_bytes, struct signer_signed *);
+WRIT_CHECKED struct writ_err *signer_revoke_write(const struct signer_revoke *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_revoke_read(struct writ_bytes, struct signer_revoke *);
+WRIT_CHECKED struct writ_err *signer_revoked_write(bool logged, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_revoked_read(struct writ_bytes, bool *ret_logged);
+WRIT_CHECKED struct writ_err *signer_ocsp_write(const struct signer_ocsp *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_ocsp_read(struct writ_bytes, struct signer_ocsp *);
+WRIT_CHECKED struct writ_err *signer_status_write(const struct signer_status *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_status_read(struct writ_bytes, struct signer_status *);
+WRIT_CHECKED struct writ_err *signer_crl_write(const struct signer_crl *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_crl_read(struct writ_bytes, struct signer_crl *);
+WRIT_CHECKED struct writ_err *signer_crl_is_write(const struct signer_crl_is *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_crl_is_read(struct writ_bytes, struct signer_crl_is *);
+WRIT_CHECKED struct writ_err *signer_note_write(const struct signer_note *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_note_read(struct writ_bytes, struct signer_note *);
+WRIT_CHECKED struct writ_err *signer_abort_write(const struct signer_abort *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_abort_read(struct writ_bytes, struct signer_abort *);
+WRIT_CHECKED struct writ_err *signer_settled_write(const struct signer_settled *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_settled_read(struct writ_bytes, struct signer_settled *);
+WRIT_CHECKED struct writ_err *signer_health_write(const struct signer_health *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_health_read(struct writ_bytes, struct signer_health *);
+
+/* An error answer, both ways. */
+WRIT_CHECKED struct writ_err *signer_error_write(const struct writ_err *, struct writ_buf *);
+struct writ_err *signer_error_read(struct writ_bytes);	/* never NULL */
+
+/* ---- the client's blocking use: start-up, recovery, tests ---- */
+
+/* Sends one request and waits for its answer; an error answer becomes the error returned.  `*ret_fd` may be NULL. */
+WRIT_CHECKED struct writ_err *signer_call(int sock, enum signer_message, struct writ_bytes body, struct writ_buf *ret_body, int *ret_fd,
+					  int timeout_ms);
+
+#endif
