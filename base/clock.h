@@ -33,6 +33,9 @@ struct clock_guard {
 bool clock_guard_check(struct clock_guard *, struct clock now);
 void clock_guard_accept(struct clock_guard *, struct clock now);
 
+/* 9999-12-31T23:59:59Z.  The writers below have no room for more: anything later comes out as this, anything before 1970 as 1970. */
+#define WRIT_TIME_MAX INT64_C(253402300799)
+
 /* "YYYYMMDDHHMMSSZ" and a NUL; years 1970 to 9999. */
 #define WRIT_GENERALIZED_LEN 15
 char *writ_time_generalized(writ_time, char out[WRIT_GENERALIZED_LEN + 1]);

@@ -79,7 +79,10 @@ WRIT_CHECKED bool der_take_oid(struct der *, struct writ_bytes *ret);			/* conte
 WRIT_CHECKED bool der_take_time(struct der *, writ_time *ret);	/* UTCTime to 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5) */
 WRIT_CHECKED bool der_take_generalized(struct der *, uint8_t tag, writ_time *ret);
 
-/* Walks the whole of `bytes`: strict DER, nested at most `max_depth` deep, no byte left over? */
+/*
+ * Is it one element of strict DER and not a byte more, nested at most `max_depth` deep (the outermost element is 1)?
+ * Checks the contents of universal types too, and the order of a SET OF; refuses types that no certificate has (REAL, EXTERNAL, ...).
+ */
 bool der_is_strict(struct writ_bytes, unsigned max_depth);
 
 /* ---- writer ---- */
@@ -91,6 +94,7 @@ struct der_out {
 	size_t open[DER_NEST_MAX];	/* where each open element's contents begin */
 	unsigned depth;
 	bool failed;
+	const char *why;		/* of the first failure; NULL: the buffer's limit */
 };
 
 static inline struct der_out

@@ -14,6 +14,9 @@ enum file_trust {
 	FILE_PRIVATE,		/* as FILE_CONFIG, and not readable by group or others */
 };
 
+/* Opens for reading, after the same checks; the caller closes. */
+WRIT_CHECKED struct writ_err *file_open(const char *path, enum file_trust, int *ret_fd);
+
 /* Appends the whole file; WRIT_EXHAUSTED over the buffer's limit, WRIT_INVALID when it may not be trusted, WRIT_NOT_FOUND. */
 WRIT_CHECKED struct writ_err *file_read(const char *path, enum file_trust, struct writ_buf *ret);
 

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 
 struct evp_pkey_st;	/* OpenSSL's EVP_PKEY */
+struct evp_pkey_ctx_st;
 
 enum key_kind {
 	KEY_NONE,
@@ -25,6 +26,7 @@ enum key_kind {
 struct pubkey {
 	enum key_kind kind;
 	struct evp_pkey_st *pkey;	/* owned */
+	struct evp_pkey_ctx_st *ctx;	/* owned; ready to verify; ECDSA only */
 };
 
 /* "P-256", "P-384", "Ed25519". */

@@ -28,7 +28,13 @@ WRIT_CHECKED struct writ_err *writ_unbase64(enum base64_kind, struct writ_bytes 
 /* Appends a JSON string with its quotes; control, bidi and invalid UTF-8 bytes come out escaped, so one string is one line. */
 WRIT_CHECKED struct writ_err *writ_json_string(struct writ_bytes, struct writ_buf *ret);
 
-/* Valid UTF-8 without C0, C1 and bidi controls (delegation.md E4)? */
+/* The first character of `text` and its length in bytes; 0 when it is not UTF-8 (overlong, surrogate, cut short) or empty. */
+size_t writ_utf8(struct writ_bytes text, uint32_t *ret);
+
+/* C0, DEL, C1, and what reorders or breaks lines: bidi controls, U+2028, U+2029. */
+bool writ_is_control(uint32_t character);
+
+/* Valid UTF-8 without controls (delegation.md E4)? */
 bool writ_is_clean_utf8(struct writ_bytes);
 
 /* A decimal integer without sign, space or leading zero, at most `max`. */
