@@ -54,6 +54,8 @@ message_clean(char *out, const char *in, size_t in_len, bool cut)
 	out[used] = '\0';
 }
 
+static struct writ_err *err_new(enum writ_code, struct writ_err *, const char *, va_list) WRIT_PRINTF(3, 0);
+
 static struct writ_err *
 err_new(enum writ_code code, struct writ_err *cause, const char *fmt, va_list args)
 {
