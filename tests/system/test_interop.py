@@ -1,0 +1,152 @@
+"""What Writ emits, read by everybody else: OpenSSL, Go, Java, Node, GnuTLS, Python.
+
+A missing reader fails the run: an untested claim is no claim.
+"""
+import os
+import subprocess
+import urllib.request
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from house import ROOT
+
+INTEROP = os.path.join(ROOT, "tests", "system", "interop")
+HOST = "host-like-task.corp.example"
+
+
+def openssl(*arguments, ok=True):
+    result = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert not ok or result.returncode == 0, result
+    return result
+
+
+def ocsp_der(house, agent):
+    request = ocsp.OCSPRequestBuilder().add_certificate(agent.cert, house.issuing_of(agent), hashes.SHA1()).build()
+    asked = urllib.request.Request(house.status_url("/ocsp"), data=request.public_bytes(serialization.Encoding.DER),
+                                   headers={"Content-Type": "application/ocsp-request"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return answer.read()
+
+
+class Files:
+    """DIR as the readers expect it: a good leaf and a revoked one, in folders good/ and revoked/."""
+
+    def __init__(self, house):
+        self.house = house
+        self.good = house.agent_with_leaf("interop-good", id=HOST)
+        self.revoked = house.agent_with_leaf("interop-revoked", id=HOST + ".2")
+        answers = {"good.ocsp": ocsp_der(house, self.good)}
+        assert house.person("olga").ask("POST", "/v1/revocations", {"serial": self.revoked.serial, "reason": "superseded"}).status == 200
+        answers["revoked.ocsp"] = ocsp_der(house, self.revoked)
+        from house import wait_for
+        wait_for("the CRL lists the revoked leaf",
+                 lambda: house.crl(self.good).get_revoked_certificate_by_serial_number(int(self.revoked.serial, 16)))
+        issuing = house.issuing_of(self.good)
+        anchor_crl_url = issuing.extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0].full_name[0].value
+        with urllib.request.urlopen(anchor_crl_url, timeout=10) as answer:
+            anchor_crl = x509.load_der_x509_crl(answer.read())
+        crl = house.crl(self.good)
+        pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
+        common = {
+            "issuing.pem": issuing.public_bytes(pem), "anchor.pem": house.anchor().public_bytes(pem),
+            "issuing.crl": crl.public_bytes(der), "anchor.crl": anchor_crl.public_bytes(der),
+            "issuing.crl.pem": crl.public_bytes(pem), "anchor.crl.pem": anchor_crl.public_bytes(pem),
+            **{n: open(house.path(n), "rb").read() for n in ("erp.pem", "erp.key", "corp.pem")}, **answers}
+        for name, agent in (("good", self.good), ("revoked", self.revoked)):
+            os.makedirs(house.path(name), exist_ok=True)
+            files = {**common, "leaf.pem": agent.cert.public_bytes(pem), "leaf.key": open(agent.key_file, "rb").read(), "host": agent.task.encode()}
+            for file, contents in files.items():
+                with open(os.path.join(house.path(name), file), "wb") as f:
+                    f.write(contents)
+
+    def dir(self, name):
+        return self.house.path(name)
+
+
+@pytest.fixture(scope="module")
+def files(one):
+    return Files(one)
+
+
+def run(*command):
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False,
+                            env=dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE="/tmp/writ-gocache"))
+    assert result.returncode == 0 and "FAILED" not in result.stdout, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_openssl_verifies_path_crl_and_names(files):
+    d = files.dir("good")
+    common = ["verify", "-x509_strict", "-CAfile", d + "/anchor.pem", "-untrusted", d + "/issuing.pem", "-crl_check_all",
+              "-CRLfile", d + "/issuing.crl.pem", "-CRLfile", d + "/anchor.crl.pem"]
+    openssl(*common, "-purpose", "sslclient", d + "/leaf.pem")
+    openssl(*common, "-policy_check", "-explicit_policy", "-policy",
+            "1.2.840.113556.1.8000.2554.33528.53508.15422.19207.37425.13410731.3484567.3.1", d + "/leaf.pem")
+    assert "revoked" in openssl(*common, files.dir("revoked") + "/leaf.pem", ok=False).stderr
+    assert "hostname mismatch" in openssl(*common, "-verify_hostname", HOST, d + "/leaf.pem", ok=False).stderr
+
+
+def test_go_reads_leaf_crls_and_ocsp_and_shakes_hands(files):
+    assert "ok mutual TLS handshake" in run("/usr/bin/go", "run", INTEROP + "/check.go", files.dir("good"))
+
+
+def test_java_validates_with_revocation_checking_on(files):
+    out = run("java", INTEROP + "/Check.java", files.dir("good"), "good")
+    assert out.count("ok path with revocation checking") == 2 and "No name matching" in out or "No subject alternative" in out, out
+    assert run("java", INTEROP + "/Check.java", files.dir("revoked"), "revoked").count("ok refused") == 2
+
+
+def test_node_shakes_hands_and_refuses_by_crl(files):
+    assert "ok handshake" in run("node", INTEROP + "/check.js", files.dir("good"), "good")
+    assert "ok refused" in run("node", INTEROP + "/check.js", files.dir("revoked"), "revoked")
+
+
+def test_gnutls_verifies_path_crl_ocsp_and_names(files):
+    d = files.dir("good")
+    with open(d + "/chain.pem", "wb") as f:
+        for name in ("leaf.pem", "issuing.pem"):
+            f.write(open(os.path.join(d, name), "rb").read())
+    run("certtool", "--verify", "--load-ca-certificate", d + "/anchor.pem", "--infile", d + "/chain.pem")
+    named = subprocess.run(["certtool", "--verify", "--load-ca-certificate", d + "/anchor.pem", "--verify-hostname", HOST, "--infile",
+                            d + "/chain.pem"], capture_output=True, text=True, check=False)
+    assert named.returncode != 0 and "name in the certificate does not match" in named.stdout + named.stderr
+    run("certtool", "--verify-crl", "--load-ca-certificate", d + "/issuing.pem", "--inder", "--infile", d + "/issuing.crl")
+    for name, word in (("good", "Status: good"), ("revoked", "Status: revoked")):
+        out = run("ocsptool", "--verify-response", "--load-issuer", d + "/issuing.pem", "--load-trust", d + "/issuing.pem", "--load-response",
+                  f"{d}/{name}.ocsp")
+        assert "Success" in out, out
+        assert word in run("ocsptool", "--response-info", "--inder", "--load-response", f"{d}/{name}.ocsp").replace("Certificate ", "")
+
+
+def test_python_reads_every_field(files):
+    response = ocsp.load_der_ocsp_response(open(files.dir("good") + "/revoked.ocsp", "rb").read())
+    assert response.certificate_status == ocsp.OCSPCertStatus.REVOKED
+    assert response.revocation_reason == x509.ReasonFlags.superseded
+    assert response.responder_key_hash and response.next_update > response.this_update
+    crl = x509.load_der_x509_crl(open(files.dir("good") + "/issuing.crl", "rb").read())
+    entry = crl.get_revoked_certificate_by_serial_number(int(files.revoked.serial, 16))
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason == x509.ReasonFlags.superseded
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number > 0
+    assert (crl.next_update - crl.last_update).total_seconds() == 210
+
+
+def test_curl_refuses_the_leaf_as_a_server_named_like_its_task(files):
+    from house import free_port
+    import time
+    d, port = files.dir("good"), free_port()
+    server = subprocess.Popen(["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", d + "/leaf.pem", "-key", d + "/leaf.key", "-cert_chain",
+                               d + "/issuing.pem", "-tls1_3", "-www"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(50):
+            result = subprocess.run(["curl", "-sS", "--cacert", d + "/anchor.pem", "--resolve", f"{HOST}:{port}:127.0.0.1",
+                                     f"https://{HOST}:{port}/"], capture_output=True, text=True, check=False)
+            if result.returncode != 7:
+                break
+            time.sleep(0.1)
+        assert result.returncode == 60, result
+    finally:
+        server.kill()
+        server.wait()
