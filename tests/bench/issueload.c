@@ -1,0 +1,479 @@
+/*
+ * A closed-loop load of issuances for tests/bench: N connections, one request in flight on each.
+ *
+ * Setting up (not measured): makes agents' keys, has a delegator open a task for each, and prepares every request's
+ *bytes.  Measured:
+ *	first	POST /v1/tasks/ID/leaves with a CSR: every request another agent, another edge, a proof of possession
+ *	renew	POST /v1/renew over mTLS, each connection with a leaf of its own
+ *	shake	a full TLS 1.3 handshake with client certificate, one request, close
+ * Prints TSV: mode, requests, seconds, per second, CPU microseconds a request of the processes given by --pid, p50 and
+ *p99 latency. Knows the API as deploy/api/v1.yaml describes it, and nothing of the server's insides.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PIDS_MAX 8
+#define CONNECTIONS_MAX 256
+#define ANSWER_MAX (64 * 1024)
+
+struct agent {
+	EVP_PKEY *key;
+	char task[64];
+	char *request; /* the leaf request, whole */
+	size_t request_len;
+	char *leaf; /* PEM of leaf and issuing CA; mode renew */
+};
+
+struct worker {
+	pthread_t thread;
+	unsigned number;
+	unsigned long done, failed;
+	double *latency_ms;
+	unsigned long n_latency, cap_latency;
+};
+
+static struct {
+	const char *host, *ca, *cert, *key, *mode, *agent_class, *action, *resource, *audience;
+	int port;
+	unsigned connections, agents;
+	double seconds;
+	int pids[PIDS_MAX];
+	unsigned n_pids;
+} opt = { .host = "127.0.0.1",
+	  .mode = "first",
+	  .agent_class = "spiffe://agents.corp.example/agent/invoice-bot",
+	  .action = "invoices:read",
+	  .resource = "https://erp.corp.example/v2/invoices/**",
+	  .audience = "https://erp.corp.example",
+	  .connections = 32,
+	  .agents = 1000,
+	  .seconds = 5 };
+
+static struct agent *agents;
+static atomic_uint next_agent;
+static atomic_bool stop;
+static pthread_barrier_t ready;
+
+static void
+die(const char *what)
+{
+	fprintf(stderr, "issueload: %s\n", what);
+	exit(1);
+}
+
+static double
+now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* User and system time of a process, in seconds: fields 14 and 15 of /proc/PID/stat. */
+static double
+cpu_of(int pid)
+{
+	char path[64], text[1024], *at;
+	unsigned long user = 0, system = 0;
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "r");
+	if (!f)
+		die("a process to measure is gone");
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	at = strrchr(text, ')');
+	if (!at || sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+		die("/proc/PID/stat is not as expected");
+	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double
+cpu_of_all(void)
+{
+	double sum = 0;
+
+	for (unsigned i = 0; i < opt.n_pids; i++)
+		sum += cpu_of(opt.pids[i]);
+	return sum;
+}
+
+static SSL_CTX *
+client_ctx(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
+	    !SSL_CTX_load_verify_locations(ctx, opt.ca, NULL))
+		die("cannot set TLS up: is --ca a PEM file?");
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	return ctx;
+}
+
+static SSL *
+dial(SSL_CTX *ctx)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port) };
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	SSL *ssl;
+
+	inet_pton(AF_INET, opt.host, &to.sin_addr);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
+		die("cannot connect");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	ssl = SSL_new(ctx);
+	SSL_set_fd(ssl, fd);
+	if (SSL_connect(ssl) != 1)
+		die("TLS handshake failed");
+	return ssl;
+}
+
+static void
+hang_up(SSL *ssl)
+{
+	int fd = SSL_get_fd(ssl);
+
+	SSL_shutdown(ssl);
+	SSL_free(ssl);
+	close(fd);
+}
+
+/* Sends a request and reads its whole answer; returns the status, 0 when the connection is gone. */
+static int
+ask(SSL *ssl, const char *request, size_t len, char *answer, size_t *answer_len)
+{
+	size_t have = 0, want = 0;
+	char *body;
+
+	if (SSL_write(ssl, request, (int)len) <= 0)
+		return 0;
+	for (;;) {
+		int n = SSL_read(ssl, answer + have, (int)(ANSWER_MAX - 1 - have));
+
+		if (n <= 0)
+			return 0;
+		have += (size_t)n;
+		answer[have] = '\0';
+		if (want == 0 && (body = strstr(answer, "\r\n\r\n"))) {
+			const char *length = strcasestr(answer, "\r\ncontent-length:");
+
+			want = (size_t)(body + 4 - answer) + (length ? strtoul(length + 17, NULL, 10) : 0);
+		}
+		if (want && have >= want)
+			break;
+	}
+	*answer_len = have;
+	return atoi(answer + 9);
+}
+
+/* The string value of a member, unescaping \n only; enough for our own server's answers. */
+static char *
+member(const char *json, const char *name)
+{
+	char want[64], *out, *to;
+	const char *at;
+
+	snprintf(want, sizeof(want), "\"%s\":", name);
+	at = strstr(json, want);
+	if (!at)
+		die("an answer lacks a member");
+	at += strlen(want);
+	while (*at == ' ' || *at == '"')
+		at++;
+	out = to = malloc(strlen(at) + 1);
+	for (; *at && *at != '"'; at++) {
+		if (at[0] == '\\' && at[1] == 'n') {
+			*to++ = '\n';
+			at++;
+		} else {
+			*to++ = *at;
+		}
+	}
+	*to = '\0';
+	return out;
+}
+
+static void
+make_agent(struct agent *a, SSL *delegator, char *answer)
+{
+	unsigned char *spki = NULL, *der = NULL, digest[32];
+	char hex[65], body[2048], request[4096], *task;
+	X509_REQ *csr = X509_REQ_new();
+	size_t answer_len;
+	int len, n, status;
+
+	a->key = EVP_EC_gen("P-256");
+	len = i2d_PUBKEY(a->key, &spki);
+	EVP_Digest(spki, (size_t)len, digest, NULL, EVP_sha256(), NULL);
+	OPENSSL_free(spki);
+	for (int i = 0; i < 32; i++)
+		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+	snprintf(body, sizeof(body),
+		 "{\"agent\":{\"class\":\"%s\",\"spki_sha256\":\"%s\"},\"scope\":[{\"actions\":[\"%s\"],\"resources\":["
+		 "\"%s\"]}],"
+		 "\"audience\":[\"%s\"],\"ends_in_s\":3600}",
+		 opt.agent_class, hex, opt.action, opt.resource, opt.audience);
+	n = snprintf(request, sizeof(request),
+		     "POST /v1/tasks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
+		     "%zu\r\n\r\n%s",
+		     strlen(body), body);
+	status = ask(delegator, request, (size_t)n, answer, &answer_len);
+	if (status != 201) {
+		fprintf(stderr, "%s\n", answer);
+		die("a task was not opened");
+	}
+	task = member(answer, "task");
+	snprintf(a->task, sizeof(a->task), "%s", task);
+	free(task);
+
+	X509_REQ_set_pubkey(csr, a->key);
+	X509_REQ_sign(csr, a->key, EVP_sha256());
+	len = i2d_X509_REQ(csr, &der);
+	a->request = malloc((size_t)len + 512);
+	n = sprintf(a->request,
+		    "POST /v1/tasks/%s/leaves HTTP/1.1\r\nHost: bench\r\nContent-Type: "
+		    "application/pkcs10\r\nContent-Length: %d\r\n\r\n",
+		    a->task, len);
+	memcpy(a->request + n, der, (size_t)len);
+	a->request_len = (size_t)(n + len);
+	OPENSSL_free(der);
+	X509_REQ_free(csr);
+}
+
+static void
+get_leaf(struct agent *a, SSL *ssl, char *answer)
+{
+	size_t answer_len;
+	char *leaf, *chain;
+
+	if (ask(ssl, a->request, a->request_len, answer, &answer_len) != 201) {
+		fprintf(stderr, "%s\n", answer);
+		die("a leaf was not issued");
+	}
+	leaf = member(answer, "certificate");
+	chain = member(answer, "chain");
+	a->leaf = malloc(strlen(leaf) + strlen(chain) + 1);
+	strcat(strcpy(a->leaf, leaf), chain);
+	free(leaf);
+	free(chain);
+}
+
+static SSL_CTX *
+agent_ctx(const struct agent *a)
+{
+	SSL_CTX *ctx = client_ctx();
+	BIO *bio = BIO_new_mem_buf(a->leaf, -1);
+	X509 *leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL), *issuing = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+	if (!leaf || !issuing || SSL_CTX_use_certificate(ctx, leaf) != 1 ||
+	    SSL_CTX_add0_chain_cert(ctx, issuing) != 1 || SSL_CTX_use_PrivateKey(ctx, a->key) != 1)
+		die("a leaf cannot be used");
+	X509_free(leaf);
+	BIO_free(bio);
+	return ctx;
+}
+
+static void
+note_latency(struct worker *w, double ms)
+{
+	if (w->n_latency == w->cap_latency) {
+		w->cap_latency = w->cap_latency ? 2 * w->cap_latency : 4096;
+		w->latency_ms = realloc(w->latency_ms, w->cap_latency * sizeof(double));
+	}
+	w->latency_ms[w->n_latency++] = ms;
+}
+
+static void *
+work(void *arg)
+{
+	static const char renew[] = "POST /v1/renew HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n";
+	struct worker *w = arg;
+	const bool first = strcmp(opt.mode, "first") == 0, shake = strcmp(opt.mode, "shake") == 0;
+	SSL_CTX *ctx = first ? client_ctx() : agent_ctx(&agents[w->number]);
+	char *answer = malloc(ANSWER_MAX);
+	SSL *ssl = shake ? NULL : dial(ctx);
+	size_t answer_len;
+
+	pthread_barrier_wait(&ready);
+	while (!atomic_load(&stop)) {
+		const char *request = renew;
+		size_t len = sizeof(renew) - 1;
+		double at;
+
+		if (first) {
+			unsigned n = atomic_fetch_add(&next_agent, 1);
+
+			if (n >= opt.agents)
+				break;
+			request = agents[n].request;
+			len = agents[n].request_len;
+		}
+		at = now_s();
+		if (shake)
+			ssl = dial(ctx);
+		if (ask(ssl, request, len, answer, &answer_len) == 201) {
+			w->done++;
+		} else if (w->failed++ == 0) {
+			fprintf(stderr, "%.400s\n", answer);
+		}
+		if (shake)
+			hang_up(ssl);
+		note_latency(w, (now_s() - at) * 1e3);
+	}
+	free(answer);
+	return NULL;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+report(struct worker *workers, double seconds, double cpu)
+{
+	unsigned long done = 0, failed = 0, n = 0;
+	double *all;
+
+	for (unsigned i = 0; i < opt.connections; i++) {
+		done += workers[i].done;
+		failed += workers[i].failed;
+		n += workers[i].n_latency;
+	}
+	all = malloc((n + 1) * sizeof(double));
+	n = 0;
+	for (unsigned i = 0; i < opt.connections; i++) {
+		if (workers[i].n_latency)
+			memcpy(all + n, workers[i].latency_ms, workers[i].n_latency * sizeof(double));
+		n += workers[i].n_latency;
+	}
+	if (done == 0 || n == 0)
+		die("nothing was issued");
+	qsort(all, n, sizeof(double), by_value);
+	printf("%s\t%lu\t%.2f\t%.0f\t%.1f\t%.2f\t%.2f\t%lu\n", opt.mode, done, seconds, (double)done / seconds,
+	       cpu * 1e6 / (double)done, all[n / 2], all[n * 99 / 100], failed);
+	free(all);
+}
+
+static void
+set_up(void)
+{
+	SSL_CTX *ctx = client_ctx();
+	char *answer = malloc(ANSWER_MAX);
+	SSL *ssl;
+
+	if (SSL_CTX_use_certificate_file(ctx, opt.cert, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(ctx, opt.key, SSL_FILETYPE_PEM) != 1)
+		die("the delegator's --cert and --key cannot be used");
+	if (strcmp(opt.mode, "first") != 0)
+		opt.agents = opt.connections;
+	agents = calloc(opt.agents, sizeof(*agents));
+	ssl = dial(ctx);
+	for (unsigned i = 0; i < opt.agents; i++) {
+		make_agent(&agents[i], ssl, answer);
+		if (strcmp(opt.mode, "first") != 0)
+			get_leaf(&agents[i], ssl, answer);
+	}
+	hang_up(ssl);
+	SSL_CTX_free(ctx);
+	free(answer);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "port", required_argument, NULL, 'p' },   { "ca", required_argument, NULL, 'c' },
+		{ "cert", required_argument, NULL, 'C' },   { "key", required_argument, NULL, 'K' },
+		{ "mode", required_argument, NULL, 'm' },   { "connections", required_argument, NULL, 'n' },
+		{ "agents", required_argument, NULL, 'a' }, { "seconds", required_argument, NULL, 's' },
+		{ "pid", required_argument, NULL, 'P' },    { NULL, 0, NULL, 0 },
+	};
+	static struct worker workers[CONNECTIONS_MAX];
+	double at, end, cpu;
+	int o;
+
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (o) {
+		case 'p':
+			opt.port = atoi(optarg);
+			break;
+		case 'c':
+			opt.ca = optarg;
+			break;
+		case 'C':
+			opt.cert = optarg;
+			break;
+		case 'K':
+			opt.key = optarg;
+			break;
+		case 'm':
+			opt.mode = optarg;
+			break;
+		case 'n':
+			opt.connections = (unsigned)atoi(optarg);
+			break;
+		case 'a':
+			opt.agents = (unsigned)atoi(optarg);
+			break;
+		case 's':
+			opt.seconds = atof(optarg);
+			break;
+		case 'P':
+			if (opt.n_pids == PIDS_MAX)
+				die("too many --pid");
+			opt.pids[opt.n_pids++] = atoi(optarg);
+			break;
+		default:
+			return 2;
+		}
+	}
+	if (!opt.port || !opt.ca || !opt.cert || !opt.key || opt.connections == 0 ||
+	    opt.connections > CONNECTIONS_MAX ||
+	    (strcmp(opt.mode, "first") != 0 && strcmp(opt.mode, "renew") != 0 && strcmp(opt.mode, "shake") != 0)) {
+		fprintf(stderr, "usage: issueload --port P --ca F --cert F --key F [--mode first|renew|shake] "
+				"[--connections N] [--agents N] "
+				"[--seconds S] [--pid P]...\n");
+		return 2;
+	}
+	set_up();
+	pthread_barrier_init(&ready, NULL, opt.connections + 1);
+	for (unsigned i = 0; i < opt.connections; i++) {
+		workers[i].number = i;
+		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
+			die("cannot make a thread");
+	}
+	pthread_barrier_wait(&ready);
+	at = now_s();
+	cpu = cpu_of_all();
+	end = at + opt.seconds;
+	while (now_s() < end && (strcmp(opt.mode, "first") != 0 || atomic_load(&next_agent) < opt.agents))
+		usleep(10000);
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < opt.connections; i++)
+		pthread_join(workers[i].thread, NULL);
+	report(workers, now_s() - at, cpu_of_all() - cpu);
+	return 0;
+}
