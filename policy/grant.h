@@ -64,12 +64,17 @@ struct grant {			/* HopGrant */
 /* Grammar, sizes and order of everything; WRIT_INVALID names the place: "entitlement 2, resource 'https://...': ...". */
 WRIT_CHECKED struct writ_err *grant_check(const struct grant *);
 
-/* Sorts actions, resources, audience and values as E6 wants, in the arena; a duplicate is refused, not dropped. */
+/*
+ * Sorts actions, resources, audience and values as E6 wants, in the arena; a duplicate is refused, not dropped.  Looks at sizes and
+ * order only: grant_check() of the result is the caller's.
+ */
 WRIT_CHECKED struct writ_err *grant_canonical(const struct grant *, struct writ_arena *, struct grant *ret);
 
 /*
  * The child's grant with what it inherits copied down (4.4): a constraint of the parent that the child's has no counterpart of (type and name).
- * Top-level ones stay at the top; those of the covering parent entitlement go into the child's entitlement.  WRIT_EXHAUSTED over 16.
+ * Top-level ones stay at the top, unless an entitlement of the child has one of that type and name itself: then they go into the others
+ * (at the top they would narrow what it asked for, which is to be refused).  Those of the covering parent entitlement go into the
+ * child's entitlement.  WRIT_EXHAUSTED over 16.
  */
 WRIT_CHECKED struct writ_err *grant_inherit(const struct grant *child, const struct grant *parent, struct writ_arena *,
 					    struct grant *ret);
