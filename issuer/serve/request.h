@@ -1,0 +1,61 @@
+/*
+ * JSON bodies in: strict, bounded, one function a route.
+ *
+ * Depth is scanned before jansson sees a byte; duplicate and unknown members, floats, integers beyond 2^53 are refused, each with the member's
+ * name.  What comes out is in canonical order (E6) and in canonical form (delegation.md 4.1), texts in the arena.  Knows no store, no policy, no
+ * caller: kind and principal are never read here (I7).  Thread-safe: no state.
+ */
+#ifndef WRIT_ISSUER_SERVE_REQUEST_H
+#define WRIT_ISSUER_SERVE_REQUEST_H
+
+#include "issuer/x509/csr.h"
+#include "issuer/x509/crl.h"
+#include "policy/grant.h"
+
+#define REQUEST_MAX (64 * 1024) /* bytes of a body */
+#define REQUEST_DEPTH_MAX 16
+#define REQUEST_ENDS_MIN_S 60
+#define REQUEST_ENDS_MAX_S (8 * 3600)
+#define REQUEST_ENDS_DEFAULT_S 3600
+
+/* POST /v1/tasks and /v1/delegations. */
+struct request_delegation {
+	struct writ_bytes task_id; /* tasks only; empty: ours to choose */
+	struct writ_bytes purpose; /* tasks only; may be empty */
+	struct writ_bytes agent_class;
+	uint8_t spki_sha256[32];
+	struct grant grant;
+	unsigned depth;
+	uint32_t ends_in_s; /* 0: not said */
+	struct writ_bytes context_type, context_digest; /* empty: absent */
+};
+enum request_route { REQUEST_OPEN_TASK, REQUEST_DELEGATE };
+WRIT_CHECKED struct writ_err *request_delegation(struct writ_bytes body, enum request_route, struct writ_arena *,
+						 struct request_delegation *ret);
+
+/* POST /v1/tasks/ID/leaves (csr) and /v1/renew (no csr; an empty body is all defaults). */
+struct request_leaf {
+	struct writ_bytes csr; /* DER */
+	uint32_t lifetime_s;   /* 0: as long as the rule allows */
+	bool ocsp;
+};
+WRIT_CHECKED struct writ_err *request_leaf(struct writ_bytes body, struct writ_arena *, struct request_leaf *ret);
+WRIT_CHECKED struct writ_err *request_renew(struct writ_bytes body, struct writ_arena *, struct request_leaf *ret);
+
+/* The query of application/pkcs10: nothing, or "lifetime_s=N". */
+WRIT_CHECKED struct writ_err *request_lifetime_query(struct writ_bytes query, uint32_t *ret_s);
+
+/* The query of GET /v1/log/entries: "from=N", "count=N", each at most once, in any order. */
+#define REQUEST_ENTRIES_MAX 100
+WRIT_CHECKED struct writ_err *request_entries_query(struct writ_bytes query, uint64_t *ret_from, unsigned *ret_count);
+
+/* POST /v1/revocations: exactly one of the four. */
+enum request_target { TARGET_EDGE, TARGET_SERIAL, TARGET_TASK, TARGET_PRINCIPAL };
+struct request_revoke {
+	enum request_target target;
+	struct writ_bytes id; /* edge, serial: 16 bytes; task, principal: text */
+	enum crl_reason reason;
+};
+WRIT_CHECKED struct writ_err *request_revoke(struct writ_bytes body, struct writ_arena *, struct request_revoke *ret);
+
+#endif
