@@ -1,0 +1,2 @@
+writ_test(test_conf SOURCES unit/test_conf.c DEPS writ_conf LABELS unit)
+writ_fuzz(conf DEPS writ_conf)
