@@ -36,7 +36,15 @@ WRIT_CHECKED struct writ_err *ca_build_tbs(const struct ca_facts *, struct writ_
 /* CertificationRequestInfo for an owner's root: subject as ca_name(CA_ANCHOR), asks for CA:TRUE pathlen 1, keyCertSign|cRLSign, the policies. */
 WRIT_CHECKED struct writ_err *ca_build_csr_info(struct writ_bytes trust_domain, struct writ_bytes spki, struct writ_buf *ret_info);
 
-/* A CA certificate read (ours, or an anchor that an owner's root signed): strict DER, v3, CA:TRUE for CAs. */
+/* Bits of KeyUsage as der_put_named_bits() counts them. */
+#define CA_KU_DIGITAL_SIGNATURE 0x8000
+#define CA_KU_CERT_SIGN 0x0400
+#define CA_KU_CRL_SIGN 0x0200
+
+/*
+ * A certificate of a CA or an OCSP responder, read (ours, or an anchor that an owner's root signed): strict DER, v3.  A CA has CA:TRUE and keyCertSign,
+ * anything else must be an OCSP responder (digitalSignature, EKU OCSPSigning, nocheck).  An unknown critical extension is refused.  The signature is not verified.
+ */
 struct ca_cert {
 	struct writ_bytes whole, tbs;
 	struct writ_bytes serial;
@@ -50,9 +58,12 @@ struct ca_cert {
 	writ_time not_before, not_after;
 	enum key_kind signature_kind;	/* KEY_NONE: an algorithm that is not ours (an owner's RSA root) */
 	struct writ_bytes signature;
-	enum leaf_tier tiers[3];	/* asserted */
+	enum leaf_tier tiers[3];	/* asserted; all three where anyPolicy, or no policy on a self-issued CA, allows all */
 	size_t n_tiers;
 	bool delegated_agent;		/* cp-delegatedAgent (or anyPolicy, or no policies at all on a self-signed anchor) */
+	uint16_t key_usage;		/* CA_KU_... */
+	bool ocsp_signing;		/* an OCSP responder */
+	struct writ_bytes authority_key_id;	/* 20 octets, or empty */
 	struct writ_bytes crl_url;
 };
 

@@ -1,8 +1,7 @@
 /*
  * Certificate revocation lists (RFC 5280 5), streamed: entries are encoded once, when the revocation is made, and a list is header, copy,
  * trailer and one hash (57 ms for a million entries, where X509_CRL takes 7.3 s).
- *
- * Threading: a `struct crl_entries` belongs to one thread.
+ * Thread-safe: no state.
  */
 #ifndef WRIT_ISSUER_X509_CRL_H
 #define WRIT_ISSUER_X509_CRL_H
@@ -41,10 +40,12 @@ WRIT_CHECKED struct writ_err *crl_build_tbs(const struct crl_facts *, struct wri
 /* A CRL read back (verifier, CLI, delegators' CRLs): strict; entries are walked with crl_find(). */
 struct crl {
 	struct writ_bytes tbs, issuer, authority_key_id, entries, signature, edges;	/* edges: 16 bytes each with their headers */
-	enum key_kind kind;
+	struct writ_bytes idp_url;	/* of its issuingDistributionPoint; empty: it speaks of all certificates of its issuer */
+	enum key_kind kind;		/* KEY_NONE: signed with an algorithm that is not ours */
 	uint64_t number;
 	writ_time this_update, next_update;
 };
+/* The signature is not verified.  An unknown critical extension, an indirect or delta CRL, a list for some reasons only are refused. */
 WRIT_CHECKED struct writ_err *crl_read(struct writ_bytes der, struct crl *ret);
 /* Is that serial (unsigned octets) listed?  Linear. */
 bool crl_find(const struct crl *, struct writ_bytes serial, writ_time *ret_revoked_at, enum crl_reason *ret_reason);

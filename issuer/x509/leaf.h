@@ -14,7 +14,7 @@
 #define LEAF_MAX (DELEGATION_MAX + 2048)	/* bytes of a certificate */
 #define LEAF_SERIAL 16
 #define LEAF_LIFETIME_SEEN_MAX_S 930		/* notAfter - notBefore + 1 (delegation.md 6.1) */
-#define LOG_REF_LEN 54				/* DER of LogRef: fixed */
+#define LOG_REF_LEN 56				/* DER of LogRef: fixed */
 
 enum leaf_tier { LEAF_TIER_RESIDENT = 2, LEAF_TIER_SEALED = 3, LEAF_TIER_SOFTWARE = 4 };	/* last arc of the policy OID */
 const char *leaf_tier_name(enum leaf_tier);

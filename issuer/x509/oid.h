@@ -15,4 +15,8 @@ extern const struct writ_bytes OID_COMMON_NAME, OID_ORGANIZATION, OID_BASIC_CONS
 	OID_ISSUING_DISTRIBUTION_POINT, OID_KP_CLIENT_AUTH, OID_KP_SERVER_AUTH, OID_KP_OCSP_SIGNING, OID_OCSP_NOCHECK,
 	OID_OCSP_BASIC, OID_OCSP_NONCE, OID_SHA1, OID_SHA256, OID_EXTENSION_REQUEST;
 
+/* "2.5.29.19" and a NUL, for messages; cut when it does not fit. */
+#define OID_TEXT_MAX 96
+char *oid_text(struct writ_bytes oid, char out[OID_TEXT_MAX]);
+
 #endif
