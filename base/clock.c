@@ -36,12 +36,12 @@ clock_guard_check(struct clock_guard *guard, struct clock now)
 	const int64_t off_ms = first ? 0 : wall_ms - (now.mono_ms - last->mono_ms);
 
 	guard->stepped = true;
-	if (now.wall < guard->floor - FLOOR_SLACK_S) {
-		guard->step_s = now.wall - guard->floor;
-		return false;
-	}
 	if (off_ms > STEP_MAX_MS || off_ms < -STEP_MAX_MS) {
 		guard->step_s = off_ms / 1000;
+		return false;
+	}
+	if (now.wall < guard->floor - FLOOR_SLACK_S) {
+		guard->step_s = now.wall - guard->floor;
 		return false;
 	}
 	guard->last = now;

@@ -1,0 +1,4 @@
+# base/: errors, bytes, text, DER, YAML, events, keys, files, frames.
+foreach(name bytes text der yaml pubkey frame file event)
+	writ_test(test_base_${name} SOURCES unit/test_base_${name}.c DEPS writ_base PkgConfig::JANSSON LABELS unit)
+endforeach()
