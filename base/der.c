@@ -53,11 +53,11 @@ der_take_whole(struct der *in, uint8_t tag, struct der *ret, struct writ_bytes *
 
 	if (!element(&rest, &found, &contents) || found != tag)
 		return false;
-	if (ret)
-		*ret = contents;
 	if (ret_whole)
 		*ret_whole = (struct writ_bytes){ in->at, (size_t)(rest.at - in->at) };
 	*in = rest;
+	if (ret)
+		*ret = contents; /* last: `ret` may be `in` itself, to go inside and forget what follows */
 	return true;
 }
 

@@ -2,3 +2,7 @@
 foreach(name bytes text der yaml pubkey frame file event)
 	writ_test(test_base_${name} SOURCES unit/test_base_${name}.c DEPS writ_base PkgConfig::JANSSON LABELS unit)
 endforeach()
+foreach(name der yaml frame)
+	writ_fuzz(${name} DEPS writ_base)
+endforeach()
+writ_fuzz(text DEPS writ_base PkgConfig::JANSSON)
