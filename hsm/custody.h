@@ -17,6 +17,7 @@
 #define CUSTODY_REF_MAX 8192	/* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
 #define CUSTODY_BLOB_MAX 4096	/* bytes of a sealed blob */
 #define CUSTODY_SECRET_LEN 32	/* what seal() takes: an AES-256 key */
+#define CUSTODY_LABEL_MAX 64	/* bytes of a key's label: printable ASCII */
 #define CUSTODY_MESSAGE_MAX (12 * 1024)	/* bytes signed in one request: a TBS, a CRL's digest comes another way */
 
 struct custody;
@@ -42,10 +43,7 @@ struct custody_conf {
 struct custody_ops {
 	const char *scheme;	/* "tpm2", "pkcs11": the part of the configuration that names the backend */
 
-	/*
-	 * Opens the device.  `auth`: the auth value of its keys (TPM: 32 bytes; PKCS#11: the user PIN).  `store_pin`: 32-byte SHA-256 of the
-	 * name of the TPM's storage root key as first seen, or empty (PKCS#11, first use).
-	 */
+	/* Opens the device.  `auth`: the auth value of its keys (TPM: 32 bytes; PKCS#11: the user PIN); copied. */
 	struct writ_err *(*open)(const struct custody_conf *, const struct writ_secret *auth, struct custody **ret);
 
 	struct writ_err *(*info)(struct custody *, struct custody_info *ret);
@@ -74,6 +72,8 @@ struct custody_ops {
 /* Backends embed these as their first members. */
 struct custody {
 	const struct custody_ops *ops;
+	bool latched;			/* the device refused us, or lied: it is not asked again (I12) */
+	char latched_why[160];
 };
 struct key {
 	struct custody *custody;
@@ -89,7 +89,10 @@ WRIT_CHECKED struct writ_err *custody_open(const char *scheme, const struct cust
 WRIT_CHECKED struct writ_err *custody_info(struct custody *, struct custody_info *ret);
 WRIT_CHECKED struct writ_err *custody_make_key(struct custody *, enum key_kind, const char *label, struct writ_buf *ret_ref,
 					       struct writ_buf *ret_spki);
+
+/* Also has the key sign a fixed text, so that a wrong auth value or key is found at load and not at the first certificate. */
 WRIT_CHECKED struct writ_err *custody_load(struct custody *, struct writ_bytes ref, struct writ_bytes spki, struct key **ret);
+
 WRIT_CHECKED struct writ_err *custody_sign(struct key *, struct writ_bytes message, struct writ_buf *ret_sig);
 WRIT_CHECKED struct writ_err *custody_seal(struct custody *, const struct writ_secret *, struct writ_buf *ret_blob);
 WRIT_CHECKED struct writ_err *custody_unseal(struct custody *, struct writ_bytes blob, struct writ_secret *ret);

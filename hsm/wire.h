@@ -29,13 +29,14 @@ enum device_message {
 #define DEVICE_TIMEOUT_MS 5000		/* a request's deadline; writ-deviced is killed at it and started anew */
 #define DEVICE_MAKE_TIMEOUT_MS 60000	/* making a key in a real TPM takes seconds */
 #define DEVICE_OUTSTANDING_MAX 64
+#define DEVICE_EXIT_DEADLINE 4		/* writ-deviced's exit status at a deadline: start it anew, it is no crash */
 
 struct device;
 
 /* Connects to writ-deviced at `path` and checks the peer's uid against `uid` ((uid_t)-1: our own or root). */
 WRIT_CHECKED struct writ_err *device_connect(const char *path, uid_t uid, struct device **ret);
 
-/* Takes a connected socket (a test's socketpair). */
+/* Takes a connected socket (a test's socketpair); on failure it stays the caller's. */
 WRIT_CHECKED struct writ_err *device_adopt(int sock, struct device **ret);
 
 /* Blocking calls, for start-up, ceremony and rotation.  WRIT_UNAVAILABLE at the deadline or when writ-deviced has gone. */
@@ -47,6 +48,7 @@ WRIT_CHECKED struct writ_err *device_sign(struct device *, uint32_t handle, stru
 WRIT_CHECKED struct writ_err *device_seal(struct device *, const struct writ_secret *, struct writ_buf *ret_blob);
 WRIT_CHECKED struct writ_err *device_unseal(struct device *, struct writ_bytes blob, struct writ_secret *ret);
 WRIT_CHECKED struct writ_err *device_health(struct device *);
+WRIT_CHECKED struct writ_err *device_unload(struct device *, uint32_t handle);	/* WRIT_NOT_FOUND when there is none such */
 
 /*
  * Signing without waiting, for the resident tier: device_sign_start() sends; when device_fd() is readable, device_sign_next() gives one

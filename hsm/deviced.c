@@ -1,0 +1,685 @@
+/*
+ * writ-deviced: the process in which foreign code lives - ESAPI, or one PKCS#11 module - and the only one that opens a device.
+ *
+ * It serves the few messages of hsm/wire.h to the users it is told of, one request at a time, on one thread: a TPM runs one
+ * command at a time, and a token's session one operation.  Another thread ends the process at a request's deadline.
+ * Settings come from the supervisor as arguments; secrets by file, never as an argument (I11).
+ *
+ * (1) A device that refused to authenticate is not opened again by this process: it stays up and answers WRIT_LOCKED, since ending
+ *     would have the supervisor start it anew, which is a retry.	I12
+ * (2) No fork, no exec.
+ * (3) A frame that is no frame closes the connection; a frame that is no request is answered with an error.
+ * (4) Keys belong to the connection that loaded them and go with it.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "base/event.h"
+#include "base/fault.h"
+#include "base/text.h"
+#include "hsm/watchdog.h"
+#include "hsm/wire_codec.h"
+
+#define CONNECTIONS_MAX 4
+#define KEYS_MAX 16		/* a connection: anchor, issuing keys of two generations, log key, and room */
+#define PEERS_MAX 8
+#define ENV_MAX 16
+#define TPM_AUTH_LEN 32
+
+#define EXIT_FAILED 1
+#define EXIT_MISUSED 2
+
+struct settings {
+	const char *scheme;	/* "tpm2" or "pkcs11" */
+	const char *socket;	/* or */
+	int fd;			/* a socket inherited, listening or connected; -1 */
+	struct custody_conf device;
+	const char *secret_file;
+	bool secret_is_hex;
+	uid_t peers[PEERS_MAX];
+	size_t n_peers;
+	const char *env[ENV_MAX];
+	size_t n_env;
+	enum event_level level;
+};
+
+struct connection {
+	int sock;		/* -1: free */
+	uint32_t last_handle;
+	struct {
+		uint32_t handle;	/* 0: free */
+		struct key *key;
+	} keys[KEYS_MAX];
+};
+
+struct server {
+	const struct settings *settings;
+	struct writ_secret auth;
+	struct custody *custody;	/* NULL while the device could not be opened */
+	struct writ_err *refused;	/* (1): what is answered instead */
+	int listener;			/* -1: a connected socket was inherited, and its end is ours */
+	struct connection connections[CONNECTIONS_MAX];
+};
+
+static volatile sig_atomic_t stop;
+
+static void
+on_stop(int signal_number)
+{
+	(void)signal_number;
+	stop = 1;
+}
+
+/* ---- requests ---- */
+
+/* Opens the device, unless it is open or must not be tried again.  An absent one is tried at each request. */
+static struct writ_err *
+device_here(struct server *server)
+{
+	char text[WRIT_MESSAGE_MAX];
+	struct writ_err *err;
+
+	if (server->custody)
+		return NULL;
+	if (server->refused)
+		return writ_fail(server->refused->code, "%s", server->refused->message);
+	err = custody_open(server->settings->scheme, &server->settings->device, &server->auth, &server->custody);
+	if (!err || err->code == WRIT_UNAVAILABLE || err->code == WRIT_EXHAUSTED)
+		return err;
+	writ_err_text(err, text, sizeof(text));
+	server->refused = writ_fail(err->code, "%s", text);
+	event(EVENT_ALARM, "device.refused", EV_ERR(err));
+	return err;
+}
+
+static struct writ_err *
+answer_make(struct server *server, const struct device_request *request, struct writ_buf *ret_body)
+{
+	AUTO(writ_buf_done) struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX);
+	AUTO(writ_buf_done) struct writ_buf spki = WRIT_BUF(SPKI_MAX);
+	struct writ_err *err;
+
+	err = custody_make_key(server->custody, request->kind, request->label, &ref, &spki);
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_MAKE, &(struct device_answer){ .ref = writ_view(&ref), .spki = writ_view(&spki) },
+				    ret_body);
+}
+
+static struct writ_err *
+answer_load(struct server *server, struct connection *connection, const struct device_request *request, struct writ_buf *ret_body)
+{
+	struct writ_err *err;
+	size_t i = 0;
+
+	while (i < KEYS_MAX && connection->keys[i].handle != 0)
+		i++;
+	if (i == KEYS_MAX)
+		return writ_fail(WRIT_EXHAUSTED, "%d keys are loaded over this connection, which is the limit", KEYS_MAX);
+	if (connection->last_handle == UINT32_MAX)
+		return writ_fail(WRIT_EXHAUSTED, "this connection has used all its handles: connect anew");
+	err = custody_load(server->custody, request->ref, request->spki, &connection->keys[i].key);
+	if (err)
+		return err;
+	connection->keys[i].handle = ++connection->last_handle;	/* never given twice: a stale one finds nothing */
+	return device_answer_encode(DEVICE_LOAD, &(struct device_answer){ .handle = connection->keys[i].handle }, ret_body);
+}
+
+/* The slot of a key, or KEYS_MAX. */
+static size_t
+key_slot(const struct connection *connection, uint32_t handle)
+{
+	size_t i = 0;
+
+	while (i < KEYS_MAX && (handle == 0 || connection->keys[i].handle != handle))
+		i++;
+	return i;
+}
+
+static struct writ_err *
+no_such_key(uint32_t handle)
+{
+	return writ_fail(WRIT_NOT_FOUND, "no key %u is loaded over this connection", handle);
+}
+
+static struct writ_err *
+answer_sign(struct connection *connection, const struct device_request *request, struct writ_buf *ret_body)
+{
+	AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
+	const size_t i = key_slot(connection, request->handle);
+	struct writ_err *err;
+
+	if (i == KEYS_MAX)
+		return no_such_key(request->handle);
+	FAULT("device:sign");
+	err = custody_sign(connection->keys[i].key, request->message, &sig);
+	if (err)
+		return err;
+	FAULT("device:signed");
+	return device_answer_encode(DEVICE_SIGN, &(struct device_answer){ .signature = writ_view(&sig) }, ret_body);
+}
+
+static struct writ_err *
+answer_seal(struct server *server, const struct device_request *request, struct writ_buf *ret_body)
+{
+	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	struct writ_err *err;
+
+	err = writ_secret_set(&secret, request->secret);
+	if (err)
+		return err;
+	err = custody_seal(server->custody, &secret, &blob);
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_SEAL, &(struct device_answer){ .blob = writ_view(&blob) }, ret_body);
+}
+
+static struct writ_err *
+answer_unseal(struct server *server, const struct device_request *request, struct writ_buf *ret_body)
+{
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	struct writ_err *err;
+
+	err = custody_unseal(server->custody, request->blob, &secret);
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_UNSEAL, &(struct device_answer){ .secret = { secret.data, secret.len } }, ret_body);
+}
+
+static struct writ_err *
+answer_unload(struct connection *connection, uint32_t handle)
+{
+	const size_t i = key_slot(connection, handle);
+
+	if (i == KEYS_MAX)
+		return no_such_key(handle);
+	custody_unload(connection->keys[i].key);
+	connection->keys[i].handle = 0;
+	return NULL;
+}
+
+static struct writ_err *
+answer_info(struct server *server, struct writ_buf *ret_body)
+{
+	struct device_answer answer = { 0 };
+	struct writ_err *err;
+
+	err = custody_info(server->custody, &answer.info);
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_INFO, &answer, ret_body);
+}
+
+static struct writ_err *
+answer(struct server *server, struct connection *connection, const struct device_request *request, struct writ_buf *ret_body)
+{
+	struct writ_err *err;
+
+	err = device_here(server);
+	if (err)
+		return err;
+	switch (request->type) {
+	case DEVICE_INFO:
+		return answer_info(server, ret_body);
+	case DEVICE_MAKE:
+		return answer_make(server, request, ret_body);
+	case DEVICE_LOAD:
+		return answer_load(server, connection, request, ret_body);
+	case DEVICE_SIGN:
+		return answer_sign(connection, request, ret_body);
+	case DEVICE_SEAL:
+		return answer_seal(server, request, ret_body);
+	case DEVICE_UNSEAL:
+		return answer_unseal(server, request, ret_body);
+	case DEVICE_HEALTH:
+		return custody_health(server->custody);
+	case DEVICE_UNLOAD:
+		return answer_unload(connection, request->handle);
+	case DEVICE_ANSWER:
+	case DEVICE_ERROR:
+		break;
+	}
+	return writ_fail(WRIT_BROKEN, "request %d has no answer", request->type);
+}
+
+/* Decodes, answers within the deadline; `*ret_type` is the answer's. */
+static struct writ_err *
+request_answer(struct server *server, struct connection *connection, const struct frame *frame, uint16_t *ret_type,
+	       struct writ_buf *ret_body)
+{
+	AUTO(writ_err_freep) struct writ_err *failed = NULL;
+	struct device_request request;
+
+	*ret_type = (uint16_t)(frame->type | DEVICE_ANSWER);
+	watchdog_arm(frame->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS,
+		     frame->type == DEVICE_MAKE ? "make a key" : "other than to make a key");
+	failed = device_request_decode(frame, &request);
+	if (!failed)
+		failed = answer(server, connection, &request, ret_body);
+	watchdog_disarm();
+	if (!failed)
+		return NULL;
+	event(failed->code == WRIT_LOCKED || failed->code == WRIT_BROKEN ? EVENT_ALARM : EVENT_WARN, "device.request_failed",
+	      EV_NUM("type", frame->type), EV_ERR(failed));
+	*ret_type = DEVICE_ERROR;
+	writ_buf_clear(ret_body);
+	return device_error_encode(failed, ret_body);
+}
+
+/* One request of a connection; an error ends the connection (3). */
+static struct writ_err *
+connection_serve(struct server *server, struct connection *connection)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	uint8_t packet[FRAME_MAX];
+	struct writ_err *err;
+	struct frame frame;
+	uint16_t type;
+
+	err = frame_receive(connection->sock, packet, &frame, NULL, 0);
+	if (err)
+		return err;
+	err = request_answer(server, connection, &frame, &type, &body);
+	OPENSSL_cleanse(packet, sizeof(packet));	/* a SEAL carries a secret (I11) */
+	if (err)
+		return err;
+	return frame_send(connection->sock, type, frame.id, writ_view(&body), -1, DEVICE_TIMEOUT_MS);
+}
+
+/* ---- connections ---- */
+
+/* (4) */
+static void
+connection_close(struct connection *connection)
+{
+	for (size_t i = 0; i < KEYS_MAX; i++)
+		if (connection->keys[i].handle != 0)
+			custody_unload(connection->keys[i].key);
+	if (connection->sock >= 0)
+		close(connection->sock);
+	*connection = (struct connection){ .sock = -1 };
+}
+
+static struct writ_err *
+peer_check(const struct settings *settings, int sock)
+{
+	struct writ_err *err;
+	uid_t peer;
+
+	err = frame_peer(sock, &peer);
+	if (err)
+		return err;
+	for (size_t i = 0; i < settings->n_peers; i++)
+		if (settings->peers[i] == peer)
+			return NULL;
+	return writ_fail(WRIT_UNAUTHENTICATED, "uid %u is not served here", (unsigned)peer);
+}
+
+/* Takes the socket: serves it, or closes it and says why. */
+static void
+connection_take(struct server *server, int sock)
+{
+	AUTO(writ_err_freep) struct writ_err *err = NULL;
+	size_t i = 0;
+
+	err = peer_check(server->settings, sock);
+	while (i < CONNECTIONS_MAX && server->connections[i].sock >= 0)
+		i++;
+	if (!err && i == CONNECTIONS_MAX)
+		err = writ_fail(WRIT_EXHAUSTED, "%d connections are served, which is the limit", CONNECTIONS_MAX);
+	if (err) {
+		event(EVENT_WARN, "device.connection_refused", EV_ERR(err));
+		close(sock);
+		return;
+	}
+	server->connections[i] = (struct connection){ .sock = sock };
+}
+
+static void
+accept_one(struct server *server)
+{
+	const int sock = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (sock >= 0)
+		connection_take(server, sock);
+}
+
+static unsigned
+connections_open(const struct server *server)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		n += server->connections[i].sock >= 0;
+	return n;
+}
+
+static void
+connection_ready(struct server *server, struct connection *connection)
+{
+	AUTO(writ_err_freep) struct writ_err *err = connection_serve(server, connection);
+
+	if (!err)
+		return;
+	if (err->code != WRIT_UNAVAILABLE)
+		event(EVENT_WARN, "device.connection_closed", EV_ERR(err));
+	watchdog_arm(DEVICE_TIMEOUT_MS, "close a connection");	/* unloading talks to the device */
+	connection_close(connection);
+	watchdog_disarm();
+}
+
+/* Until a signal, or the end of the one inherited connection.  One request of each connection in turn, so none starves. */
+static void
+serve(struct server *server, const sigset_t *unblocked)
+{
+	while (!stop && (server->listener >= 0 || connections_open(server) > 0)) {
+		struct pollfd fds[CONNECTIONS_MAX + 1];
+
+		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+			fds[i] = (struct pollfd){ .fd = server->connections[i].sock, .events = POLLIN };
+		fds[CONNECTIONS_MAX] = (struct pollfd){
+			.fd = connections_open(server) < CONNECTIONS_MAX ? server->listener : -1, .events = POLLIN
+		};
+		if (ppoll(fds, N_OF(fds), NULL, unblocked) <= 0)
+			continue;
+		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+			if (fds[i].revents)
+				connection_ready(server, &server->connections[i]);
+		if (fds[CONNECTIONS_MAX].revents)
+			accept_one(server);
+	}
+}
+
+/* ---- start and end ---- */
+
+static struct writ_err *
+auth_read(const struct settings *settings, struct writ_secret *ret)
+{
+	AUTO(writ_secret_done) struct writ_secret text = { 0 };
+	uint8_t value[TPM_AUTH_LEN];
+	struct writ_err *err;
+
+	err = writ_secret_read(&text, settings->secret_file);
+	if (err)
+		return err;
+	if (!settings->secret_is_hex)
+		return writ_secret_set(ret, (struct writ_bytes){ text.data, text.len });
+	if (!writ_unhex((struct writ_bytes){ text.data, text.len }, value, sizeof(value)))
+		err = writ_fail(WRIT_INVALID, "%.80s: an auth value is %d hex digits on one line", settings->secret_file,
+				2 * TPM_AUTH_LEN);
+	else
+		err = writ_secret_set(ret, (struct writ_bytes){ value, sizeof(value) });
+	OPENSSL_cleanse(value, sizeof(value));
+	return err;
+}
+
+/* The environment a module sees is the configuration's and nothing else. */
+static struct writ_err *
+environment_set(const struct settings *settings)
+{
+#ifdef WRIT_FAULTS
+	const char *const fault = getenv("WRIT_FAULT");
+	char copy[128] = "";
+
+	if (fault && strlen(fault) < sizeof(copy))
+		memcpy(copy, fault, strlen(fault) + 1);
+#endif
+	clearenv();
+#ifdef WRIT_FAULTS
+	if (copy[0])
+		setenv("WRIT_FAULT", copy, 1);
+#endif
+	for (size_t i = 0; i < settings->n_env; i++) {
+		const char *const equals = strchr(settings->env[i], '=');
+		char name[64] = "";
+
+		if (!equals || equals == settings->env[i] || (size_t)(equals - settings->env[i]) >= sizeof(name))
+			return writ_fail(WRIT_INVALID, "--env '%.60s': NAME=VALUE is wanted", settings->env[i]);
+		memcpy(name, settings->env[i], (size_t)(equals - settings->env[i]));
+		if (setenv(name, equals + 1, 1) != 0)
+			return writ_fail_errno(errno, "setting %s", name);
+	}
+	return NULL;
+}
+
+/* Listens, or takes what was inherited. */
+static struct writ_err *
+sockets_start(struct server *server)
+{
+	const struct settings *const settings = server->settings;
+	int listening = 0;
+	socklen_t len = sizeof(listening);
+
+	if (settings->socket)
+		return frame_listen(settings->socket, &server->listener);
+	if (getsockopt(settings->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0)
+		return writ_fail(WRIT_INVALID, "--fd %d is no socket", settings->fd);
+	if (listening)
+		server->listener = settings->fd;
+	else
+		connection_take(server, settings->fd);
+	return NULL;
+}
+
+/* The device may be away at the start; what is wrong with the configuration ends us, and (1) what is locked does not. */
+static struct writ_err *
+device_start(struct server *server)
+{
+	struct custody_info info = { 0 };
+	struct writ_err *err;
+
+	watchdog_arm(DEVICE_MAKE_TIMEOUT_MS, "open the device");
+	err = device_here(server);
+	if (!err)
+		err = custody_info(server->custody, &info);
+	watchdog_disarm();
+	if (!err) {
+		event(EVENT_INFO, "device.ready", EV_STR("scheme", server->settings->scheme), EV_STR("maker", info.maker),
+		      EV_STR("model", info.model), EV_STR("serial", info.serial), EV_STR("firmware", info.firmware),
+		      EV_FLAG("software", info.software));
+		return NULL;
+	}
+	if (err->code == WRIT_INVALID || err->code == WRIT_BROKEN)
+		return err;
+	event(EVENT_WARN, "device.away", EV_ERR(err));
+	writ_err_free(err);
+	return NULL;
+}
+
+static struct writ_err *
+start(struct server *server, sigset_t *ret_unblocked)
+{
+	const struct sigaction on = { .sa_handler = on_stop };
+	struct writ_err *err;
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGTERM, &on, NULL);
+	sigaction(SIGINT, &on, NULL);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGINT);
+	sigprocmask(SIG_BLOCK, &blocked, ret_unblocked);	/* taken in ppoll() only, so that no request is cut */
+
+	err = writ_secret_start();
+	if (err)
+		return err;
+	err = environment_set(server->settings);
+	if (err)
+		return err;
+	err = auth_read(server->settings, &server->auth);
+	if (err)
+		return err;
+	err = watchdog_start();
+	if (err)
+		return err;
+	err = sockets_start(server);
+	if (err)
+		return err;
+	return device_start(server);
+}
+
+static void
+end(struct server *server)
+{
+	watchdog_arm(DEVICE_TIMEOUT_MS, "close the device");
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		connection_close(&server->connections[i]);
+	custody_close(server->custody);
+	writ_secret_done(&server->auth);
+	if (server->settings->socket)
+		unlink(server->settings->socket);
+}
+
+/* ---- arguments ---- */
+
+static const char usage_line[] =
+	"writ-deviced: usage: writ-deviced {--socket PATH | --fd N} --peer-uid UID[,UID...]\n"
+	"    {--tpm TCTI [--allow-software-tpm] --auth-file PATH | --pkcs11 MODULE --uri URI --pin-file PATH}\n"
+	"    [--env NAME=VALUE]... [--log-level debug|info|warn|alarm]\n";
+
+static struct writ_err *
+peers_read(const char *text, struct settings *ret)
+{
+	while (*text) {
+		const size_t len = strcspn(text, ",");
+		uint64_t uid;
+
+		if (ret->n_peers == PEERS_MAX ||
+		    !writ_decimal((struct writ_bytes){ (const uint8_t *)text, len }, UINT32_MAX - 1, &uid))
+			return writ_fail(WRIT_INVALID, "--peer-uid: 1 to %d numbers with commas between them are wanted", PEERS_MAX);
+		ret->peers[ret->n_peers++] = (uid_t)uid;
+		text += len;
+		if (*text == ',')
+			text++;
+	}
+	return NULL;
+}
+
+static struct writ_err *
+one_argument(int option, const char *value, struct settings *ret)
+{
+	uint64_t number;
+
+	switch (option) {
+	case 's':
+		ret->socket = value;
+		return NULL;
+	case 'f':
+		if (!writ_decimal(writ_str(value), 1024, &number))
+			return writ_fail(WRIT_INVALID, "--fd '%.20s': a descriptor's number is wanted", value);
+		ret->fd = (int)number;
+		return NULL;
+	case 'p':
+		return peers_read(value, ret);
+	case 't':
+		ret->device.tcti = value;
+		return NULL;
+	case 'w':
+		ret->device.allow_software_tpm = true;
+		return NULL;
+	case 'm':
+		ret->device.module = value;
+		return NULL;
+	case 'u':
+		ret->device.uri = value;
+		return NULL;
+	case 'a':
+	case 'i':
+		if (ret->secret_file)
+			return writ_fail(WRIT_INVALID, "one of --auth-file and --pin-file, once");
+		ret->secret_file = value;
+		ret->secret_is_hex = option == 'a';
+		return NULL;
+	case 'e':
+		if (ret->n_env == ENV_MAX)
+			return writ_fail(WRIT_INVALID, "--env: at most %d", ENV_MAX);
+		ret->env[ret->n_env++] = value;
+		return NULL;
+	case 'l':
+		if (!event_level_from(writ_str(value), &ret->level))
+			return writ_fail(WRIT_INVALID, "--log-level '%.20s': debug, info, warn or alarm", value);
+		return NULL;
+	default:
+		return writ_fail(WRIT_INVALID, "an argument is not known, or lacks its value");
+	}
+}
+
+static struct writ_err *
+settings_check(struct settings *settings)
+{
+	if (!settings->socket == (settings->fd < 0))
+		return writ_fail(WRIT_INVALID, "one of --socket and --fd is needed");
+	if (settings->n_peers == 0)
+		return writ_fail(WRIT_INVALID, "--peer-uid is needed");
+	if (!settings->device.tcti == !settings->device.module)
+		return writ_fail(WRIT_INVALID, "one of --tpm and --pkcs11 is needed");
+	settings->scheme = settings->device.tcti ? "tpm2" : "pkcs11";
+	if (settings->device.module && (!settings->device.uri || settings->device.allow_software_tpm))
+		return writ_fail(WRIT_INVALID, "--pkcs11 goes with --uri, and not with --allow-software-tpm");
+	if (settings->device.tcti && settings->device.uri)
+		return writ_fail(WRIT_INVALID, "--uri goes with --pkcs11");
+	if (!settings->secret_file || settings->secret_is_hex != !!settings->device.tcti)
+		return writ_fail(WRIT_INVALID, "%s is needed: secrets come by file", settings->device.tcti ? "--auth-file" : "--pin-file");
+	return NULL;
+}
+
+static struct writ_err *
+arguments_read(int argc, char **argv, struct settings *ret)
+{
+	static const struct option options[] = {
+		{ "socket", required_argument, NULL, 's' },	  { "fd", required_argument, NULL, 'f' },
+		{ "peer-uid", required_argument, NULL, 'p' },	  { "tpm", required_argument, NULL, 't' },
+		{ "allow-software-tpm", no_argument, NULL, 'w' }, { "pkcs11", required_argument, NULL, 'm' },
+		{ "uri", required_argument, NULL, 'u' },	  { "auth-file", required_argument, NULL, 'a' },
+		{ "pin-file", required_argument, NULL, 'i' },	  { "env", required_argument, NULL, 'e' },
+		{ "log-level", required_argument, NULL, 'l' },	  { 0 },
+	};
+	struct writ_err *err;
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		err = one_argument(option, optarg, ret);
+		if (err)
+			return err;
+	}
+	if (optind != argc)
+		return writ_fail(WRIT_INVALID, "'%.40s': no argument without an option is wanted", argv[optind]);
+	return settings_check(ret);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct settings settings = { .fd = -1, .level = EVENT_INFO };
+	struct server server = { .settings = &settings, .listener = -1 };
+	sigset_t unblocked;
+	struct writ_err *err;
+
+	err = arguments_read(argc, argv, &settings);
+	if (err) {
+		fprintf(stderr, "writ-deviced: %s\n%s", err->message, usage_line);
+		return EXIT_MISUSED;
+	}
+	event_start(STDERR_FILENO, "writ-deviced", settings.level);
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		server.connections[i].sock = -1;
+	err = start(&server, &unblocked);
+	if (err) {
+		event(EVENT_ALARM, "device.not_started", EV_ERR(err));
+		_exit(err->code == WRIT_INVALID ? EXIT_MISUSED : EXIT_FAILED);
+	}
+	serve(&server, &unblocked);
+	end(&server);
+	_exit(0);	/* modules have crashed in their exit handlers */
+}

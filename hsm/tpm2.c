@@ -1,0 +1,419 @@
+/*
+ * Custody in a TPM 2.0, by ESAPI.  Objects: tpm2_object.h.  Connection, sessions and slots: tpm2_context.h.
+ *
+ * A key's reference is a TPM 2.0 key file, a sealed blob is one too; each names in its description the storage root key it was
+ * made under.  Use takes the auth value, by policy and in a salted session: it never crosses the bus.
+ */
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "hsm/tpm2_context.h"
+#include "hsm/tpm2_keyfile.h"
+#include "hsm/tpm2_object.h"
+
+struct tpm2_key {
+	struct key base;
+	enum key_kind kind;
+	struct tpm2_object object;
+};
+
+static struct tpm2 *
+tpm2_of(struct custody *custody)
+{
+	return (struct tpm2 *)custody;
+}
+
+/* Only TCTIs that lead to a TPM and nowhere else: pcap writes the traffic down, cmd runs programs, "" searches. */
+static struct writ_err *
+tcti_check(const char *tcti, bool *ret_exclusive)
+{
+	static const char *const known[] = { "device:/dev/", "tabrmd:", "swtpm:", "mssim:" };
+
+	for (size_t i = 0; tcti && i < N_OF(known); i++) {
+		if (strncmp(tcti, known[i], strlen(known[i])) != 0)
+			continue;
+		*ret_exclusive = strncmp(tcti, "tabrmd:", 7) != 0 && strncmp(tcti, "device:/dev/tpmrm", 17) != 0;
+		return NULL;
+	}
+	return writ_fail(WRIT_INVALID, "TCTI '%.60s': name one of device:/dev/..., tabrmd:..., swtpm:... and mssim:...", tcti ? tcti : "");
+}
+
+static void
+tpm2_close(struct custody *custody)
+{
+	struct tpm2 *const tpm = tpm2_of(custody);
+
+	tpm2_down(tpm);
+	writ_secret_done(&tpm->auth);
+	free(tpm);
+}
+
+static struct writ_err *
+tpm2_open(const struct custody_conf *conf, const struct writ_secret *auth, struct custody **ret)
+{
+	struct writ_err *err;
+	struct tpm2 *tpm;
+	bool exclusive;
+
+	err = tcti_check(conf->tcti, &exclusive);
+	if (err)
+		return err;
+	if (auth->len != TPM2_AUTH_LEN)
+		return writ_fail(WRIT_INVALID, "the auth value of a TPM's keys has %d bytes, not %zu", TPM2_AUTH_LEN, auth->len);
+	setenv("TSS2_LOG", "all+NONE", 1);	/* the library prints to descriptor 2 otherwise */
+
+	tpm = calloc(1, sizeof(*tpm));
+	if (!tpm)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a device");
+	tpm->base.ops = &custody_tpm2;
+	tpm->conf = *conf;
+	tpm->exclusive = exclusive;
+	tpm->hmac = tpm->policy = ESYS_TR_NONE;
+	err = writ_secret_set(&tpm->auth, (struct writ_bytes){ auth->data, auth->len });
+	if (!err)
+		err = tpm2_ready(tpm);
+	if (err) {
+		tpm2_close(&tpm->base);
+		return err;
+	}
+	*ret = &tpm->base;
+	return NULL;
+}
+
+static struct writ_err *
+tpm2_info(struct custody *custody, struct custody_info *ret)
+{
+	*ret = tpm2_of(custody)->info;
+	return NULL;
+}
+
+/* Writes the key file of what Esys_Create() made. */
+static struct writ_err *
+object_write(struct tpm2 *tpm, enum keyfile_type type, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private,
+	     struct writ_buf *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(KEYFILE_DESCRIPTION_MAX);
+	AUTO(writ_buf_done) struct writ_buf a = WRIT_BUF(KEYFILE_AREA_MAX);
+	AUTO(writ_buf_done) struct writ_buf b = WRIT_BUF(KEYFILE_AREA_MAX);
+	struct tpm2_parent *parent;
+	struct writ_err *err;
+
+	err = tpm2_parent_get(tpm, tpm->parent_default, &parent);
+	if (err)
+		return err;
+	err = tpm2_parent_text(parent, &text);
+	if (err)
+		return err;
+	err = tpm2_public_write(public, &a);
+	if (err)
+		return err;
+	err = tpm2_private_write(private, &b);
+	if (err)
+		return err;
+	return keyfile_write(&(struct keyfile){ .type = type,
+						.description = writ_view(&text),
+						.parent = tpm->parent_default,
+						.public = writ_view(&a),
+						.private = writ_view(&b) },
+			     ret);
+}
+
+/* Makes an object of `template_` under the storage root key; `sealed` is empty for a key. */
+static struct writ_err *
+object_create(struct tpm2 *tpm, const TPM2B_PUBLIC *template_, struct writ_bytes sealed, TPM2B_PUBLIC **ret_public,
+	      TPM2B_PRIVATE **ret_private)
+{
+	TPM2B_SENSITIVE_CREATE sensitive = { 0 };
+	const TPML_PCR_SELECTION no_pcr = { 0 };
+	const TPM2B_DATA outside = { 0 };
+	struct tpm2_parent *parent;
+	struct writ_err *err;
+	TSS2_RC rc;
+
+	err = tpm2_ready(tpm);
+	if (err)
+		return err;
+	err = tpm2_parent_get(tpm, tpm->parent_default, &parent);
+	if (err)
+		return err;
+	err = tpm2_make_room(tpm);
+	if (err)
+		return err;
+
+	sensitive.sensitive.userAuth.size = TPM2_AUTH_LEN;
+	memcpy(sensitive.sensitive.userAuth.buffer, tpm->auth.data, TPM2_AUTH_LEN);
+	sensitive.sensitive.data.size = (UINT16)sealed.len;
+	if (sealed.len > 0)
+		memcpy(sensitive.sensitive.data.buffer, sealed.data, sealed.len);
+	Esys_TRSess_SetAttributes(tpm->esys, tpm->hmac,
+				  TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT, 0xff);
+	rc = Esys_Create(tpm->esys, parent->handle, tpm->hmac, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, template_, &outside, &no_pcr,
+			 ret_private, ret_public, NULL, NULL, NULL);
+	OPENSSL_cleanse(&sensitive, sizeof(sensitive));
+	err = tpm2_result(tpm, rc, "TPM2_Create");
+	if (err)
+		return err;
+	if (!tpm2_is_of(*ret_public, template_))
+		return custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM made another object than it was asked for"));
+	return NULL;
+}
+
+static void
+public_freep(TPM2B_PUBLIC **p)
+{
+	Esys_Free(*p);
+}
+
+static void
+private_freep(TPM2B_PRIVATE **p)
+{
+	Esys_Free(*p);
+}
+
+static struct writ_err *
+tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, struct writ_buf *ret_ref, struct writ_buf *ret_spki)
+{
+	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
+	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
+	struct tpm2 *const tpm = tpm2_of(custody);
+	TPM2B_PUBLIC template_;
+	struct writ_err *err;
+
+	(void)label;		/* a key file is named by whoever keeps it */
+	tpm2_key_template(kind, &template_);
+	err = object_create(tpm, &template_, (struct writ_bytes){ 0 }, &public, &private);
+	if (err)
+		return err;
+	err = tpm2_key_spki(public, ret_spki);
+	if (err)
+		return err;
+	return object_write(tpm, KEYFILE_LOADABLE, public, private, ret_ref);
+}
+
+/* Reads a key file of that type into an object, not loaded yet; its storage root key must be the one we have. */
+static struct writ_err *
+object_read(struct tpm2 *tpm, enum keyfile_type type, struct writ_bytes pem, struct tpm2_object *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(KEYFILE_DESCRIPTION_MAX);
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(KEYFILE_MAX);
+	struct tpm2_parent *parent;
+	struct keyfile file;
+	struct writ_err *err;
+
+	err = keyfile_read(pem, &der, &file);
+	if (err)
+		return err;
+	if (file.type != type)
+		return writ_fail(WRIT_INVALID, "key file: it holds a %s where a %s is wanted",
+				 file.type == KEYFILE_SEALED ? "sealed secret" : "key",
+				 type == KEYFILE_SEALED ? "sealed secret" : "key");
+	err = tpm2_public_read(file.public, &ret->public);
+	if (err)
+		return err;
+	err = tpm2_private_read(file.private, &ret->private);
+	if (err)
+		return err;
+	ret->parent = file.parent;
+
+	err = tpm2_ready(tpm);
+	if (err)
+		return err;
+	err = tpm2_parent_get(tpm, file.parent, &parent);
+	if (err)
+		return err;
+	err = tpm2_parent_text(parent, &text);
+	if (err)
+		return err;
+	if (!writ_equal(writ_view(&text), file.description))
+		return writ_fail(WRIT_LOCKED, "it was made under another storage root key: it belongs to another TPM, or this one was cleared");
+	return NULL;
+}
+
+static void
+tpm2_unload(struct key *key)
+{
+	struct tpm2_key *const mine = (struct tpm2_key *)key;
+
+	tpm2_object_gone(tpm2_of(key->custody), &mine->object);
+	free(mine);
+}
+
+static struct writ_err *
+key_read(struct tpm2 *tpm, struct writ_bytes ref, struct writ_bytes spki, struct tpm2_key *key)
+{
+	AUTO(writ_buf_done) struct writ_buf own = WRIT_BUF(SPKI_MAX);
+	struct writ_bytes raw;
+	struct writ_err *err;
+
+	err = object_read(tpm, KEYFILE_LOADABLE, ref, &key->object);
+	if (err)
+		return err;
+	err = tpm2_key_spki(&key->object.public, &own);
+	if (err)
+		return err;
+	if (!writ_equal(writ_view(&own), spki))
+		return writ_fail(WRIT_LOCKED, "the key file holds another key than the pinned one");
+	err = spki_parse(spki, &key->kind, &raw);
+	if (err)
+		return err;
+	return tpm2_object_here(tpm, &key->object);
+}
+
+static struct writ_err *
+tpm2_load(struct custody *custody, struct writ_bytes ref, struct writ_bytes spki, struct key **ret)
+{
+	struct tpm2_key *const key = calloc(1, sizeof(*key));
+	struct writ_err *err;
+
+	if (!key)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a key");
+	key->base.custody = custody;
+	err = key_read(tpm2_of(custody), ref, spki, key);
+	if (err) {
+		tpm2_unload(&key->base);
+		return err;
+	}
+	*ret = &key->base;
+	return NULL;
+}
+
+static struct writ_err *
+sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, struct writ_buf *ret_sig)
+{
+	const TPMT_TK_HASHCHECK no_ticket = { .tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL };
+	const TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_ECDSA,
+					 .details.ecdsa.hashAlg = key->kind == KEY_P384 ? TPM2_ALG_SHA384 : TPM2_ALG_SHA256 };
+	const TPMS_SIGNATURE_ECC *ecc;
+	TPMT_SIGNATURE *sig = NULL;
+	struct writ_err *err;
+	TSS2_RC rc;
+
+	err = tpm2_object_here(tpm, &key->object);
+	if (err)
+		return err;
+	err = tpm2_policy_ready(tpm, TPMA_SESSION_DECRYPT);	/* the answer's first parameter is no buffer: nothing to encrypt */
+	if (err)
+		return err;
+	rc = Esys_Sign(tpm->esys, key->object.handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, digest, &scheme, &no_ticket, &sig);
+	err = tpm2_result(tpm, rc, "TPM2_Sign");
+	if (err)
+		return err;
+	tpm->policy_dirty = false;
+	ecc = &sig->signature.ecdsa;
+	if (sig->sigAlg != TPM2_ALG_ECDSA)
+		err = custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM answered with signature algorithm 0x%x", sig->sigAlg));
+	else
+		err = custody_ecdsa_der(key->kind, (struct writ_bytes){ ecc->signatureR.buffer, ecc->signatureR.size },
+					(struct writ_bytes){ ecc->signatureS.buffer, ecc->signatureS.size }, ret_sig);
+	Esys_Free(sig);
+	return err;
+}
+
+/* A busy TPM is asked three times in all; the library has asked five times at once each time. */
+static struct writ_err *
+tpm2_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_sig)
+{
+	static const long pauses_ms[] = { 10, 200 };
+	struct tpm2_key *const mine = (struct tpm2_key *)key;
+	struct tpm2 *const tpm = tpm2_of(key->custody);
+	TPM2B_DIGEST digest = { 0 };
+	struct writ_err *err;
+	size_t len;
+
+	err = custody_digest(mine->kind, message, digest.buffer, &len);
+	if (err)
+		return err;
+	digest.size = (UINT16)len;
+	err = tpm2_ready(tpm);
+	if (err)
+		return err;
+	err = sign_once(tpm, mine, &digest, ret_sig);
+	for (size_t i = 0; err && err->code == WRIT_UNAVAILABLE && !tpm->stale && i < N_OF(pauses_ms); i++) {
+		writ_err_free(err);
+		nanosleep(&(struct timespec){ .tv_nsec = pauses_ms[i] * 1000000 }, NULL);
+		err = sign_once(tpm, mine, &digest, ret_sig);
+	}
+	return err;
+}
+
+static struct writ_err *
+tpm2_seal(struct custody *custody, const struct writ_secret *secret, struct writ_buf *ret_blob)
+{
+	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
+	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
+	struct tpm2 *const tpm = tpm2_of(custody);
+	TPM2B_PUBLIC template_;
+	struct writ_err *err;
+
+	tpm2_seal_template(&template_);
+	err = object_create(tpm, &template_, (struct writ_bytes){ secret->data, secret->len }, &public, &private);
+	if (err)
+		return err;
+	return object_write(tpm, KEYFILE_SEALED, public, private, ret_blob);
+}
+
+static struct writ_err *
+unseal_loaded(struct tpm2 *tpm, const struct tpm2_object *object, struct writ_secret *ret)
+{
+	TPM2B_SENSITIVE_DATA *data = NULL;
+	struct writ_err *err;
+	TSS2_RC rc;
+
+	err = tpm2_policy_ready(tpm, TPMA_SESSION_ENCRYPT);	/* the command has no parameter to decrypt */
+	if (err)
+		return err;
+	rc = Esys_Unseal(tpm->esys, object->handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, &data);
+	err = tpm2_result(tpm, rc, "TPM2_Unseal");
+	if (err)
+		return err;
+	tpm->policy_dirty = false;
+	err = writ_secret_set(ret, (struct writ_bytes){ data->buffer, data->size });
+	OPENSSL_cleanse(data, sizeof(*data));
+	Esys_Free(data);
+	return err;
+}
+
+static struct writ_err *
+tpm2_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secret *ret)
+{
+	struct tpm2 *const tpm = tpm2_of(custody);
+	struct tpm2_object object = { 0 };
+	TPM2B_PUBLIC template_;
+	struct writ_err *err;
+
+	err = object_read(tpm, KEYFILE_SEALED, blob, &object);
+	if (err)
+		return err;
+	tpm2_seal_template(&template_);
+	if (!tpm2_is_of(&object.public, &template_))
+		return writ_fail(WRIT_INVALID, "key file: the sealed secret has type 0x%x and attributes 0x%x, not those that we seal with",
+				 object.public.publicArea.type, object.public.publicArea.objectAttributes);
+	err = tpm2_object_here(tpm, &object);
+	if (!err)
+		err = unseal_loaded(tpm, &object, ret);
+	tpm2_object_gone(tpm, &object);
+	return err;
+}
+
+static struct writ_err *
+tpm2_health(struct custody *custody)
+{
+	return tpm2_alive(tpm2_of(custody));
+}
+
+const struct custody_ops custody_tpm2 = {
+	.scheme = "tpm2",
+	.open = tpm2_open,
+	.info = tpm2_info,
+	.make_key = tpm2_make_key,
+	.load = tpm2_load,
+	.sign = tpm2_sign,
+	.seal = tpm2_seal,
+	.unseal = tpm2_unseal,
+	.health = tpm2_health,
+	.unload = tpm2_unload,
+	.close = tpm2_close,
+};

@@ -1,0 +1,85 @@
+/*
+ * The connection to a TPM: context, storage root key, two sessions, and the three slots for objects.
+ *
+ * (1) A context that a fault poisoned, or that has sent 10,000 commands, is not used again: tpm2_ready() makes a new one, once a request.
+ *     (10,000: /dev/tpmrm0 stops at a context gap of 65,535 while a session stays open.)
+ * (2) Sessions are salted with the storage root key and encrypt parameters; they are kept, never made for one signature.
+ * (3) The storage root key's name is the one first seen, by this process and by each key file; else WRIT_LOCKED.
+ * (4) Between requests no more objects are loaded than fit three slots; the least recently used goes first.
+ * Knows no key file.  Threading: one thread.
+ */
+#ifndef WRIT_HSM_TPM2_CONTEXT_H
+#define WRIT_HSM_TPM2_CONTEXT_H
+
+#include <tss2/tss2_esys.h>
+
+#include "hsm/backend.h"
+
+#define TPM2_AUTH_LEN 32
+
+/* A storage root key: transient under the owner hierarchy, or persistent.  Zero is one not looked at yet. */
+struct tpm2_parent {
+	bool here, seen;
+	ESYS_TR handle;		/* while here */
+	TPM2B_NAME name;	/* once seen */
+};
+
+/* An object of ours.  Its TPM handle comes and goes; the areas stay. */
+struct tpm2_object {
+	TPM2B_PUBLIC public;
+	TPM2B_PRIVATE private;
+	uint32_t parent;	/* as in the key file */
+	bool here;
+	ESYS_TR handle;		/* while here */
+	uint64_t used;		/* for the least recently used */
+	struct tpm2_object *next;
+};
+
+struct tpm2 {
+	struct custody base;
+	struct custody_conf conf;
+	struct writ_secret auth;
+	bool exclusive;		/* no resource manager between: what is loaded is ours or a dead predecessor's */
+
+	ESYS_CONTEXT *esys;	/* NULL while down */
+	TSS2_TCTI_CONTEXT *tcti;
+	bool stale;		/* (1) */
+	unsigned commands;
+	uint32_t resets;	/* the TPM's own count of its resets, when we came up */
+	ESYS_TR hmac, policy;
+	bool policy_dirty;	/* a command failed after PolicyAuthValue: restart before the next use */
+
+	uint32_t parent_default;	/* for new objects */
+	struct tpm2_parent owner, persistent;
+	struct tpm2_object *loaded;	/* those that are here */
+	uint64_t uses;
+	struct custody_info info;
+};
+
+/* Makes the context anew if there is none or it is poisoned. */
+WRIT_CHECKED struct writ_err *tpm2_ready(struct tpm2 *);
+void tpm2_down(struct tpm2 *);
+
+/* What became of a command: NULL, or its error; classifies, poisons and latches. */
+WRIT_CHECKED struct writ_err *tpm2_result(struct tpm2 *, TSS2_RC, const char *command);
+
+/* The storage root key that a key file names, made or looked up when it is not here. */
+WRIT_CHECKED struct writ_err *tpm2_parent_get(struct tpm2 *, uint32_t parent, struct tpm2_parent **ret);
+
+/* "writ; storage root key 000b..." of that parent: what stands in a key file's description, and pins it (3). */
+WRIT_CHECKED struct writ_err *tpm2_parent_text(const struct tpm2_parent *, struct writ_buf *ret);
+
+/* Makes a free slot. */
+WRIT_CHECKED struct writ_err *tpm2_make_room(struct tpm2 *);
+
+/* Loads the object unless it is here, and gives the library the auth value. */
+WRIT_CHECKED struct writ_err *tpm2_object_here(struct tpm2 *, struct tpm2_object *);
+void tpm2_object_gone(struct tpm2 *, struct tpm2_object *);
+
+/* The policy session, its policy fulfilled for the next command.  `attributes`: TPMA_SESSION_DECRYPT and ENCRYPT as the command can. */
+WRIT_CHECKED struct writ_err *tpm2_policy_ready(struct tpm2 *, TPMA_SESSION attributes);
+
+/* Is it there, and not reset since we came up?  One command. */
+WRIT_CHECKED struct writ_err *tpm2_alive(struct tpm2 *);
+
+#endif

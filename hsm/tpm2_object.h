@@ -1,0 +1,30 @@
+/*
+ * The three objects that Writ has in a TPM, as public areas: the storage root key, a signing key, a sealed secret.
+ *
+ * An area is taken only when it equals its template bit for bit, all but what is unique to the object; so fixedTPM,
+ * sensitiveDataOrigin, the policy and everything else are checked by one comparison.  Talks to no TPM.  Thread-safe: no state.
+ */
+#ifndef WRIT_HSM_TPM2_OBJECT_H
+#define WRIT_HSM_TPM2_OBJECT_H
+
+#include <tss2/tss2_tpm2_types.h>
+
+#include "base/pubkey.h"
+
+void tpm2_srk_template(TPM2B_PUBLIC *ret);
+void tpm2_key_template(enum key_kind, TPM2B_PUBLIC *ret);	/* KEY_P256 or KEY_P384 */
+void tpm2_seal_template(TPM2B_PUBLIC *ret);
+
+/* Equal in all but `unique`? */
+bool tpm2_is_of(const TPM2B_PUBLIC *, const TPM2B_PUBLIC *template_);
+
+/* Exactly one TPM2B, to its last byte; WRIT_INVALID. */
+WRIT_CHECKED struct writ_err *tpm2_public_read(struct writ_bytes, TPM2B_PUBLIC *ret);
+WRIT_CHECKED struct writ_err *tpm2_private_read(struct writ_bytes, TPM2B_PRIVATE *ret);
+WRIT_CHECKED struct writ_err *tpm2_public_write(const TPM2B_PUBLIC *, struct writ_buf *ret);
+WRIT_CHECKED struct writ_err *tpm2_private_write(const TPM2B_PRIVATE *, struct writ_buf *ret);
+
+/* The SubjectPublicKeyInfo of a signing key of ours; WRIT_INVALID when the area is not of the template of its curve. */
+WRIT_CHECKED struct writ_err *tpm2_key_spki(const TPM2B_PUBLIC *, struct writ_buf *ret_spki);
+
+#endif

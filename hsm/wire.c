@@ -1,0 +1,321 @@
+/*
+ * The device wire, the signer's side.  Linked where no token library may be: base/ alone.
+ *
+ * (1) After a deadline, a lost peer or a malformed answer the connection is not used again: a late answer must not be taken for the
+ *     next one's.  The caller connects anew, with WRIT_UNAVAILABLE in hand.
+ */
+#include "hsm/wire.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "hsm/wire_codec.h"
+
+struct device {
+	int sock;
+	bool dead;			/* (1) */
+	uint64_t next_id;		/* of blocking calls */
+	uint64_t waiting[DEVICE_OUTSTANDING_MAX];	/* ids of signatures outstanding, in no order */
+	size_t n_waiting;
+};
+
+struct writ_err *
+device_adopt(int sock, struct device **ret)
+{
+	struct device *const device = calloc(1, sizeof(*device));
+
+	*ret = NULL;
+	if (!device)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a connection to writ-deviced");
+	device->sock = sock;
+	*ret = device;
+	return NULL;
+}
+
+static struct writ_err *
+peer_check(int sock, const char *path, uid_t want)
+{
+	struct writ_err *err;
+	uid_t peer;
+
+	err = frame_peer(sock, &peer);
+	if (err)
+		return err;
+	if (want == (uid_t)-1 ? peer != 0 && peer != geteuid() : peer != want)
+		return writ_fail(WRIT_UNAUTHENTICATED, "%.80s is served by uid %u, which is not writ-deviced's", path, (unsigned)peer);
+	return NULL;
+}
+
+struct writ_err *
+device_connect(const char *path, uid_t uid, struct device **ret)
+{
+	struct writ_err *err;
+	int sock;
+
+	*ret = NULL;
+	err = frame_connect(path, DEVICE_TIMEOUT_MS, &sock);
+	if (err)
+		return writ_because(err, "writ-deviced");
+	err = peer_check(sock, path, uid);
+	if (!err)
+		err = device_adopt(sock, ret);
+	if (err)
+		close(sock);
+	return err;
+}
+
+static struct writ_err *
+usable(const struct device *device)
+{
+	if (!device->dead)
+		return NULL;
+	return writ_fail(WRIT_UNAVAILABLE, "the connection to writ-deviced is lost: connect anew");
+}
+
+/* (1) */
+static struct writ_err *
+lost(struct device *device, struct writ_err *err)
+{
+	device->dead = true;
+	return writ_recode(err, WRIT_UNAVAILABLE, "writ-deviced");
+}
+
+/* Sends one request. */
+static struct writ_err *
+request_send(struct device *device, uint64_t id, const struct device_request *request)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	struct writ_err *err;
+
+	err = device_request_encode(request, &body);
+	if (err)
+		return err;
+	err = frame_send(device->sock, (uint16_t)request->type, id, writ_view(&body), -1, DEVICE_TIMEOUT_MS);
+	return err ? lost(device, err) : NULL;
+}
+
+/* One request and its answer, which borrows from `packet`. */
+static struct writ_err *
+ask(struct device *device, const struct device_request *request, uint8_t packet[FRAME_MAX], struct device_answer *ret)
+{
+	const int timeout_ms = request->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS;
+	const uint64_t id = ++device->next_id;
+	struct writ_err *err, *failed = NULL;
+	struct frame frame;
+
+	err = usable(device);
+	if (err)
+		return err;
+	if (device->n_waiting > 0)
+		return writ_fail(WRIT_BROKEN, "a blocking call to writ-deviced while %zu signatures are outstanding", device->n_waiting);
+	err = request_send(device, id, request);
+	if (err)
+		return err;
+	err = frame_receive(device->sock, packet, &frame, NULL, timeout_ms);
+	if (err)
+		return lost(device, err);
+	if (frame.id != id)
+		return lost(device, writ_fail(WRIT_INVALID, "an answer to another request than the one asked"));
+	err = device_answer_decode(&frame, request->type, ret, &failed);
+	if (err)
+		return lost(device, err);
+	return failed;
+}
+
+struct writ_err *
+device_info(struct device *device, struct custody_info *ret)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device, &(struct device_request){ .type = DEVICE_INFO }, packet, &answer);
+	if (err)
+		return err;
+	*ret = answer.info;
+	return NULL;
+}
+
+struct writ_err *
+device_make_key(struct device *device, enum key_kind kind, const char *label, struct writ_buf *ret_ref, struct writ_buf *ret_spki)
+{
+	struct device_request request = { .type = DEVICE_MAKE, .kind = kind };
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	if (strlen(label) >= sizeof(request.label))
+		return writ_fail(WRIT_INVALID, "a key's label has 1 to %d bytes, not %zu", CUSTODY_LABEL_MAX, strlen(label));
+	memcpy(request.label, label, strlen(label) + 1);
+	err = ask(device, &request, packet, &answer);
+	if (err)
+		return err;
+	err = writ_buf_add(ret_ref, answer.ref);
+	if (err)
+		return err;
+	return writ_buf_add(ret_spki, answer.spki);
+}
+
+struct writ_err *
+device_load(struct device *device, struct writ_bytes ref, struct writ_bytes spki, uint32_t *ret_handle)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device, &(struct device_request){ .type = DEVICE_LOAD, .ref = ref, .spki = spki }, packet, &answer);
+	if (err)
+		return err;
+	*ret_handle = answer.handle;
+	return NULL;
+}
+
+struct writ_err *
+device_sign(struct device *device, uint32_t handle, struct writ_bytes message, struct writ_buf *ret_sig)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device, &(struct device_request){ .type = DEVICE_SIGN, .handle = handle, .message = message }, packet, &answer);
+	if (err)
+		return err;
+	return writ_buf_add(ret_sig, answer.signature);
+}
+
+struct writ_err *
+device_seal(struct device *device, const struct writ_secret *secret, struct writ_buf *ret_blob)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	if (secret->len != CUSTODY_SECRET_LEN)
+		return writ_fail(WRIT_INVALID, "a device seals %d bytes, not %zu", CUSTODY_SECRET_LEN, secret->len);
+	err = ask(device, &(struct device_request){ .type = DEVICE_SEAL, .secret = { secret->data, secret->len } }, packet, &answer);
+	if (err)
+		return err;
+	return writ_buf_add(ret_blob, answer.blob);
+}
+
+struct writ_err *
+device_unseal(struct device *device, struct writ_bytes blob, struct writ_secret *ret)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device, &(struct device_request){ .type = DEVICE_UNSEAL, .blob = blob }, packet, &answer);
+	if (!err)
+		err = writ_secret_set(ret, answer.secret);
+	OPENSSL_cleanse(packet, sizeof(packet));	/* I11 */
+	return err;
+}
+
+struct writ_err *
+device_health(struct device *device)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+
+	return ask(device, &(struct device_request){ .type = DEVICE_HEALTH }, packet, &answer);
+}
+
+struct writ_err *
+device_unload(struct device *device, uint32_t handle)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+
+	return ask(device, &(struct device_request){ .type = DEVICE_UNLOAD, .handle = handle }, packet, &answer);
+}
+
+int
+device_fd(const struct device *device)
+{
+	return device->sock;
+}
+
+struct writ_err *
+device_sign_start(struct device *device, uint64_t id, uint32_t handle, struct writ_bytes message)
+{
+	struct writ_err *err;
+
+	err = usable(device);
+	if (err)
+		return err;
+	if (device->n_waiting == DEVICE_OUTSTANDING_MAX)
+		return writ_fail(WRIT_EXHAUSTED, "%d signatures are outstanding at writ-deviced, which is the limit",
+				 DEVICE_OUTSTANDING_MAX);
+	for (size_t i = 0; i < device->n_waiting; i++)
+		if (device->waiting[i] == id)
+			return writ_fail(WRIT_BROKEN, "a signature of id %llu is outstanding already", (unsigned long long)id);
+	err = request_send(device, id, &(struct device_request){ .type = DEVICE_SIGN, .handle = handle, .message = message });
+	if (err)
+		return err;
+	device->waiting[device->n_waiting++] = id;
+	return NULL;
+}
+
+/* Takes the id off the list; false when nobody waits for it. */
+static bool
+waiting_take(struct device *device, uint64_t id)
+{
+	for (size_t i = 0; i < device->n_waiting; i++) {
+		if (device->waiting[i] != id)
+			continue;
+		device->waiting[i] = device->waiting[--device->n_waiting];
+		return true;
+	}
+	return false;
+}
+
+struct writ_err *
+device_sign_next(struct device *device, bool *ret_any, uint64_t *ret_id, struct writ_buf *ret_sig, struct writ_err **ret_failed)
+{
+	struct pollfd readable = { .fd = device->sock, .events = POLLIN };
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+	struct frame frame;
+
+	*ret_any = false;
+	*ret_failed = NULL;
+	err = usable(device);
+	if (err)
+		return err;
+	if (poll(&readable, 1, 0) <= 0)
+		return NULL;
+	err = frame_receive(device->sock, packet, &frame, NULL, 0);
+	if (err)
+		return lost(device, err);
+	if (!waiting_take(device, frame.id))
+		return lost(device, writ_fail(WRIT_INVALID, "an answer to a request that was not asked"));
+	err = device_answer_decode(&frame, DEVICE_SIGN, &answer, ret_failed);
+	if (err)
+		return lost(device, err);
+	*ret_any = true;
+	*ret_id = frame.id;
+	if (*ret_failed)
+		return NULL;
+	return writ_buf_add(ret_sig, answer.signature);
+}
+
+void
+device_close(struct device *device)
+{
+	if (!device)
+		return;
+	close(device->sock);
+	free(device);
+}
+
+void
+device_closep(struct device **device)
+{
+	device_close(*device);
+	*device = NULL;
+}

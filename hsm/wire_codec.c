@@ -1,0 +1,298 @@
+/*
+ * The device wire's messages, encoded and decoded.
+ */
+#include "hsm/wire_codec.h"
+
+/* Bytes of at least one and at most `max`; else the cursor fails. */
+static struct writ_bytes
+get_bounded(struct body_in *in, size_t max)
+{
+	const struct writ_bytes bytes = body_get_bytes(in);
+
+	if (bytes.len == 0 || bytes.len > max)
+		in->failed = true;
+	return bytes;
+}
+
+static struct writ_bytes
+get_secret(struct body_in *in)
+{
+	struct writ_bytes secret = { in->at, CUSTODY_SECRET_LEN };
+
+	if (in->failed || in->end - in->at < CUSTODY_SECRET_LEN) {
+		in->failed = true;
+		return (struct writ_bytes){ 0 };
+	}
+	in->at += CUSTODY_SECRET_LEN;
+	return secret;
+}
+
+static void
+get_text(struct body_in *in, char *out, size_t out_len, bool printable)
+{
+	const struct writ_bytes text = body_get_bytes(in);
+
+	if (in->failed || text.len >= out_len || (text.len > 0 && memchr(text.data, 0, text.len))) {
+		in->failed = true;
+		return;
+	}
+	for (size_t i = 0; printable && i < text.len; i++)
+		if (text.data[i] < 0x20 || text.data[i] > 0x7e)
+			in->failed = true;
+	if (text.len > 0)
+		memcpy(out, text.data, text.len);
+	out[text.len] = '\0';
+}
+
+/* 0 or 1. */
+static bool
+get_flag(struct body_in *in)
+{
+	const uint8_t flag = body_get8(in);
+
+	if (flag > 1)
+		in->failed = true;
+	return flag == 1;
+}
+
+static const char *
+message_name(unsigned type)
+{
+	switch (type) {
+	case DEVICE_INFO:
+		return "INFO";
+	case DEVICE_MAKE:
+		return "MAKE";
+	case DEVICE_LOAD:
+		return "LOAD";
+	case DEVICE_SIGN:
+		return "SIGN";
+	case DEVICE_SEAL:
+		return "SEAL";
+	case DEVICE_UNSEAL:
+		return "UNSEAL";
+	case DEVICE_HEALTH:
+		return "HEALTH";
+	case DEVICE_UNLOAD:
+		return "UNLOAD";
+	default:
+		return NULL;
+	}
+}
+
+struct writ_err *
+device_request_decode(const struct frame *frame, struct device_request *ret)
+{
+	struct body_in in = body_read(frame->body);
+
+	*ret = (struct device_request){ 0 };
+	if (!message_name(frame->type))
+		return writ_fail(WRIT_INVALID, "device wire: %u is no request", frame->type);
+	ret->type = (enum device_message)frame->type;
+	switch (frame->type) {
+	case DEVICE_MAKE:
+		ret->kind = (enum key_kind)body_get8(&in);
+		get_text(&in, ret->label, sizeof(ret->label), false);
+		if (ret->kind > KEY_ED25519)
+			in.failed = true;
+		break;
+	case DEVICE_LOAD:
+		ret->ref = get_bounded(&in, CUSTODY_REF_MAX);
+		ret->spki = get_bounded(&in, SPKI_MAX);
+		break;
+	case DEVICE_SIGN:
+		ret->handle = body_get32(&in);
+		ret->message = get_bounded(&in, CUSTODY_MESSAGE_MAX);
+		break;
+	case DEVICE_SEAL:
+		ret->secret = get_secret(&in);
+		break;
+	case DEVICE_UNSEAL:
+		ret->blob = get_bounded(&in, CUSTODY_BLOB_MAX);
+		break;
+	case DEVICE_UNLOAD:
+		ret->handle = body_get32(&in);
+		break;
+	default:	/* INFO, HEALTH: no body */
+		break;
+	}
+	if (!body_done(&in))
+		return writ_fail(WRIT_INVALID, "device wire: malformed %s request of %zu bytes", message_name(frame->type),
+				 frame->body.len);
+	return NULL;
+}
+
+struct writ_err *
+device_request_encode(const struct device_request *request, struct writ_buf *ret_body)
+{
+	struct body_out out = { ret_body, false };
+
+	switch (request->type) {
+	case DEVICE_MAKE:
+		body_put8(&out, (uint8_t)request->kind);
+		body_put_bytes(&out, writ_str(request->label));
+		break;
+	case DEVICE_LOAD:
+		body_put_bytes(&out, request->ref);
+		body_put_bytes(&out, request->spki);
+		break;
+	case DEVICE_SIGN:
+		body_put32(&out, request->handle);
+		body_put_bytes(&out, request->message);
+		break;
+	case DEVICE_SEAL:
+		body_put(&out, request->secret);
+		break;
+	case DEVICE_UNSEAL:
+		body_put_bytes(&out, request->blob);
+		break;
+	case DEVICE_UNLOAD:
+		body_put32(&out, request->handle);
+		break;
+	case DEVICE_INFO:
+	case DEVICE_HEALTH:
+	case DEVICE_ANSWER:
+	case DEVICE_ERROR:
+		break;
+	}
+	if (out.failed)
+		return writ_fail(WRIT_INVALID, "device wire: a %s request is over a frame's %d bytes", message_name(request->type),
+				 FRAME_BODY_MAX);
+	return NULL;
+}
+
+static struct writ_err *
+error_decode(struct body_in *in)
+{
+	char text[DEVICE_TEXT_MAX + 1];
+	uint8_t code;
+
+	code = body_get8(in);
+	get_text(in, text, sizeof(text), false);
+	if (!body_done(in) || code > WRIT_BROKEN)
+		return NULL;
+	return writ_fail((enum writ_code)code, "%s", text);
+}
+
+static void
+info_decode(struct body_in *in, struct custody_info *ret)
+{
+	ret->software = get_flag(in);
+	ret->can_seal = get_flag(in);
+	get_text(in, ret->maker, sizeof(ret->maker), true);
+	get_text(in, ret->model, sizeof(ret->model), true);
+	get_text(in, ret->serial, sizeof(ret->serial), true);
+	get_text(in, ret->firmware, sizeof(ret->firmware), true);
+}
+
+static struct writ_err *
+malformed_answer(unsigned type, enum device_message asked)
+{
+	return writ_fail(WRIT_INVALID, "device wire: malformed answer of type 0x%x to %s", type, message_name(asked));
+}
+
+struct writ_err *
+device_answer_decode(const struct frame *frame, enum device_message asked, struct device_answer *ret, struct writ_err **ret_failed)
+{
+	struct body_in in = body_read(frame->body);
+
+	*ret = (struct device_answer){ 0 };
+	*ret_failed = NULL;
+	if (frame->type == DEVICE_ERROR) {
+		*ret_failed = error_decode(&in);
+		return *ret_failed ? NULL : malformed_answer(frame->type, asked);
+	}
+	if (frame->type != (asked | DEVICE_ANSWER))
+		return malformed_answer(frame->type, asked);
+	switch (asked) {
+	case DEVICE_INFO:
+		info_decode(&in, &ret->info);
+		break;
+	case DEVICE_MAKE:
+		ret->ref = get_bounded(&in, CUSTODY_REF_MAX);
+		ret->spki = get_bounded(&in, SPKI_MAX);
+		break;
+	case DEVICE_LOAD:
+		ret->handle = body_get32(&in);
+		break;
+	case DEVICE_SIGN:
+		ret->signature = get_bounded(&in, SIGNATURE_MAX);
+		break;
+	case DEVICE_SEAL:
+		ret->blob = get_bounded(&in, CUSTODY_BLOB_MAX);
+		break;
+	case DEVICE_UNSEAL:
+		ret->secret = get_secret(&in);
+		break;
+	case DEVICE_HEALTH:
+	case DEVICE_UNLOAD:
+	case DEVICE_ANSWER:
+	case DEVICE_ERROR:
+		break;
+	}
+	if (!body_done(&in))
+		return malformed_answer(frame->type, asked);
+	return NULL;
+}
+
+static void
+info_encode(struct body_out *out, const struct custody_info *info)
+{
+	body_put8(out, info->software);
+	body_put8(out, info->can_seal);
+	body_put_bytes(out, writ_str(info->maker));
+	body_put_bytes(out, writ_str(info->model));
+	body_put_bytes(out, writ_str(info->serial));
+	body_put_bytes(out, writ_str(info->firmware));
+}
+
+struct writ_err *
+device_answer_encode(enum device_message asked, const struct device_answer *answer, struct writ_buf *ret_body)
+{
+	struct body_out out = { ret_body, false };
+
+	switch (asked) {
+	case DEVICE_INFO:
+		info_encode(&out, &answer->info);
+		break;
+	case DEVICE_MAKE:
+		body_put_bytes(&out, answer->ref);
+		body_put_bytes(&out, answer->spki);
+		break;
+	case DEVICE_LOAD:
+		body_put32(&out, answer->handle);
+		break;
+	case DEVICE_SIGN:
+		body_put_bytes(&out, answer->signature);
+		break;
+	case DEVICE_SEAL:
+		body_put_bytes(&out, answer->blob);
+		break;
+	case DEVICE_UNSEAL:
+		body_put(&out, answer->secret);
+		break;
+	case DEVICE_HEALTH:
+	case DEVICE_UNLOAD:
+	case DEVICE_ANSWER:
+	case DEVICE_ERROR:
+		break;
+	}
+	if (out.failed)
+		return writ_fail(WRIT_BROKEN, "device wire: an answer to %s is over a frame's %d bytes", message_name(asked),
+				 FRAME_BODY_MAX);
+	return NULL;
+}
+
+struct writ_err *
+device_error_encode(const struct writ_err *err, struct writ_buf *ret_body)
+{
+	struct body_out out = { ret_body, false };
+	char text[DEVICE_TEXT_MAX + 1];
+
+	writ_err_text(err, text, sizeof(text));
+	body_put8(&out, (uint8_t)err->code);
+	body_put_bytes(&out, writ_str(text));
+	if (out.failed)
+		return writ_fail(WRIT_BROKEN, "device wire: no room for an error's text");
+	return NULL;
+}
