@@ -10,7 +10,8 @@
 
 extern const struct custody_ops custody_tpm2, custody_pkcs11;
 
-/* Takes `err`, remembers its text, and hands it back: from now on custody.c refuses every request to this device (I12). */
+/* Takes `err`, remembers its text, and hands it back: from now on custody.c refuses every request to this device (I12).
+ */
 WRIT_CHECKED struct writ_err *custody_latch(struct custody *, struct writ_err *err);
 
 /* Bytes of a coordinate, of r and of s; 0 for kinds that a device does not hold. */
@@ -24,7 +25,8 @@ WRIT_CHECKED struct writ_err *custody_digest(enum key_kind, struct writ_bytes me
 					     size_t *ret_len);
 
 /* Appends r and s, big endian and at most a coordinate long, as DER.  WRIT_LOCKED when one is zero or too long. */
-WRIT_CHECKED struct writ_err *custody_ecdsa_der(enum key_kind, struct writ_bytes r, struct writ_bytes s, struct writ_buf *ret_sig);
+WRIT_CHECKED struct writ_err *custody_ecdsa_der(enum key_kind, struct writ_bytes r, struct writ_bytes s,
+						struct writ_buf *ret_sig);
 
 /* Copies a device's text about itself: printable ASCII, blanks at the end dropped, always NUL-terminated. */
 void custody_text(char out[64], struct writ_bytes);

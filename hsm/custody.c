@@ -16,8 +16,8 @@
 #include "hsm/backend.h"
 
 /*
- * Signed once at load and thrown away.  It is no certificate, CRL or OCSP response and cannot be taken for one (those begin
- * with 30), so it needs no journal entry: I2 speaks of what may leave.
+ * Signed once at load and thrown away.  It is no certificate, CRL or OCSP response and cannot be taken for one (those
+ * begin with 30), so it needs no journal entry: I2 speaks of what may leave.
  */
 static const char self_test[] = "Writ custody self-test; not a certificate";
 
@@ -105,7 +105,8 @@ custody_ecdsa_der(enum key_kind kind, struct writ_bytes r, struct writ_bytes s, 
 	struct der_out out = der_write(ret_sig);
 
 	if (!is_scalar(r, max) || !is_scalar(s, max))
-		return writ_fail(WRIT_LOCKED, "the device gave r of %zu and s of %zu bytes: neither may be zero or over %zu bytes",
+		return writ_fail(WRIT_LOCKED,
+				 "the device gave r of %zu and s of %zu bytes: neither may be zero or over %zu bytes",
 				 r.len, s.len, max);
 	der_open(&out, DER_SEQUENCE);
 	der_put_integer_bytes(&out, DER_INTEGER, r);
@@ -190,8 +191,8 @@ custody_make_key(struct custody *custody, enum key_kind kind, const char *label,
 	if (err)
 		return writ_because(err, "the device gave a public key that is none");
 	if (public.kind != kind)
-		return writ_fail(WRIT_BROKEN, "the device was asked for a %s key and made a %s key", key_kind_name(kind),
-				 key_kind_name(public.kind));
+		return writ_fail(WRIT_BROKEN, "the device was asked for a %s key and made a %s key",
+				 key_kind_name(kind), key_kind_name(public.kind));
 	err = writ_buf_add(ret_ref, writ_view(&ref));
 	if (err)
 		return err;
@@ -210,8 +211,9 @@ sign_verified(struct key *key, struct writ_bytes message, struct writ_buf *ret_s
 		return err;
 	err = pubkey_verify(&key->public, message, writ_view(&sig));
 	if (err)
-		return custody_latch(key->custody,
-				     writ_recode(err, WRIT_LOCKED, "the device signed, but not this message with the pinned key"));
+		return custody_latch(
+			key->custody,
+			writ_recode(err, WRIT_LOCKED, "the device signed, but not this message with the pinned key"));
 	return writ_buf_add(ret_sig, writ_view(&sig));
 }
 
@@ -260,7 +262,8 @@ custody_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_si
 	if (err)
 		return err;
 	if (message.len == 0 || message.len > CUSTODY_MESSAGE_MAX)
-		return writ_fail(WRIT_INVALID, "a message to sign has 1 to %d bytes, not %zu", CUSTODY_MESSAGE_MAX, message.len);
+		return writ_fail(WRIT_INVALID, "a message to sign has 1 to %d bytes, not %zu", CUSTODY_MESSAGE_MAX,
+				 message.len);
 	return sign_verified(key, message, ret_sig);
 }
 

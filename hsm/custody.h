@@ -1,12 +1,12 @@
 /*
  * Custody: keys that live in a device (a TPM 2.0, or a PKCS#11 token) and never leave it.
  *
- * One contract, every backend; tests/contract/custody.c is the same claims made of each.  What all backends rely on is checked once,
- * in the functions below, and callers use those, never `ops`: arguments are bounded, and every signature is verified with the
- * key's pinned public key before anyone sees it.  Knows nothing of certificates.  Errors: WRIT_UNAVAILABLE the device is
- * away or busy, try later; WRIT_LOCKED authentication failed, wrong key, bad signature or policy - never retried (I12); WRIT_INVALID
- * not an algorithm of this device; WRIT_NOT_FOUND no such key.  Native codes (TSS2_RC, CK_RV) are in the text.
- * Threading: a custody and its keys belong to one thread.
+ * One contract, every backend; tests/contract/custody.c is the same claims made of each.  What all backends rely on is
+ * checked once, in the functions below, and callers use those, never `ops`: arguments are bounded, and every signature
+ * is verified with the key's pinned public key before anyone sees it.  Knows nothing of certificates.  Errors:
+ * WRIT_UNAVAILABLE the device is away or busy, try later; WRIT_LOCKED authentication failed, wrong key, bad signature
+ * or policy - never retried (I12); WRIT_INVALID not an algorithm of this device; WRIT_NOT_FOUND no such key.  Native
+ * codes (TSS2_RC, CK_RV) are in the text. Threading: a custody and its keys belong to one thread.
  */
 #ifndef WRIT_HSM_CUSTODY_H
 #define WRIT_HSM_CUSTODY_H
@@ -14,34 +14,34 @@
 #include "base/pubkey.h"
 #include "base/secret.h"
 
-#define CUSTODY_REF_MAX 8192	/* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
-#define CUSTODY_BLOB_MAX 4096	/* bytes of a sealed blob */
-#define CUSTODY_SECRET_LEN 32	/* what seal() takes: an AES-256 key */
-#define CUSTODY_LABEL_MAX 64	/* bytes of a key's label: printable ASCII */
-#define CUSTODY_MESSAGE_MAX (12 * 1024)	/* bytes signed in one request: a TBS, a CRL's digest comes another way */
+#define CUSTODY_REF_MAX 8192		/* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
+#define CUSTODY_BLOB_MAX 4096		/* bytes of a sealed blob */
+#define CUSTODY_SECRET_LEN 32		/* what seal() takes: an AES-256 key */
+#define CUSTODY_LABEL_MAX 64		/* bytes of a key's label: printable ASCII */
+#define CUSTODY_MESSAGE_MAX (12 * 1024) /* bytes signed in one request: a TBS, a CRL's digest comes another way */
 
 struct custody;
 struct key;
 
 /* What a device says of itself, and what we saw. */
 struct custody_info {
-	bool software;			/* seen, never configured: a software TPM or SoftHSM; certificates say cp-software */
+	bool software; /* seen, never configured: a software TPM or SoftHSM; certificates say cp-software */
 	bool can_seal;
-	char maker[64], model[64], serial[64], firmware[64];	/* printable ASCII, NUL-terminated */
+	char maker[64], model[64], serial[64], firmware[64]; /* printable ASCII, NUL-terminated */
 };
 
 /* Where the device is and how to speak to it; strings are borrowed for the life of the custody. */
 struct custody_conf {
 	/* TPM: */
-	const char *tcti;		/* "swtpm:path=/run/x.sock", "device:/dev/tpmrm0"; never empty: no search for one */
+	const char *tcti; /* "swtpm:path=/run/x.sock", "device:/dev/tpmrm0"; never empty: no search for one */
 	bool allow_software_tpm;
 	/* PKCS#11: */
-	const char *module;		/* absolute path of the one module */
-	const char *uri;		/* RFC 7512, of the token: serial or token+manufacturer; no pin-value */
+	const char *module; /* absolute path of the one module */
+	const char *uri;    /* RFC 7512, of the token: serial or token+manufacturer; no pin-value */
 };
 
 struct custody_ops {
-	const char *scheme;	/* "tpm2", "pkcs11": the part of the configuration that names the backend */
+	const char *scheme; /* "tpm2", "pkcs11": the part of the configuration that names the backend */
 
 	/* Opens the device.  `auth`: the auth value of its keys (TPM: 32 bytes; PKCS#11: the user PIN); copied. */
 	struct writ_err *(*open)(const struct custody_conf *, const struct writ_secret *auth, struct custody **ret);
@@ -66,32 +66,34 @@ struct custody_ops {
 	struct writ_err *(*health)(struct custody *);
 
 	void (*unload)(struct key *);
-	void (*close)(struct custody *);	/* unloads what is still loaded */
+	void (*close)(struct custody *); /* unloads what is still loaded */
 };
 
 /* Backends embed these as their first members. */
 struct custody {
 	const struct custody_ops *ops;
-	bool latched;			/* the device refused us, or lied: it is not asked again (I12) */
+	bool latched; /* the device refused us, or lied: it is not asked again (I12) */
 	char latched_why[160];
 };
 struct key {
 	struct custody *custody;
-	struct pubkey public;		/* the pinned one; filled by custody_load() */
+	struct pubkey public; /* the pinned one; filled by custody_load() */
 };
 
 /* NULL-terminated; backend by scheme. */
 extern const struct custody_ops *const custody_backends[];
 const struct custody_ops *custody_backend(const char *scheme);
 
-WRIT_CHECKED struct writ_err *custody_open(const char *scheme, const struct custody_conf *, const struct writ_secret *auth,
-					   struct custody **ret);
+WRIT_CHECKED struct writ_err *custody_open(const char *scheme, const struct custody_conf *,
+					   const struct writ_secret *auth, struct custody **ret);
 WRIT_CHECKED struct writ_err *custody_info(struct custody *, struct custody_info *ret);
-WRIT_CHECKED struct writ_err *custody_make_key(struct custody *, enum key_kind, const char *label, struct writ_buf *ret_ref,
-					       struct writ_buf *ret_spki);
+WRIT_CHECKED struct writ_err *custody_make_key(struct custody *, enum key_kind, const char *label,
+					       struct writ_buf *ret_ref, struct writ_buf *ret_spki);
 
-/* Also has the key sign a fixed text, so that a wrong auth value or key is found at load and not at the first certificate. */
-WRIT_CHECKED struct writ_err *custody_load(struct custody *, struct writ_bytes ref, struct writ_bytes spki, struct key **ret);
+/* Also has the key sign a fixed text, so that a wrong auth value or key is found at load and not at the first
+ * certificate. */
+WRIT_CHECKED struct writ_err *custody_load(struct custody *, struct writ_bytes ref, struct writ_bytes spki,
+					   struct key **ret);
 
 WRIT_CHECKED struct writ_err *custody_sign(struct key *, struct writ_bytes message, struct writ_buf *ret_sig);
 WRIT_CHECKED struct writ_err *custody_seal(struct custody *, const struct writ_secret *, struct writ_buf *ret_blob);

@@ -1,15 +1,15 @@
 /*
- * writ-deviced: the process in which foreign code lives - ESAPI, or one PKCS#11 module - and the only one that opens a device.
+ * writ-deviced: the process in which foreign code lives - ESAPI, or one PKCS#11 module - and the only one that opens a
+ * device.
  *
- * It serves the few messages of hsm/wire.h to the users it is told of, one request at a time, on one thread: a TPM runs one
- * command at a time, and a token's session one operation.  Another thread ends the process at a request's deadline.
+ * It serves the few messages of hsm/wire.h to the users it is told of, one request at a time, on one thread: a TPM runs
+ * one command at a time, and a token's session one operation.  Another thread ends the process at a request's deadline.
  * Settings come from the supervisor as arguments; secrets by file, never as an argument (I11).
  *
- * (1) A device that refused to authenticate is not opened again by this process: it stays up and answers WRIT_LOCKED, since ending
- *     would have the supervisor start it anew, which is a retry.	I12
- * (2) No fork, no exec.
- * (3) A frame that is no frame closes the connection; a frame that is no request is answered with an error.
- * (4) Keys belong to the connection that loaded them and go with it.
+ * (1) A device that refused to authenticate is not opened again by this process: it stays up and answers WRIT_LOCKED,
+ * since ending would have the supervisor start it anew, which is a retry.	I12 (2) No fork, no exec. (3) A frame
+ * that is no frame closes the connection; a frame that is no request is answered with an error. (4) Keys belong to the
+ * connection that loaded them and go with it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,7 +29,7 @@
 #include "hsm/wire_codec.h"
 
 #define CONNECTIONS_MAX 4
-#define KEYS_MAX 16		/* a connection: anchor, issuing keys of two generations, log key, and room */
+#define KEYS_MAX 16 /* a connection: anchor, issuing keys of two generations, log key, and room */
 #define PEERS_MAX 8
 #define ENV_MAX 16
 #define TPM_AUTH_LEN 32
@@ -38,9 +38,9 @@
 #define EXIT_MISUSED 2
 
 struct settings {
-	const char *scheme;	/* "tpm2" or "pkcs11" */
-	const char *socket;	/* or */
-	int fd;			/* a socket inherited, listening or connected; -1 */
+	const char *scheme; /* "tpm2" or "pkcs11" */
+	const char *socket; /* or */
+	int fd;		    /* a socket inherited, listening or connected; -1 */
 	struct custody_conf device;
 	const char *secret_file;
 	bool secret_is_hex;
@@ -52,10 +52,10 @@ struct settings {
 };
 
 struct connection {
-	int sock;		/* -1: free */
+	int sock; /* -1: free */
 	uint32_t last_handle;
 	struct {
-		uint32_t handle;	/* 0: free */
+		uint32_t handle; /* 0: free */
 		struct key *key;
 	} keys[KEYS_MAX];
 };
@@ -63,9 +63,9 @@ struct connection {
 struct server {
 	const struct settings *settings;
 	struct writ_secret auth;
-	struct custody *custody;	/* NULL while the device could not be opened */
-	struct writ_err *refused;	/* (1): what is answered instead */
-	int listener;			/* -1: a connected socket was inherited, and its end is ours */
+	struct custody *custody;  /* NULL while the device could not be opened */
+	struct writ_err *refused; /* (1): what is answered instead */
+	int listener;		  /* -1: a connected socket was inherited, and its end is ours */
 	struct connection connections[CONNECTIONS_MAX];
 };
 
@@ -110,12 +110,13 @@ answer_make(struct server *server, const struct device_request *request, struct 
 	err = custody_make_key(server->custody, request->kind, request->label, &ref, &spki);
 	if (err)
 		return err;
-	return device_answer_encode(DEVICE_MAKE, &(struct device_answer){ .ref = writ_view(&ref), .spki = writ_view(&spki) },
-				    ret_body);
+	return device_answer_encode(
+		DEVICE_MAKE, &(struct device_answer){ .ref = writ_view(&ref), .spki = writ_view(&spki) }, ret_body);
 }
 
 static struct writ_err *
-answer_load(struct server *server, struct connection *connection, const struct device_request *request, struct writ_buf *ret_body)
+answer_load(struct server *server, struct connection *connection, const struct device_request *request,
+	    struct writ_buf *ret_body)
 {
 	struct writ_err *err;
 	size_t i = 0;
@@ -123,14 +124,16 @@ answer_load(struct server *server, struct connection *connection, const struct d
 	while (i < KEYS_MAX && connection->keys[i].handle != 0)
 		i++;
 	if (i == KEYS_MAX)
-		return writ_fail(WRIT_EXHAUSTED, "%d keys are loaded over this connection, which is the limit", KEYS_MAX);
+		return writ_fail(WRIT_EXHAUSTED, "%d keys are loaded over this connection, which is the limit",
+				 KEYS_MAX);
 	if (connection->last_handle == UINT32_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "this connection has used all its handles: connect anew");
 	err = custody_load(server->custody, request->ref, request->spki, &connection->keys[i].key);
 	if (err)
 		return err;
-	connection->keys[i].handle = ++connection->last_handle;	/* never given twice: a stale one finds nothing */
-	return device_answer_encode(DEVICE_LOAD, &(struct device_answer){ .handle = connection->keys[i].handle }, ret_body);
+	connection->keys[i].handle = ++connection->last_handle; /* never given twice: a stale one finds nothing */
+	return device_answer_encode(DEVICE_LOAD, &(struct device_answer){ .handle = connection->keys[i].handle },
+				    ret_body);
 }
 
 /* The slot of a key, or KEYS_MAX. */
@@ -192,7 +195,8 @@ answer_unseal(struct server *server, const struct device_request *request, struc
 	err = custody_unseal(server->custody, request->blob, &secret);
 	if (err)
 		return err;
-	return device_answer_encode(DEVICE_UNSEAL, &(struct device_answer){ .secret = { secret.data, secret.len } }, ret_body);
+	return device_answer_encode(DEVICE_UNSEAL, &(struct device_answer){ .secret = { secret.data, secret.len } },
+				    ret_body);
 }
 
 static struct writ_err *
@@ -220,7 +224,8 @@ answer_info(struct server *server, struct writ_buf *ret_body)
 }
 
 static struct writ_err *
-answer(struct server *server, struct connection *connection, const struct device_request *request, struct writ_buf *ret_body)
+answer(struct server *server, struct connection *connection, const struct device_request *request,
+       struct writ_buf *ret_body)
 {
 	struct writ_err *err;
 
@@ -268,8 +273,8 @@ request_answer(struct server *server, struct connection *connection, const struc
 	watchdog_disarm();
 	if (!failed)
 		return NULL;
-	event(failed->code == WRIT_LOCKED || failed->code == WRIT_BROKEN ? EVENT_ALARM : EVENT_WARN, "device.request_failed",
-	      EV_NUM("type", frame->type), EV_ERR(failed));
+	event(failed->code == WRIT_LOCKED || failed->code == WRIT_BROKEN ? EVENT_ALARM : EVENT_WARN,
+	      "device.request_failed", EV_NUM("type", frame->type), EV_ERR(failed));
 	*ret_type = DEVICE_ERROR;
 	writ_buf_clear(ret_body);
 	return device_error_encode(failed, ret_body);
@@ -289,7 +294,7 @@ connection_serve(struct server *server, struct connection *connection)
 	if (err)
 		return err;
 	err = request_answer(server, connection, &frame, &type, &body);
-	OPENSSL_cleanse(packet, sizeof(packet));	/* a SEAL carries a secret (I11) */
+	OPENSSL_cleanse(packet, sizeof(packet)); /* a SEAL carries a secret (I11) */
 	if (err)
 		return err;
 	return frame_send(connection->sock, type, frame.id, writ_view(&body), -1, DEVICE_TIMEOUT_MS);
@@ -372,12 +377,13 @@ connection_ready(struct server *server, struct connection *connection)
 		return;
 	if (err->code != WRIT_UNAVAILABLE)
 		event(EVENT_WARN, "device.connection_closed", EV_ERR(err));
-	watchdog_arm(DEVICE_TIMEOUT_MS, "close a connection");	/* unloading talks to the device */
+	watchdog_arm(DEVICE_TIMEOUT_MS, "close a connection"); /* unloading talks to the device */
 	connection_close(connection);
 	watchdog_disarm();
 }
 
-/* Until a signal, or the end of the one inherited connection.  One request of each connection in turn, so none starves. */
+/* Until a signal, or the end of the one inherited connection.  One request of each connection in turn, so none starves.
+ */
 static void
 serve(struct server *server, const sigset_t *unblocked)
 {
@@ -386,9 +392,9 @@ serve(struct server *server, const sigset_t *unblocked)
 
 		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 			fds[i] = (struct pollfd){ .fd = server->connections[i].sock, .events = POLLIN };
-		fds[CONNECTIONS_MAX] = (struct pollfd){
-			.fd = connections_open(server) < CONNECTIONS_MAX ? server->listener : -1, .events = POLLIN
-		};
+		fds[CONNECTIONS_MAX] =
+			(struct pollfd){ .fd = connections_open(server) < CONNECTIONS_MAX ? server->listener : -1,
+					 .events = POLLIN };
 		if (ppoll(fds, N_OF(fds), NULL, unblocked) <= 0)
 			continue;
 		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
@@ -414,8 +420,8 @@ auth_read(const struct settings *settings, struct writ_secret *ret)
 	if (!settings->secret_is_hex)
 		return writ_secret_set(ret, (struct writ_bytes){ text.data, text.len });
 	if (!writ_unhex((struct writ_bytes){ text.data, text.len }, value, sizeof(value)))
-		err = writ_fail(WRIT_INVALID, "%.80s: an auth value is %d hex digits on one line", settings->secret_file,
-				2 * TPM_AUTH_LEN);
+		err = writ_fail(WRIT_INVALID, "%.80s: an auth value is %d hex digits on one line",
+				settings->secret_file, 2 * TPM_AUTH_LEN);
 	else
 		err = writ_secret_set(ret, (struct writ_bytes){ value, sizeof(value) });
 	OPENSSL_cleanse(value, sizeof(value));
@@ -470,7 +476,8 @@ sockets_start(struct server *server)
 	return NULL;
 }
 
-/* The device may be away at the start; what is wrong with the configuration ends us, and (1) what is locked does not. */
+/* The device may be away at the start; what is wrong with the configuration ends us, and (1) what is locked does not.
+ */
 static struct writ_err *
 device_start(struct server *server)
 {
@@ -483,9 +490,9 @@ device_start(struct server *server)
 		err = custody_info(server->custody, &info);
 	watchdog_disarm();
 	if (!err) {
-		event(EVENT_INFO, "device.ready", EV_STR("scheme", server->settings->scheme), EV_STR("maker", info.maker),
-		      EV_STR("model", info.model), EV_STR("serial", info.serial), EV_STR("firmware", info.firmware),
-		      EV_FLAG("software", info.software));
+		event(EVENT_INFO, "device.ready", EV_STR("scheme", server->settings->scheme),
+		      EV_STR("maker", info.maker), EV_STR("model", info.model), EV_STR("serial", info.serial),
+		      EV_STR("firmware", info.firmware), EV_FLAG("software", info.software));
 		return NULL;
 	}
 	if (err->code == WRIT_INVALID || err->code == WRIT_BROKEN)
@@ -508,7 +515,7 @@ start(struct server *server, sigset_t *ret_unblocked)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);
-	sigprocmask(SIG_BLOCK, &blocked, ret_unblocked);	/* taken in ppoll() only, so that no request is cut */
+	sigprocmask(SIG_BLOCK, &blocked, ret_unblocked); /* taken in ppoll() only, so that no request is cut */
 
 	err = writ_secret_start();
 	if (err)
@@ -556,7 +563,8 @@ peers_read(const char *text, struct settings *ret)
 
 		if (ret->n_peers == PEERS_MAX ||
 		    !writ_decimal((struct writ_bytes){ (const uint8_t *)text, len }, UINT32_MAX - 1, &uid))
-			return writ_fail(WRIT_INVALID, "--peer-uid: 1 to %d numbers with commas between them are wanted", PEERS_MAX);
+			return writ_fail(WRIT_INVALID,
+					 "--peer-uid: 1 to %d numbers with commas between them are wanted", PEERS_MAX);
 		ret->peers[ret->n_peers++] = (uid_t)uid;
 		text += len;
 		if (*text == ',')
@@ -629,7 +637,8 @@ settings_check(struct settings *settings)
 	if (settings->device.tcti && settings->device.uri)
 		return writ_fail(WRIT_INVALID, "--uri goes with --pkcs11");
 	if (!settings->secret_file || settings->secret_is_hex != !!settings->device.tcti)
-		return writ_fail(WRIT_INVALID, "%s is needed: secrets come by file", settings->device.tcti ? "--auth-file" : "--pin-file");
+		return writ_fail(WRIT_INVALID, "%s is needed: secrets come by file",
+				 settings->device.tcti ? "--auth-file" : "--pin-file");
 	return NULL;
 }
 
@@ -681,5 +690,5 @@ main(int argc, char **argv)
 	}
 	serve(&server, &unblocked);
 	end(&server);
-	_exit(0);	/* modules have crashed in their exit handlers */
+	_exit(0); /* modules have crashed in their exit handlers */
 }

@@ -1,10 +1,11 @@
 /*
  * Custody in a PKCS#11 token.  Connection, login and faults: pkcs11_token.h.
  *
- * Keys are made in the token, never to leave it, and what the token says of them is read back, after making and at load.  That is
- * the module's own claim: a lying module passes, and only its maker's attestation or a witnessed ceremony says more.
- * Digests are made here and signed by raw CKM_ECDSA, which every token has.  The id is random and not a digest of the
- * public key, since that is not known when the key is made, and afterwards nothing of it may be changed (CKA_MODIFIABLE).
+ * Keys are made in the token, never to leave it, and what the token says of them is read back, after making and at
+ * load.  That is the module's own claim: a lying module passes, and only its maker's attestation or a witnessed
+ * ceremony says more. Digests are made here and signed by raw CKM_ECDSA, which every token has.  The id is random and
+ * not a digest of the public key, since that is not known when the key is made, and afterwards nothing of it may be
+ * changed (CKA_MODIFIABLE).
  */
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -18,18 +19,24 @@
 struct pkcs11_key {
 	struct key base;
 	enum key_kind kind;
-	struct writ_buf spki;		/* the pinned one */
+	struct writ_buf spki; /* the pinned one */
 	uint8_t id[PKCS11_ID_MAX];
 	size_t id_len;
-	CK_OBJECT_HANDLE handle;	/* of that generation */
+	CK_OBJECT_HANDLE handle; /* of that generation */
 	uint64_t generation;
 };
 
 static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 
 /* Templates are not written to, but the interface lacks const. */
-#define ATTR(type, lvalue) { (type), (void *)(uintptr_t)&(lvalue), sizeof(lvalue) }
-#define ATTR_BYTES(type, bytes) { (type), (void *)(uintptr_t)(bytes).data, (bytes).len }
+#define ATTR(type, lvalue)                                                                                             \
+	{                                                                                                              \
+		(type), (void *)(uintptr_t) & (lvalue), sizeof(lvalue)                                                 \
+	}
+#define ATTR_BYTES(type, bytes)                                                                                        \
+	{                                                                                                              \
+		(type), (void *)(uintptr_t)(bytes).data, (bytes).len                                                   \
+	}
 
 static const uint8_t params_p256[] = { 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
 static const uint8_t params_p384[] = { 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22 };
@@ -138,8 +145,8 @@ claims_check(struct pkcs11 *p, CK_OBJECT_HANDLE object, const struct claim *clai
 		if (err)
 			return err;
 		if (attribute.ulValueLen != sizeof(value) || value != (claims[i].want ? CK_TRUE : CK_FALSE))
-			return writ_fail(WRIT_LOCKED, "the token's %s of the key is not %s: the key is not used", claims[i].name,
-					 claims[i].want ? "true" : "false");
+			return writ_fail(WRIT_LOCKED, "the token's %s of the key is not %s: the key is not used",
+					 claims[i].name, claims[i].want ? "true" : "false");
 	}
 	return NULL;
 }
@@ -169,12 +176,13 @@ no_login_each_time(struct pkcs11 *p, CK_OBJECT_HANDLE object)
 	const CK_RV rv = p->p11->C_GetAttributeValue(p->session, object, &attribute, 1);
 
 	if (rv == CKR_ATTRIBUTE_TYPE_INVALID)
-		return NULL;		/* an older token: it has no such keys */
+		return NULL; /* an older token: it has no such keys */
 	if (rv != CKR_OK)
 		return pkcs11_result(p, rv, "CKA_ALWAYS_AUTHENTICATE");
 	if (value == CK_FALSE)
 		return NULL;
-	return writ_fail(WRIT_LOCKED, "the key wants a login for each signature (CKA_ALWAYS_AUTHENTICATE): it is not used");
+	return writ_fail(WRIT_LOCKED,
+			 "the key wants a login for each signature (CKA_ALWAYS_AUTHENTICATE): it is not used");
 }
 
 static struct writ_err *
@@ -205,7 +213,8 @@ public_key_spki(struct pkcs11 *p, CK_OBJECT_HANDLE object, enum key_kind kind, s
 	struct writ_bytes raw;
 	struct writ_err *err;
 
-	err = pkcs11_result(p, p->p11->C_GetAttributeValue(p->session, object, attributes, N_OF(attributes)), "CKA_EC_POINT");
+	err = pkcs11_result(p, p->p11->C_GetAttributeValue(p->session, object, attributes, N_OF(attributes)),
+			    "CKA_EC_POINT");
 	if (err)
 		return err;
 	raw = (struct writ_bytes){ point, attributes[0].ulValueLen };
@@ -214,14 +223,15 @@ public_key_spki(struct pkcs11 *p, CK_OBJECT_HANDLE object, enum key_kind kind, s
 	if (raw.len == raw_len + 2 && point[0] == 0x04 && point[1] == raw_len)
 		raw = (struct writ_bytes){ point + 2, raw_len };
 	if (raw.len != raw_len || raw.data[0] != 0x04)
-		return writ_fail(WRIT_LOCKED, "the token's point has %zu bytes: no uncompressed %s point", raw.len, key_kind_name(kind));
+		return writ_fail(WRIT_LOCKED, "the token's point has %zu bytes: no uncompressed %s point", raw.len,
+				 key_kind_name(kind));
 	return spki_build(kind, raw, ret);
 }
 
 /* Finds at most one object of that class and id, of that key type; two are an error, none leaves *ret_found false. */
 static struct writ_err *
-object_find(struct pkcs11 *p, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct writ_bytes by, CK_ATTRIBUTE_TYPE by_type, bool *ret_found,
-	    CK_OBJECT_HANDLE *ret)
+object_find(struct pkcs11 *p, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct writ_bytes by, CK_ATTRIBUTE_TYPE by_type,
+	    bool *ret_found, CK_OBJECT_HANDLE *ret)
 {
 	CK_ATTRIBUTE template_[] = { ATTR(CKA_TOKEN, yes), ATTR(CKA_CLASS, class), ATTR(CKA_KEY_TYPE, type),
 				     ATTR_BYTES(by_type, by) };
@@ -242,7 +252,8 @@ object_find(struct pkcs11 *p, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct wr
 	if (err)
 		return err;
 	if (n > 1)
-		return writ_fail(WRIT_LOCKED, "the token holds several objects where one is meant: remove the others by hand");
+		return writ_fail(WRIT_LOCKED,
+				 "the token holds several objects where one is meant: remove the others by hand");
 	*ret_found = n == 1;
 	*ret = found[0];
 	return NULL;
@@ -251,29 +262,38 @@ object_find(struct pkcs11 *p, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct wr
 /* ---- keys ---- */
 
 static struct writ_err *
-pair_make(struct pkcs11 *p, enum key_kind kind, struct writ_bytes id, struct writ_bytes label, CK_OBJECT_HANDLE *ret_public,
-	  CK_OBJECT_HANDLE *ret_private)
+pair_make(struct pkcs11 *p, enum key_kind kind, struct writ_bytes id, struct writ_bytes label,
+	  CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private)
 {
 	const struct writ_bytes params = ec_params(kind);
 	CK_MECHANISM mechanism = { CKM_EC_KEY_PAIR_GEN, NULL, 0 };
 	CK_ATTRIBUTE public[] = {
-		ATTR(CKA_TOKEN, yes),	      ATTR(CKA_PRIVATE, no),	    ATTR(CKA_MODIFIABLE, no),
-		ATTR(CKA_VERIFY, yes),	      ATTR(CKA_ENCRYPT, no),	    ATTR(CKA_WRAP, no),
-		ATTR_BYTES(CKA_EC_PARAMS, params), ATTR_BYTES(CKA_ID, id), ATTR_BYTES(CKA_LABEL, label),
+		ATTR(CKA_TOKEN, yes),
+		ATTR(CKA_PRIVATE, no),
+		ATTR(CKA_MODIFIABLE, no),
+		ATTR(CKA_VERIFY, yes),
+		ATTR(CKA_ENCRYPT, no),
+		ATTR(CKA_WRAP, no),
+		ATTR_BYTES(CKA_EC_PARAMS, params),
+		ATTR_BYTES(CKA_ID, id),
+		ATTR_BYTES(CKA_LABEL, label),
 	};
 	CK_ATTRIBUTE private[] = {
-		ATTR(CKA_TOKEN, yes),	ATTR(CKA_PRIVATE, yes), ATTR(CKA_MODIFIABLE, no),  ATTR(CKA_SENSITIVE, yes),
-		ATTR(CKA_EXTRACTABLE, no), ATTR(CKA_SIGN, yes), ATTR(CKA_DECRYPT, no),	   ATTR(CKA_UNWRAP, no),
-		ATTR(CKA_DERIVE, no),	ATTR_BYTES(CKA_ID, id), ATTR_BYTES(CKA_LABEL, label),
+		ATTR(CKA_TOKEN, yes),	  ATTR(CKA_PRIVATE, yes),	ATTR(CKA_MODIFIABLE, no),
+		ATTR(CKA_SENSITIVE, yes), ATTR(CKA_EXTRACTABLE, no),	ATTR(CKA_SIGN, yes),
+		ATTR(CKA_DECRYPT, no),	  ATTR(CKA_UNWRAP, no),		ATTR(CKA_DERIVE, no),
+		ATTR_BYTES(CKA_ID, id),	  ATTR_BYTES(CKA_LABEL, label),
 	};
 
-	return pkcs11_result(p, p->p11->C_GenerateKeyPair(p->session, &mechanism, public, N_OF(public), private, N_OF(private),
-							  ret_public, ret_private),
+	return pkcs11_result(p,
+			     p->p11->C_GenerateKeyPair(p->session, &mechanism, public, N_OF(public), private,
+						       N_OF(private), ret_public, ret_private),
 			     "C_GenerateKeyPair");
 }
 
 static struct writ_err *
-pkcs11_make_key(struct custody *custody, enum key_kind kind, const char *label, struct writ_buf *ret_ref, struct writ_buf *ret_spki)
+pkcs11_make_key(struct custody *custody, enum key_kind kind, const char *label, struct writ_buf *ret_ref,
+		struct writ_buf *ret_spki)
 {
 	struct pkcs11 *const p = pkcs11_of(custody);
 	CK_OBJECT_HANDLE public = 0, private = 0;
@@ -293,7 +313,7 @@ pkcs11_make_key(struct custody *custody, enum key_kind kind, const char *label, 
 		err = public_key_spki(p, public, kind, ret_spki);
 	if (!err)
 		err = pkcs11_uri_write(&p->token, id, label, ret_ref);
-	if (err) {	/* not what was asked for: do not leave it lying about */
+	if (err) { /* not what was asked for: do not leave it lying about */
 		p->p11->C_DestroyObject(p->session, private);
 		p->p11->C_DestroyObject(p->session, public);
 	}
@@ -416,14 +436,16 @@ pkcs11_sign(struct key *base, struct writ_bytes message, struct writ_buf *ret_si
 	if (err)
 		return err;
 	if (sig_len != 2 * n)
-		return custody_latch(&p->base, writ_fail(WRIT_LOCKED, "the token's signature has %lu bytes; r and s of %s have %zu", sig_len,
-							 key_kind_name(key->kind), 2 * n));
+		return custody_latch(&p->base, writ_fail(WRIT_LOCKED,
+							 "the token's signature has %lu bytes; r and s of %s have %zu",
+							 sig_len, key_kind_name(key->kind), 2 * n));
 	return custody_ecdsa_der(key->kind, (struct writ_bytes){ sig, n }, (struct writ_bytes){ sig + n, n }, ret_sig);
 }
 
 /* ---- sealing ---- */
 
-/* A sealed blob: magic, token serial, id of the sealing key, IV; then the ciphertext and its tag, which covers the rest too. */
+/* A sealed blob: magic, token serial, id of the sealing key, IV; then the ciphertext and its tag, which covers the rest
+ * too. */
 #define MAGIC "WRITSEAL\001"
 #define MAGIC_LEN 9
 #define SERIAL_LEN 16
@@ -454,10 +476,11 @@ seal_key_make(struct pkcs11 *p, CK_OBJECT_HANDLE *ret)
 	uint8_t id_bytes[ID_LEN];
 	const struct writ_bytes id = { id_bytes, sizeof(id_bytes) }, label = WRIT_LIT(SEAL_LABEL);
 	CK_ATTRIBUTE template_[] = {
-		ATTR(CKA_TOKEN, yes),	ATTR(CKA_PRIVATE, yes),	   ATTR(CKA_MODIFIABLE, no), ATTR(CKA_SENSITIVE, yes),
-		ATTR(CKA_EXTRACTABLE, no), ATTR(CKA_ENCRYPT, yes), ATTR(CKA_DECRYPT, yes),   ATTR(CKA_WRAP, no),
-		ATTR(CKA_UNWRAP, no),	ATTR(CKA_SIGN, no),	   ATTR(CKA_VERIFY, no),     ATTR(CKA_DERIVE, no),
-		ATTR(CKA_VALUE_LEN, len), ATTR_BYTES(CKA_ID, id),  ATTR_BYTES(CKA_LABEL, label),
+		ATTR(CKA_TOKEN, yes),	  ATTR(CKA_PRIVATE, yes),    ATTR(CKA_MODIFIABLE, no),
+		ATTR(CKA_SENSITIVE, yes), ATTR(CKA_EXTRACTABLE, no), ATTR(CKA_ENCRYPT, yes),
+		ATTR(CKA_DECRYPT, yes),	  ATTR(CKA_WRAP, no),	     ATTR(CKA_UNWRAP, no),
+		ATTR(CKA_SIGN, no),	  ATTR(CKA_VERIFY, no),	     ATTR(CKA_DERIVE, no),
+		ATTR(CKA_VALUE_LEN, len), ATTR_BYTES(CKA_ID, id),    ATTR_BYTES(CKA_LABEL, label),
 	};
 
 	writ_random(id_bytes, sizeof(id_bytes));
@@ -488,7 +511,8 @@ seal_key_here(struct pkcs11 *p)
 	if (err)
 		return err;
 	if (id.ulValueLen != ID_LEN)
-		return writ_fail(WRIT_LOCKED, "the token's key '" SEAL_LABEL "' has an id of %lu bytes: it is not ours", id.ulValueLen);
+		return writ_fail(WRIT_LOCKED, "the token's key '" SEAL_LABEL "' has an id of %lu bytes: it is not ours",
+				 id.ulValueLen);
 	p->seal_key = object;
 	p->seal_generation = p->generation;
 	return NULL;
@@ -524,11 +548,12 @@ pkcs11_seal(struct custody *custody, const struct writ_secret *secret, struct wr
 	memcpy(blob, MAGIC, MAGIC_LEN);
 	memcpy(blob + MAGIC_LEN, p->token.serialNumber, SERIAL_LEN);
 	memcpy(blob + MAGIC_LEN + SERIAL_LEN, p->seal_id, ID_LEN);
-	writ_random(iv, IV_LEN);	/* 96 random bits: safe for 2^32 seals under one key, and a generation is one */
+	writ_random(iv, IV_LEN); /* 96 random bits: safe for 2^32 seals under one key, and a generation is one */
 	err = pkcs11_result(p, p->p11->C_EncryptInit(p->session, &mechanism, p->seal_key), "C_EncryptInit");
 	if (err)
 		return err;
-	err = pkcs11_result(p, p->p11->C_Encrypt(p->session, secret->data, secret->len, blob + HEADER_LEN, &len), "C_Encrypt");
+	err = pkcs11_result(p, p->p11->C_Encrypt(p->session, secret->data, secret->len, blob + HEADER_LEN, &len),
+			    "C_Encrypt");
 	if (err)
 		return err;
 	if (len != BLOB_LEN - HEADER_LEN)
@@ -578,8 +603,8 @@ pkcs11_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secre
 	if (err)
 		return err;
 	memcpy(copy, blob.data, BLOB_LEN);
-	err = object_find(p, CKO_SECRET_KEY, CKK_AES, (struct writ_bytes){ copy + MAGIC_LEN + SERIAL_LEN, ID_LEN }, CKA_ID, &found,
-			  &object);
+	err = object_find(p, CKO_SECRET_KEY, CKK_AES, (struct writ_bytes){ copy + MAGIC_LEN + SERIAL_LEN, ID_LEN },
+			  CKA_ID, &found, &object);
 	if (err)
 		return err;
 	if (!found)

@@ -13,10 +13,11 @@
 #define SLOTS_MAX 64
 
 enum meaning {
-	MEANS_REOPEN,	/* sessions or handles are lost, or the device is away: UNAVAILABLE, and a new session at the next request */
-	MEANS_LATCH,	/* the PIN was refused: LOCKED for good (I12) */
-	MEANS_NO_SUCH,	/* INVALID: an algorithm that this token lacks */
-	MEANS_FULL,	/* EXHAUSTED: the token's memory */
+	MEANS_REOPEN, /* sessions or handles are lost, or the device is away: UNAVAILABLE, and a new session at the next
+			 request */
+	MEANS_LATCH,  /* the PIN was refused: LOCKED for good (I12) */
+	MEANS_NO_SUCH, /* INVALID: an algorithm that this token lacks */
+	MEANS_FULL,    /* EXHAUSTED: the token's memory */
 };
 
 /* Codes that happen, their names and what they mean; all others mean MEANS_REOPEN. */
@@ -50,7 +51,7 @@ static const struct {
 	{ CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT", MEANS_REOPEN },
 	{ CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN", MEANS_REOPEN },
 	{ CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", MEANS_LATCH },
-	{ 0x140, "CKR_CURVE_NOT_SUPPORTED", MEANS_NO_SUCH },	/* PKCS#11 2.40; not in p11-kit 0.24 */
+	{ 0x140, "CKR_CURVE_NOT_SUPPORTED", MEANS_NO_SUCH }, /* PKCS#11 2.40; not in p11-kit 0.24 */
 	{ CKR_CRYPTOKI_NOT_INITIALIZED, "CKR_CRYPTOKI_NOT_INITIALIZED", MEANS_REOPEN },
 };
 
@@ -81,7 +82,8 @@ pkcs11_result(struct pkcs11 *p, CK_RV rv, const char *call)
 	case MEANS_LATCH:
 		return custody_latch(&p->base, writ_fail(WRIT_LOCKED, "%s: %s (0x%lx)", call, pkcs11_rv_name(rv), rv));
 	case MEANS_NO_SUCH:
-		return writ_fail(WRIT_INVALID, "this token does not do it: %s: %s (0x%lx)", call, pkcs11_rv_name(rv), rv);
+		return writ_fail(WRIT_INVALID, "this token does not do it: %s: %s (0x%lx)", call, pkcs11_rv_name(rv),
+				 rv);
 	case MEANS_FULL:
 		return writ_fail(WRIT_EXHAUSTED, "%s: %s (0x%lx)", call, pkcs11_rv_name(rv), rv);
 	case MEANS_REOPEN:
@@ -102,7 +104,8 @@ module_check(const char *path)
 	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
 		return writ_fail(WRIT_INVALID, "PKCS#11 module '%.80s' is no file", path);
 	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
-		return writ_fail(WRIT_INVALID, "PKCS#11 module '%.80s' is not owned by root or us alone: uid %u, mode %03o", path,
+		return writ_fail(WRIT_INVALID,
+				 "PKCS#11 module '%.80s' is not owned by root or us alone: uid %u, mode %03o", path,
 				 (unsigned)st.st_uid, (unsigned)(st.st_mode & 0777));
 	return NULL;
 }
@@ -125,7 +128,7 @@ token_find(struct pkcs11 *p, CK_SLOT_ID *ret_slot, CK_TOKEN_INFO *ret_info)
 		if (p->p11->C_GetTokenInfo(slots[i], &info) != CKR_OK || !p11_kit_uri_match_token_info(p->uri, &info))
 			continue;
 		if (p->seen && memcmp(info.serialNumber, p->token.serialNumber, sizeof(info.serialNumber)) != 0)
-			continue;		/* (3) */
+			continue; /* (3) */
 		*ret_slot = slots[i];
 		*ret_info = info;
 		n_found++;
@@ -145,10 +148,13 @@ login(struct pkcs11 *p, const CK_TOKEN_INFO *info)
 	CK_RV rv;
 
 	if (info->flags & CKF_USER_PIN_LOCKED)
-		return custody_latch(&p->base, writ_fail(WRIT_LOCKED, "the token's user PIN is locked: no login is tried"));
+		return custody_latch(&p->base,
+				     writ_fail(WRIT_LOCKED, "the token's user PIN is locked: no login is tried"));
 	if (info->flags & CKF_USER_PIN_FINAL_TRY)
-		return custody_latch(&p->base, writ_fail(WRIT_LOCKED, "one more wrong PIN would lock the token: no login is tried until "
-								      "somebody logged in by hand"));
+		return custody_latch(&p->base,
+				     writ_fail(WRIT_LOCKED,
+					       "one more wrong PIN would lock the token: no login is tried until "
+					       "somebody logged in by hand"));
 	if (info->flags & CKF_USER_PIN_COUNT_LOW)
 		event(EVENT_WARN, "device.pin_count_low", EV_STR("token", p->info.serial));
 	rv = p->p11->C_Login(p->session, CKU_USER, p->pin.data, p->pin.len);
@@ -172,7 +178,8 @@ describe(struct pkcs11 *p, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 	custody_text(p->info.firmware, (struct writ_bytes){ (const uint8_t *)version, (size_t)n });
 	/* Seen, never configured: by the token's maker or the module's. */
 	p->p11->C_GetInfo(&module);
-	p->info.software = memcmp(info->manufacturerID, "SoftHSM", 7) == 0 || memcmp(module.manufacturerID, "SoftHSM", 7) == 0;
+	p->info.software =
+		memcmp(info->manufacturerID, "SoftHSM", 7) == 0 || memcmp(module.manufacturerID, "SoftHSM", 7) == 0;
 	p->info.can_seal = p->p11->C_GetMechanismInfo(slot, CKM_AES_GCM, &gcm) == CKR_OK && (gcm.flags & CKF_ENCRYPT) &&
 			   (gcm.flags & CKF_DECRYPT);
 }
@@ -202,7 +209,8 @@ start(struct pkcs11 *p)
 	if (err)
 		return err;
 	describe(p, slot, &info);
-	err = pkcs11_result(p, p->p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &p->session),
+	err = pkcs11_result(p,
+			    p->p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &p->session),
 			    "C_OpenSession");
 	if (err)
 		return err;
@@ -220,7 +228,7 @@ void
 pkcs11_down(struct pkcs11 *p)
 {
 	if (p->open)
-		p->p11->C_CloseSession(p->session);	/* it may be gone already; C_Finalize ends the rest */
+		p->p11->C_CloseSession(p->session); /* it may be gone already; C_Finalize ends the rest */
 	if (p->initialised)
 		p11_kit_module_finalize(p->p11);
 	p->open = p->initialised = p->stale = false;
@@ -231,7 +239,7 @@ pkcs11_ready(struct pkcs11 *p)
 {
 	struct writ_err *err;
 
-	if (p->initialised && p->pid != getpid())	/* (4) */
+	if (p->initialised && p->pid != getpid()) /* (4) */
 		return writ_fail(WRIT_BROKEN, "the process was forked after the PKCS#11 module was initialised");
 	if (p->open && !p->stale)
 		return NULL;

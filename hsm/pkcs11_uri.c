@@ -19,9 +19,12 @@ refuse_what_has_a_setting(P11KitUri *uri)
 	if (p11_kit_uri_get_pin_value(uri))
 		return writ_fail(WRIT_INVALID, "PKCS#11 URI: pin-value is refused: a PIN belongs in the PIN file");
 	if (p11_kit_uri_get_pin_source(uri))
-		return writ_fail(WRIT_INVALID, "PKCS#11 URI: pin-source is refused: name the PIN file in its own setting");
+		return writ_fail(WRIT_INVALID,
+				 "PKCS#11 URI: pin-source is refused: name the PIN file in its own setting");
 	if (p11_kit_uri_get_module_name(uri) || p11_kit_uri_get_module_path(uri))
-		return writ_fail(WRIT_INVALID, "PKCS#11 URI: module-name and module-path are refused: name the module in its own setting");
+		return writ_fail(
+			WRIT_INVALID,
+			"PKCS#11 URI: module-name and module-path are refused: name the module in its own setting");
 	if (p11_kit_uri_any_unrecognized(uri))
 		return writ_fail(WRIT_INVALID, "PKCS#11 URI: an attribute is unknown");
 	return NULL;
@@ -38,7 +41,8 @@ parse(const char *text, P11KitUri **ret)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a PKCS#11 URI");
 	rc = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, uri);
 	if (rc != P11_KIT_URI_OK)
-		return writ_fail(WRIT_INVALID, "PKCS#11 URI: %s", p11_kit_uri_message(rc));	/* not echoed: it might hold a PIN */
+		return writ_fail(WRIT_INVALID, "PKCS#11 URI: %s",
+				 p11_kit_uri_message(rc)); /* not echoed: it might hold a PIN */
 	err = refuse_what_has_a_setting(uri);
 	if (err)
 		return err;
@@ -78,7 +82,8 @@ pkcs11_uri_key(struct writ_bytes bytes, P11KitUri **ret, uint8_t ret_id[PKCS11_I
 	struct writ_err *err;
 
 	if (bytes.len > PKCS11_URI_MAX || memchr(bytes.data, 0, bytes.len))
-		return writ_fail(WRIT_INVALID, "PKCS#11 URI: %zu bytes; at most %d, and no NUL", bytes.len, PKCS11_URI_MAX);
+		return writ_fail(WRIT_INVALID, "PKCS#11 URI: %zu bytes; at most %d, and no NUL", bytes.len,
+				 PKCS11_URI_MAX);
 	memcpy(text, bytes.data, bytes.len);
 	text[bytes.len] = '\0';
 	err = parse(text, &uri);
@@ -92,7 +97,8 @@ pkcs11_uri_key(struct writ_bytes bytes, P11KitUri **ret, uint8_t ret_id[PKCS11_I
 	    memcmp(class->pValue, &(CK_OBJECT_CLASS){ CKO_PRIVATE_KEY }, sizeof(CK_OBJECT_CLASS)) != 0)
 		return writ_fail(WRIT_INVALID, "PKCS#11 URI: a key's type is private");
 	if (id->ulValueLen == 0 || id->ulValueLen > PKCS11_ID_MAX)
-		return writ_fail(WRIT_INVALID, "PKCS#11 URI: an id of %lu bytes; 1 to %d", id->ulValueLen, PKCS11_ID_MAX);
+		return writ_fail(WRIT_INVALID, "PKCS#11 URI: an id of %lu bytes; 1 to %d", id->ulValueLen,
+				 PKCS11_ID_MAX);
 	memcpy(ret_id, id->pValue, id->ulValueLen);
 	*ret_id_len = id->ulValueLen;
 	*ret = TAKE(uri);

@@ -1,8 +1,8 @@
 /*
  * Custody in a TPM 2.0, by ESAPI.  Objects: tpm2_object.h.  Connection, sessions and slots: tpm2_context.h.
  *
- * A key's reference is a TPM 2.0 key file, a sealed blob is one too; each names in its description the storage root key it was
- * made under.  Use takes the auth value, by policy and in a salted session: it never crosses the bus.
+ * A key's reference is a TPM 2.0 key file, a sealed blob is one too; each names in its description the storage root key
+ * it was made under.  Use takes the auth value, by policy and in a salted session: it never crosses the bus.
  */
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -38,7 +38,8 @@ tcti_check(const char *tcti, bool *ret_exclusive)
 		*ret_exclusive = strncmp(tcti, "tabrmd:", 7) != 0 && strncmp(tcti, "device:/dev/tpmrm", 17) != 0;
 		return NULL;
 	}
-	return writ_fail(WRIT_INVALID, "TCTI '%.60s': name one of device:/dev/..., tabrmd:..., swtpm:... and mssim:...", tcti ? tcti : "");
+	return writ_fail(WRIT_INVALID, "TCTI '%.60s': name one of device:/dev/..., tabrmd:..., swtpm:... and mssim:...",
+			 tcti ? tcti : "");
 }
 
 static void
@@ -62,8 +63,9 @@ tpm2_open(const struct custody_conf *conf, const struct writ_secret *auth, struc
 	if (err)
 		return err;
 	if (auth->len != TPM2_AUTH_LEN)
-		return writ_fail(WRIT_INVALID, "the auth value of a TPM's keys has %d bytes, not %zu", TPM2_AUTH_LEN, auth->len);
-	setenv("TSS2_LOG", "all+NONE", 1);	/* the library prints to descriptor 2 otherwise */
+		return writ_fail(WRIT_INVALID, "the auth value of a TPM's keys has %d bytes, not %zu", TPM2_AUTH_LEN,
+				 auth->len);
+	setenv("TSS2_LOG", "all+NONE", 1); /* the library prints to descriptor 2 otherwise */
 
 	tpm = calloc(1, sizeof(*tpm));
 	if (!tpm)
@@ -150,14 +152,15 @@ object_create(struct tpm2 *tpm, const TPM2B_PUBLIC *template_, struct writ_bytes
 		memcpy(sensitive.sensitive.data.buffer, sealed.data, sealed.len);
 	Esys_TRSess_SetAttributes(tpm->esys, tpm->hmac,
 				  TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT, 0xff);
-	rc = Esys_Create(tpm->esys, parent->handle, tpm->hmac, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, template_, &outside, &no_pcr,
-			 ret_private, ret_public, NULL, NULL, NULL);
+	rc = Esys_Create(tpm->esys, parent->handle, tpm->hmac, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, template_,
+			 &outside, &no_pcr, ret_private, ret_public, NULL, NULL, NULL);
 	OPENSSL_cleanse(&sensitive, sizeof(sensitive));
 	err = tpm2_result(tpm, rc, "TPM2_Create");
 	if (err)
 		return err;
 	if (!tpm2_is_of(*ret_public, template_))
-		return custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM made another object than it was asked for"));
+		return custody_latch(&tpm->base,
+				     writ_fail(WRIT_LOCKED, "the TPM made another object than it was asked for"));
 	return NULL;
 }
 
@@ -174,7 +177,8 @@ private_freep(TPM2B_PRIVATE **p)
 }
 
 static struct writ_err *
-tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, struct writ_buf *ret_ref, struct writ_buf *ret_spki)
+tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, struct writ_buf *ret_ref,
+	      struct writ_buf *ret_spki)
 {
 	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
 	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
@@ -182,7 +186,7 @@ tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, st
 	TPM2B_PUBLIC template_;
 	struct writ_err *err;
 
-	(void)label;		/* a key file is named by whoever keeps it */
+	(void)label; /* a key file is named by whoever keeps it */
 	tpm2_key_template(kind, &template_);
 	err = object_create(tpm, &template_, (struct writ_bytes){ 0 }, &public, &private);
 	if (err)
@@ -228,7 +232,8 @@ object_read(struct tpm2 *tpm, enum keyfile_type type, struct writ_bytes pem, str
 	if (err)
 		return err;
 	if (!writ_equal(writ_view(&text), file.description))
-		return writ_fail(WRIT_LOCKED, "it was made under another storage root key: it belongs to another TPM, or this one was cleared");
+		return writ_fail(WRIT_LOCKED, "it was made under another storage root key: it belongs to another TPM, "
+					      "or this one was cleared");
 	return NULL;
 }
 
@@ -285,7 +290,8 @@ sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, st
 {
 	const TPMT_TK_HASHCHECK no_ticket = { .tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL };
 	const TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_ECDSA,
-					 .details.ecdsa.hashAlg = key->kind == KEY_P384 ? TPM2_ALG_SHA384 : TPM2_ALG_SHA256 };
+					 .details.ecdsa.hashAlg =
+						 key->kind == KEY_P384 ? TPM2_ALG_SHA384 : TPM2_ALG_SHA256 };
 	const TPMS_SIGNATURE_ECC *ecc;
 	TPMT_SIGNATURE *sig = NULL;
 	struct writ_err *err;
@@ -294,17 +300,20 @@ sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, st
 	err = tpm2_object_here(tpm, &key->object);
 	if (err)
 		return err;
-	err = tpm2_policy_ready(tpm, TPMA_SESSION_DECRYPT);	/* the answer's first parameter is no buffer: nothing to encrypt */
+	err = tpm2_policy_ready(
+		tpm, TPMA_SESSION_DECRYPT); /* the answer's first parameter is no buffer: nothing to encrypt */
 	if (err)
 		return err;
-	rc = Esys_Sign(tpm->esys, key->object.handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, digest, &scheme, &no_ticket, &sig);
+	rc = Esys_Sign(tpm->esys, key->object.handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, digest, &scheme,
+		       &no_ticket, &sig);
 	err = tpm2_result(tpm, rc, "TPM2_Sign");
 	if (err)
 		return err;
 	tpm->policy_dirty = false;
 	ecc = &sig->signature.ecdsa;
 	if (sig->sigAlg != TPM2_ALG_ECDSA)
-		err = custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM answered with signature algorithm 0x%x", sig->sigAlg));
+		err = custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM answered with signature algorithm 0x%x",
+							  sig->sigAlg));
 	else
 		err = custody_ecdsa_der(key->kind, (struct writ_bytes){ ecc->signatureR.buffer, ecc->signatureR.size },
 					(struct writ_bytes){ ecc->signatureS.buffer, ecc->signatureS.size }, ret_sig);
@@ -362,7 +371,7 @@ unseal_loaded(struct tpm2 *tpm, const struct tpm2_object *object, struct writ_se
 	struct writ_err *err;
 	TSS2_RC rc;
 
-	err = tpm2_policy_ready(tpm, TPMA_SESSION_ENCRYPT);	/* the command has no parameter to decrypt */
+	err = tpm2_policy_ready(tpm, TPMA_SESSION_ENCRYPT); /* the command has no parameter to decrypt */
 	if (err)
 		return err;
 	rc = Esys_Unseal(tpm->esys, object->handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, &data);
@@ -389,8 +398,10 @@ tpm2_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secret 
 		return err;
 	tpm2_seal_template(&template_);
 	if (!tpm2_is_of(&object.public, &template_))
-		return writ_fail(WRIT_INVALID, "key file: the sealed secret has type 0x%x and attributes 0x%x, not those that we seal with",
-				 object.public.publicArea.type, object.public.publicArea.objectAttributes);
+		return writ_fail(
+			WRIT_INVALID,
+			"key file: the sealed secret has type 0x%x and attributes 0x%x, not those that we seal with",
+			object.public.publicArea.type, object.public.publicArea.objectAttributes);
 	err = tpm2_object_here(tpm, &object);
 	if (!err)
 		err = unseal_loaded(tpm, &object, ret);

@@ -15,16 +15,17 @@
 #include "hsm/tpm2_object.h"
 
 #define COMMANDS_MAX 10000
-#define SLOTS 3		/* TPM2_PT_HR_TRANSIENT_MIN: every PC Client TPM has them, many have no more */
+#define SLOTS 3 /* TPM2_PT_HR_TRANSIENT_MIN: every PC Client TPM has them, many have no more */
 
 /* ---- what a return code means ---- */
 
 enum meaning {
-	MEANS_REBUILD,		/* the context, or what was loaded, is lost: UNAVAILABLE now, a new context at the next request */
-	MEANS_BUSY,		/* UNAVAILABLE, and nothing is lost */
-	MEANS_LATCH,		/* LOCKED for good: authentication, policy, an altered answer (I12) */
-	MEANS_DAMAGED,		/* INVALID: not an object of this TPM, or damaged */
-	MEANS_NO_SUCH,		/* INVALID: an algorithm that this TPM lacks */
+	MEANS_REBUILD, /* the context, or what was loaded, is lost: UNAVAILABLE now, a new context at the next request
+			*/
+	MEANS_BUSY,    /* UNAVAILABLE, and nothing is lost */
+	MEANS_LATCH,   /* LOCKED for good: authentication, policy, an altered answer (I12) */
+	MEANS_DAMAGED, /* INVALID: not an object of this TPM, or damaged */
+	MEANS_NO_SUCH, /* INVALID: an algorithm that this TPM lacks */
 };
 
 /* Format-one codes, without the number of the parameter, handle or session. */
@@ -67,7 +68,7 @@ meaning_of(TSS2_RC rc)
 	case TPM2_RC_AUTH_UNAVAILABLE:
 	case TPM2_RC_AUTH_MISSING:
 	case TPM2_RC_LOCKOUT:
-	case TPM2_RC_FAILURE:	/* failure mode: a defect that only a reset, if anything, ends */
+	case TPM2_RC_FAILURE: /* failure mode: a defect that only a reset, if anything, ends */
 		return MEANS_LATCH;
 	case TPM2_RC_RETRY:
 	case TPM2_RC_YIELDED:
@@ -90,12 +91,14 @@ tpm2_result(struct tpm2 *tpm, TSS2_RC rc, const char *command)
 		return NULL;
 	switch (meaning_of(rc)) {
 	case MEANS_LATCH:
-		return custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "%s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc));
+		return custody_latch(&tpm->base,
+				     writ_fail(WRIT_LOCKED, "%s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc));
 	case MEANS_DAMAGED:
 		return writ_fail(WRIT_INVALID, "not an object of this TPM, or damaged: %s: %s (0x%x)", command,
 				 Tss2_RC_Decode(rc), rc);
 	case MEANS_NO_SUCH:
-		return writ_fail(WRIT_INVALID, "this TPM lacks the algorithm: %s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc);
+		return writ_fail(WRIT_INVALID, "this TPM lacks the algorithm: %s: %s (0x%x)", command,
+				 Tss2_RC_Decode(rc), rc);
 	case MEANS_BUSY:
 		return writ_fail(WRIT_UNAVAILABLE, "the TPM is busy: %s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc);
 	case MEANS_REBUILD:
@@ -181,8 +184,8 @@ tpm2_object_here(struct tpm2 *tpm, struct tpm2_object *object)
 		return err;
 	Esys_TRSess_SetAttributes(tpm->esys, tpm->hmac,
 				  TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT, 0xff);
-	rc = Esys_Load(tpm->esys, parent->handle, tpm->hmac, ESYS_TR_NONE, ESYS_TR_NONE, &object->private, &object->public,
-		       &object->handle);
+	rc = Esys_Load(tpm->esys, parent->handle, tpm->hmac, ESYS_TR_NONE, ESYS_TR_NONE, &object->private,
+		       &object->public, &object->handle);
 	err = tpm2_result(tpm, rc, "TPM2_Load");
 	if (err)
 		return err;
@@ -209,8 +212,10 @@ parent_seen(struct tpm2 *tpm, struct tpm2_parent *parent)
 	if (err)
 		return err;
 	if (parent->seen && (parent->name.size != name->size || memcmp(parent->name.name, name->name, name->size) != 0))
-		err = custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM's storage root key is another one than before: the TPM "
-								       "was replaced or cleared"));
+		err = custody_latch(&tpm->base,
+				    writ_fail(WRIT_LOCKED,
+					      "the TPM's storage root key is another one than before: the TPM "
+					      "was replaced or cleared"));
 	parent->name = *name;
 	parent->seen = true;
 	Esys_Free(name);
@@ -226,10 +231,11 @@ persistent_find(struct tpm2 *tpm)
 	struct writ_err *err;
 	TSS2_RC rc;
 
-	rc = Esys_TR_FromTPMPublic(tpm->esys, KEYFILE_PARENT_PERSISTENT, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &parent->handle);
+	rc = Esys_TR_FromTPMPublic(tpm->esys, KEYFILE_PARENT_PERSISTENT, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+				   &parent->handle);
 	tpm->commands++;
 	if ((rc & (TSS2_RC_LAYER_MASK | TPM2_RC_FMT1 | 0x3f)) == TPM2_RC_HANDLE)
-		return NULL;		/* none there */
+		return NULL; /* none there */
 	err = tpm2_result(tpm, rc, "TPM2_ReadPublic");
 	if (err)
 		return err;
@@ -259,20 +265,22 @@ owner_make(struct tpm2 *tpm)
 	if (err)
 		return err;
 	tpm2_srk_template(&srk);
-	rc = Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &srk, &outside,
-				&no_pcr, &parent->handle, &public, NULL, NULL, NULL);
+	rc = Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
+				&srk, &outside, &no_pcr, &parent->handle, &public, NULL, NULL, NULL);
 	err = tpm2_result(tpm, rc, "TPM2_CreatePrimary of the storage root key");
 	if (err && err->code == WRIT_LOCKED)
-		return writ_because(err, "the owner hierarchy has an auth value: make the storage root key persistent at 0x%x",
-				    KEYFILE_PARENT_PERSISTENT);
+		return writ_because(
+			err, "the owner hierarchy has an auth value: make the storage root key persistent at 0x%x",
+			KEYFILE_PARENT_PERSISTENT);
 	if (err)
 		return err;
 	parent->here = true;
 	ok = tpm2_is_of(public, &srk);
 	Esys_Free(public);
 	if (!ok)
-		return custody_latch(&tpm->base,
-				     writ_fail(WRIT_LOCKED, "the TPM made another storage root key than it was asked for"));
+		return custody_latch(
+			&tpm->base,
+			writ_fail(WRIT_LOCKED, "the TPM made another storage root key than it was asked for"));
 	return parent_seen(tpm, parent);
 }
 
@@ -287,8 +295,10 @@ tpm2_parent_get(struct tpm2 *tpm, uint32_t which, struct tpm2_parent **ret)
 	if (err)
 		return err;
 	if (!parent->here)
-		return writ_fail(WRIT_LOCKED, "the key was made under the storage root key at 0x%x, which is no longer there or another",
-				 which);
+		return writ_fail(
+			WRIT_LOCKED,
+			"the key was made under the storage root key at 0x%x, which is no longer there or another",
+			which);
 	*ret = parent;
 	return NULL;
 }
@@ -310,8 +320,8 @@ session_start(struct tpm2 *tpm, const struct tpm2_parent *salt, TPM2_SE type, ES
 	const TPMT_SYM_DEF aes = { .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB };
 	TSS2_RC rc;
 
-	rc = Esys_StartAuthSession(tpm->esys, salt->handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, NULL, type, &aes,
-				   TPM2_ALG_SHA256, ret);
+	rc = Esys_StartAuthSession(tpm->esys, salt->handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+				   NULL, type, &aes, TPM2_ALG_SHA256, ret);
 	return tpm2_result(tpm, rc, "TPM2_StartAuthSession");
 }
 
@@ -328,7 +338,7 @@ tpm2_policy_ready(struct tpm2 *tpm, TPMA_SESSION attributes)
 		if (err)
 			return err;
 	}
-	tpm->policy_dirty = true;	/* until the caller's command went well, which resets the policy in the TPM */
+	tpm->policy_dirty = true; /* until the caller's command went well, which resets the policy in the TPM */
 	rc = Esys_PolicyAuthValue(tpm->esys, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE);
 	return tpm2_result(tpm, rc, "TPM2_PolicyAuthValue");
 }
@@ -342,17 +352,18 @@ flush_range(struct tpm2 *tpm, TPM2_HANDLE first, unsigned *n_flushed)
 	struct writ_err *err;
 	TSS2_RC rc;
 
-	rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, first, TPM2_MAX_CAP_HANDLES, NULL,
-				&caps);
+	rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, first,
+				TPM2_MAX_CAP_HANDLES, NULL, &caps);
 	err = tpm2_result(tpm, rc, "TPM2_GetCapability");
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < caps->data.handles.count; i++) {
 		ESYS_TR handle;
 
-		rc = Esys_TR_FromTPMPublic(tpm->esys, caps->data.handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle);
+		rc = Esys_TR_FromTPMPublic(tpm->esys, caps->data.handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
+					   ESYS_TR_NONE, &handle);
 		if (rc != TSS2_RC_SUCCESS || Esys_FlushContext(tpm->esys, handle) != TSS2_RC_SUCCESS)
-			continue;	/* if it matters, a slot will be missing, and that says so */
+			continue; /* if it matters, a slot will be missing, and that says so */
 		(*n_flushed)++;
 	}
 	Esys_Free(caps);
@@ -360,8 +371,9 @@ flush_range(struct tpm2 *tpm, TPM2_HANDLE first, unsigned *n_flushed)
 }
 
 /*
- * Without a resource manager a process that died leaves its objects in the slots, and the next cannot even make the storage
- * root key.  The device is ours alone then (writ-deviced has no neighbour on a raw TPM), so whatever is loaded is litter.
+ * Without a resource manager a process that died leaves its objects in the slots, and the next cannot even make the
+ * storage root key.  The device is ours alone then (writ-deviced has no neighbour on a raw TPM), so whatever is loaded
+ * is litter.
  */
 static struct writ_err *
 clean_up(struct tpm2 *tpm)
@@ -388,7 +400,8 @@ property(struct tpm2 *tpm, TPM2_PT which, uint32_t *ret)
 	struct writ_err *err;
 	TSS2_RC rc;
 
-	rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, which, 1, NULL, &caps);
+	rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, which, 1,
+				NULL, &caps);
 	err = tpm2_result(tpm, rc, "TPM2_GetCapability");
 	if (err)
 		return err;
@@ -399,7 +412,8 @@ property(struct tpm2 *tpm, TPM2_PT which, uint32_t *ret)
 	return NULL;
 }
 
-/* Seen, never configured: libtpms (swtpm) and Microsoft's simulator by what they say, and TCTIs that only reach such. */
+/* Seen, never configured: libtpms (swtpm) and Microsoft's simulator by what they say, and TCTIs that only reach such.
+ */
 static bool
 is_software(const struct tpm2 *tpm)
 {
@@ -412,8 +426,8 @@ is_software(const struct tpm2 *tpm)
 static struct writ_err *
 identify(struct tpm2 *tpm)
 {
-	static const TPM2_PT which[] = { TPM2_PT_MANUFACTURER,	  TPM2_PT_VENDOR_STRING_1,    TPM2_PT_VENDOR_STRING_2,
-					 TPM2_PT_VENDOR_STRING_3, TPM2_PT_VENDOR_STRING_4,    TPM2_PT_FIRMWARE_VERSION_1,
+	static const TPM2_PT which[] = { TPM2_PT_MANUFACTURER,	    TPM2_PT_VENDOR_STRING_1, TPM2_PT_VENDOR_STRING_2,
+					 TPM2_PT_VENDOR_STRING_3,   TPM2_PT_VENDOR_STRING_4, TPM2_PT_FIRMWARE_VERSION_1,
 					 TPM2_PT_FIRMWARE_VERSION_2 };
 	uint8_t text[4 * N_OF(which)] = { 0 };
 	char hex[17];
@@ -436,10 +450,12 @@ identify(struct tpm2 *tpm)
 	tpm->info.can_seal = true;
 	tpm->info.software = is_software(tpm);
 	if (tpm->info.software && !tpm->conf.allow_software_tpm)
-		return custody_latch(&tpm->base,
-				     writ_fail(WRIT_LOCKED, "%s '%s' %s is a software TPM: its keys are only as safe as its host; for tests and "
-							    "demonstrations set allow_software_tpm",
-					       tpm->info.maker, tpm->info.model, tpm->conf.tcti));
+		return custody_latch(
+			&tpm->base,
+			writ_fail(WRIT_LOCKED,
+				  "%s '%s' %s is a software TPM: its keys are only as safe as its host; for tests and "
+				  "demonstrations set allow_software_tpm",
+				  tpm->info.maker, tpm->info.model, tpm->conf.tcti));
 	return NULL;
 }
 
@@ -449,7 +465,8 @@ reset_count(struct tpm2 *tpm, uint32_t *ret)
 	TPMS_TIME_INFO *info = NULL;
 	struct writ_err *err;
 
-	err = tpm2_result(tpm, Esys_ReadClock(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &info), "TPM2_ReadClock");
+	err = tpm2_result(tpm, Esys_ReadClock(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &info),
+			  "TPM2_ReadClock");
 	if (err)
 		return err;
 	*ret = info->clockInfo.resetCount + info->clockInfo.restartCount;
@@ -466,7 +483,7 @@ self_tested(struct tpm2 *tpm)
 	TSS2_RC rc;
 
 	rc = Esys_SelfTest(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_NO);
-	if (rc != TPM2_RC_TESTING) {	/* TESTING: it goes on beside us, and commands wait for what they need */
+	if (rc != TPM2_RC_TESTING) { /* TESTING: it goes on beside us, and commands wait for what they need */
 		err = tpm2_result(tpm, rc, "TPM2_SelfTest");
 		if (err)
 			return err;
@@ -493,7 +510,8 @@ choose_parent(struct tpm2 *tpm, struct tpm2_parent **ret)
 	return tpm2_parent_get(tpm, tpm->parent_default, ret);
 }
 
-/* A TPM has no serial number that software can read at once; the name of its storage root key tells one from another. */
+/* A TPM has no serial number that software can read at once; the name of its storage root key tells one from another.
+ */
 static void
 serial_of(const struct tpm2_parent *parent, char out[64])
 {
@@ -514,10 +532,11 @@ start(struct tpm2 *tpm)
 		return writ_fail(WRIT_UNAVAILABLE, "no TPM at %s: %s (0x%x)", tpm->conf.tcti, Tss2_RC_Decode(rc), rc);
 	rc = Esys_Initialize(&tpm->esys, tpm->tcti, NULL);
 	if (rc != TSS2_RC_SUCCESS)
-		return writ_fail(WRIT_UNAVAILABLE, "no ESAPI context for %s: %s (0x%x)", tpm->conf.tcti, Tss2_RC_Decode(rc), rc);
+		return writ_fail(WRIT_UNAVAILABLE, "no ESAPI context for %s: %s (0x%x)", tpm->conf.tcti,
+				 Tss2_RC_Decode(rc), rc);
 	if (tpm->exclusive) {
 		rc = Esys_Startup(tpm->esys, TPM2_SU_CLEAR);
-		if (rc != TPM2_RC_INITIALIZE) {		/* it was started already: by firmware, or by us before */
+		if (rc != TPM2_RC_INITIALIZE) { /* it was started already: by firmware, or by us before */
 			err = tpm2_result(tpm, rc, "TPM2_Startup");
 			if (err)
 				return err;
@@ -599,6 +618,6 @@ tpm2_alive(struct tpm2 *tpm)
 		return err;
 	if (resets == tpm->resets)
 		return NULL;
-	tpm->stale = true;	/* what we had loaded is gone: make it new now, not under a certificate */
+	tpm->stale = true; /* what we had loaded is gone: make it new now, not under a certificate */
 	return tpm2_ready(tpm);
 }

@@ -1,12 +1,12 @@
 /*
  * The connection to a TPM: context, storage root key, two sessions, and the three slots for objects.
  *
- * (1) A context that a fault poisoned, or that has sent 10,000 commands, is not used again: tpm2_ready() makes a new one, once a request.
- *     (10,000: /dev/tpmrm0 stops at a context gap of 65,535 while a session stays open.)
- * (2) Sessions are salted with the storage root key and encrypt parameters; they are kept, never made for one signature.
- * (3) The storage root key's name is the one first seen, by this process and by each key file; else WRIT_LOCKED.
- * (4) Between requests no more objects are loaded than fit three slots; the least recently used goes first.
- * Knows no key file.  Threading: one thread.
+ * (1) A context that a fault poisoned, or that has sent 10,000 commands, is not used again: tpm2_ready() makes a new
+ * one, once a request. (10,000: /dev/tpmrm0 stops at a context gap of 65,535 while a session stays open.) (2) Sessions
+ * are salted with the storage root key and encrypt parameters; they are kept, never made for one signature. (3) The
+ * storage root key's name is the one first seen, by this process and by each key file; else WRIT_LOCKED. (4) Between
+ * requests no more objects are loaded than fit three slots; the least recently used goes first. Knows no key file.
+ * Threading: one thread.
  */
 #ifndef WRIT_HSM_TPM2_CONTEXT_H
 #define WRIT_HSM_TPM2_CONTEXT_H
@@ -20,18 +20,18 @@
 /* A storage root key: transient under the owner hierarchy, or persistent.  Zero is one not looked at yet. */
 struct tpm2_parent {
 	bool here, seen;
-	ESYS_TR handle;		/* while here */
-	TPM2B_NAME name;	/* once seen */
+	ESYS_TR handle;	 /* while here */
+	TPM2B_NAME name; /* once seen */
 };
 
 /* An object of ours.  Its TPM handle comes and goes; the areas stay. */
 struct tpm2_object {
 	TPM2B_PUBLIC public;
 	TPM2B_PRIVATE private;
-	uint32_t parent;	/* as in the key file */
+	uint32_t parent; /* as in the key file */
 	bool here;
-	ESYS_TR handle;		/* while here */
-	uint64_t used;		/* for the least recently used */
+	ESYS_TR handle; /* while here */
+	uint64_t used;	/* for the least recently used */
 	struct tpm2_object *next;
 };
 
@@ -39,19 +39,19 @@ struct tpm2 {
 	struct custody base;
 	struct custody_conf conf;
 	struct writ_secret auth;
-	bool exclusive;		/* no resource manager between: what is loaded is ours or a dead predecessor's */
+	bool exclusive; /* no resource manager between: what is loaded is ours or a dead predecessor's */
 
-	ESYS_CONTEXT *esys;	/* NULL while down */
+	ESYS_CONTEXT *esys; /* NULL while down */
 	TSS2_TCTI_CONTEXT *tcti;
-	bool stale;		/* (1) */
+	bool stale; /* (1) */
 	unsigned commands;
-	uint32_t resets;	/* the TPM's own count of its resets, when we came up */
+	uint32_t resets; /* the TPM's own count of its resets, when we came up */
 	ESYS_TR hmac, policy;
-	bool policy_dirty;	/* a command failed after PolicyAuthValue: restart before the next use */
+	bool policy_dirty; /* a command failed after PolicyAuthValue: restart before the next use */
 
-	uint32_t parent_default;	/* for new objects */
+	uint32_t parent_default; /* for new objects */
 	struct tpm2_parent owner, persistent;
-	struct tpm2_object *loaded;	/* those that are here */
+	struct tpm2_object *loaded; /* those that are here */
 	uint64_t uses;
 	struct custody_info info;
 };
@@ -76,7 +76,8 @@ WRIT_CHECKED struct writ_err *tpm2_make_room(struct tpm2 *);
 WRIT_CHECKED struct writ_err *tpm2_object_here(struct tpm2 *, struct tpm2_object *);
 void tpm2_object_gone(struct tpm2 *, struct tpm2_object *);
 
-/* The policy session, its policy fulfilled for the next command.  `attributes`: TPMA_SESSION_DECRYPT and ENCRYPT as the command can. */
+/* The policy session, its policy fulfilled for the next command.  `attributes`: TPMA_SESSION_DECRYPT and ENCRYPT as the
+ * command can. */
 WRIT_CHECKED struct writ_err *tpm2_policy_ready(struct tpm2 *, TPMA_SESSION attributes);
 
 /* Is it there, and not reset since we came up?  One command. */

@@ -34,7 +34,8 @@ static const uint8_t oid_sealed[] = { 0x67, 0x81, 0x05, 0x0a, 0x01, 0x05 };
 
 #define OID(name) ((struct writ_bytes){ name, sizeof(name) })
 
-/* One line's worth of base64 at a time, into one run of text: every line but the last has 64 characters, LF ends each. */
+/* One line's worth of base64 at a time, into one run of text: every line but the last has 64 characters, LF ends each.
+ */
 static struct writ_err *
 pem_text(struct writ_bytes body, struct writ_buf *ret)
 {
@@ -46,8 +47,9 @@ pem_text(struct writ_bytes body, struct writ_buf *ret)
 		struct writ_err *err;
 
 		if (!lf || len == 0 || len > PEM_LINE || (len < PEM_LINE && len + 1 != body.len))
-			return writ_fail(WRIT_INVALID, "key file: base64 line %zu has %zu characters: %d in each but the last",
-					 line, len, PEM_LINE);
+			return writ_fail(WRIT_INVALID,
+					 "key file: base64 line %zu has %zu characters: %d in each but the last", line,
+					 len, PEM_LINE);
 		err = writ_buf_add(ret, (struct writ_bytes){ body.data, len });
 		if (err)
 			return err;
@@ -68,8 +70,9 @@ pem_read(struct writ_bytes pem, struct writ_buf *der)
 		return writ_fail(WRIT_INVALID, "key file: %zu bytes are over the limit of %d", pem.len, KEYFILE_MAX);
 	if (pem.len < begin.len + end.len || memcmp(pem.data, begin.data, begin.len) != 0 ||
 	    memcmp(pem.data + pem.len - end.len, end.data, end.len) != 0)
-		return writ_fail(WRIT_INVALID, "key file: not PEM from 'BEGIN TSS2 PRIVATE KEY' to its END, with LF line ends and "
-					       "nothing around it");
+		return writ_fail(WRIT_INVALID,
+				 "key file: not PEM from 'BEGIN TSS2 PRIVATE KEY' to its END, with LF line ends and "
+				 "nothing around it");
 	err = pem_text((struct writ_bytes){ pem.data + begin.len, pem.len - begin.len - end.len }, &text);
 	if (err)
 		return err;
@@ -89,15 +92,17 @@ policy_read(struct der *in)
 
 	if (!der_take(in, DER_CONTEXT_CONS(1), &wrapper))
 		return writ_fail(WRIT_INVALID, "key file: no policy; a key that needs none is not used");
-	if (!der_take(&wrapper, DER_SEQUENCE, &list) || !der_at_end(&wrapper) || !der_take(&list, DER_SEQUENCE, &step) ||
-	    !der_take(&step, DER_CONTEXT_CONS(0), &field) ||
+	if (!der_take(&wrapper, DER_SEQUENCE, &list) || !der_at_end(&wrapper) ||
+	    !der_take(&list, DER_SEQUENCE, &step) || !der_take(&step, DER_CONTEXT_CONS(0), &field) ||
 	    !der_take_unsigned(&field, DER_INTEGER, UINT32_MAX, &command) || !der_at_end(&field) ||
 	    !der_take(&step, DER_CONTEXT_CONS(1), &field) || !der_take_bytes(&field, DER_OCTET_STRING, &parameters) ||
 	    !der_at_end(&field) || !der_at_end(&step))
 		return writ_fail(WRIT_INVALID, "key file: malformed policy");
 	if (command != CC_POLICY_AUTH_VALUE || parameters.len > 0 || !der_at_end(&list))
-		return writ_fail(WRIT_INVALID, "key file: policy begins with command 0x%llx: only PolicyAuthValue (0x%x) alone is known",
-				 (unsigned long long)command, CC_POLICY_AUTH_VALUE);
+		return writ_fail(
+			WRIT_INVALID,
+			"key file: policy begins with command 0x%llx: only PolicyAuthValue (0x%x) alone is known",
+			(unsigned long long)command, CC_POLICY_AUTH_VALUE);
 	return NULL;
 }
 
@@ -122,7 +127,8 @@ type_read(struct der *in, enum keyfile_type *ret)
 	else if (writ_equal(oid, OID(oid_sealed)))
 		*ret = KEYFILE_SEALED;
 	else if (writ_equal(oid, OID(oid_importable)))
-		return writ_fail(WRIT_INVALID, "key file: the key is importable, so it was outside a TPM once: not used");
+		return writ_fail(WRIT_INVALID,
+				 "key file: the key is importable, so it was outside a TPM once: not used");
 	else
 		return writ_fail(WRIT_INVALID, "key file: type is neither a loadable key nor a sealed secret");
 	return NULL;
@@ -133,10 +139,14 @@ description_read(struct der *in, struct writ_bytes *ret)
 {
 	struct der wrapper;
 
-	if (!der_take(in, DER_CONTEXT_CONS(4), &wrapper) || !der_take_bytes(&wrapper, DER_UTF8, ret) || !der_at_end(&wrapper))
-		return writ_fail(WRIT_INVALID, "key file: no description: it was not made by Writ, which names the storage root key there");
+	if (!der_take(in, DER_CONTEXT_CONS(4), &wrapper) || !der_take_bytes(&wrapper, DER_UTF8, ret) ||
+	    !der_at_end(&wrapper))
+		return writ_fail(
+			WRIT_INVALID,
+			"key file: no description: it was not made by Writ, which names the storage root key there");
 	if (ret->len == 0 || ret->len > KEYFILE_DESCRIPTION_MAX || !writ_is_clean_utf8(*ret))
-		return writ_fail(WRIT_INVALID, "key file: the description has %zu bytes: 1 to %d of UTF-8 without controls", ret->len,
+		return writ_fail(WRIT_INVALID,
+				 "key file: the description has %zu bytes: 1 to %d of UTF-8 without controls", ret->len,
 				 KEYFILE_DESCRIPTION_MAX);
 	return NULL;
 }
@@ -147,7 +157,8 @@ area_read(struct der *in, const char *what, struct writ_bytes *ret)
 	if (!der_take_bytes(in, DER_OCTET_STRING, ret))
 		return writ_fail(WRIT_INVALID, "key file: malformed %s area", what);
 	if (ret->len == 0 || ret->len > KEYFILE_AREA_MAX)
-		return writ_fail(WRIT_INVALID, "key file: the %s area has %zu bytes: 1 to %d", what, ret->len, KEYFILE_AREA_MAX);
+		return writ_fail(WRIT_INVALID, "key file: the %s area has %zu bytes: 1 to %d", what, ret->len,
+				 KEYFILE_AREA_MAX);
 	return NULL;
 }
 
@@ -224,7 +235,8 @@ pem_write(struct writ_bytes der, struct writ_buf *ret)
 	for (size_t at = 0; !err && at < text.len; at += PEM_LINE) {
 		const size_t left = text.len - at;
 
-		err = writ_buf_printf(ret, "%.*s\n", (int)(left < PEM_LINE ? left : PEM_LINE), (const char *)text.data + at);
+		err = writ_buf_printf(ret, "%.*s\n", (int)(left < PEM_LINE ? left : PEM_LINE),
+				      (const char *)text.data + at);
 	}
 	if (err)
 		return err;

@@ -1,21 +1,22 @@
 /*
  * TPM 2.0 key files: PEM "TSS2 PRIVATE KEY" around the DER of the ASN.1 module that tools share.
  *
- * Strict: only the form that keyfile_write() makes is read, so reading and writing again gives the same bytes.  A key or a
- * sealed secret under a storage root key; its use takes an auth value (policy: PolicyAuthValue alone).  Importable keys,
- * keys without an auth value, foreign policies and RSA parents are refused by name.
- * Knows no TPM: the two areas are opaque bytes here.  Thread-safe: no state.
+ * Strict: only the form that keyfile_write() makes is read, so reading and writing again gives the same bytes.  A key
+ * or a sealed secret under a storage root key; its use takes an auth value (policy: PolicyAuthValue alone).  Importable
+ * keys, keys without an auth value, foreign policies and RSA parents are refused by name. Knows no TPM: the two areas
+ * are opaque bytes here.  Thread-safe: no state.
  */
 #ifndef WRIT_HSM_TPM2_KEYFILE_H
 #define WRIT_HSM_TPM2_KEYFILE_H
 
 #include "hsm/custody.h"
 
-#define KEYFILE_MAX CUSTODY_REF_MAX	/* bytes of PEM */
+#define KEYFILE_MAX CUSTODY_REF_MAX /* bytes of PEM */
 #define KEYFILE_DESCRIPTION_MAX 256
-#define KEYFILE_AREA_MAX 2048		/* bytes of the public or the private area: a P-384 key has 122 and 208 */
+#define KEYFILE_AREA_MAX 2048 /* bytes of the public or the private area: a P-384 key has 122 and 208 */
 
-/* Parents, as the file's INTEGER: the owner hierarchy's primary key of the standard template, or the persistent handle. */
+/* Parents, as the file's INTEGER: the owner hierarchy's primary key of the standard template, or the persistent handle.
+ */
 #define KEYFILE_PARENT_OWNER 0x40000001
 #define KEYFILE_PARENT_PERSISTENT 0x81000001
 
@@ -23,10 +24,10 @@ enum keyfile_type { KEYFILE_LOADABLE, KEYFILE_SEALED };
 
 struct keyfile {
 	enum keyfile_type type;
-	struct writ_bytes description;	/* UTF-8, 1 to KEYFILE_DESCRIPTION_MAX bytes */
+	struct writ_bytes description; /* UTF-8, 1 to KEYFILE_DESCRIPTION_MAX bytes */
 	uint32_t parent;
-	struct writ_bytes public;	/* TPM2B_PUBLIC */
-	struct writ_bytes private;	/* TPM2B_PRIVATE */
+	struct writ_bytes public;  /* TPM2B_PUBLIC */
+	struct writ_bytes private; /* TPM2B_PRIVATE */
 };
 
 /* `*ret` borrows from `der`, which needs a limit of KEYFILE_MAX.  WRIT_INVALID names what is off. */

@@ -41,9 +41,9 @@ policy_auth_value(TPM2B_DIGEST *ret)
 }
 
 /*
- * userWithAuth is clear and adminWithPolicy set: nothing but the policy opens the key.  noDA: the auth value is 32 random bytes, so
- * guessing is hopeless and no neighbour's wrong guesses can lock us out.  Not restricted: it signs digests made outside, and
- * therefore must never serve as an attestation key.
+ * userWithAuth is clear and adminWithPolicy set: nothing but the policy opens the key.  noDA: the auth value is 32
+ * random bytes, so guessing is hopeless and no neighbour's wrong guesses can lock us out.  Not restricted: it signs
+ * digests made outside, and therefore must never serve as an attestation key.
  */
 void
 tpm2_key_template(enum key_kind kind, TPM2B_PUBLIC *ret)
@@ -115,7 +115,8 @@ tpm2_public_read(struct writ_bytes bytes, TPM2B_PUBLIC *ret)
 	*ret = (TPM2B_PUBLIC){ 0 };
 	if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(bytes.data, bytes.len, &at, ret) != TSS2_RC_SUCCESS || at != bytes.len ||
 	    (size_t)ret->size + 2 != bytes.len)
-		return writ_fail(WRIT_INVALID, "key file: the public area of %zu bytes is not one TPM2B_PUBLIC", bytes.len);
+		return writ_fail(WRIT_INVALID, "key file: the public area of %zu bytes is not one TPM2B_PUBLIC",
+				 bytes.len);
 	return NULL;
 }
 
@@ -126,7 +127,8 @@ tpm2_private_read(struct writ_bytes bytes, TPM2B_PRIVATE *ret)
 
 	*ret = (TPM2B_PRIVATE){ 0 };
 	if (Tss2_MU_TPM2B_PRIVATE_Unmarshal(bytes.data, bytes.len, &at, ret) != TSS2_RC_SUCCESS || at != bytes.len)
-		return writ_fail(WRIT_INVALID, "key file: the private area of %zu bytes is not one TPM2B_PRIVATE", bytes.len);
+		return writ_fail(WRIT_INVALID, "key file: the private area of %zu bytes is not one TPM2B_PRIVATE",
+				 bytes.len);
 	return NULL;
 }
 
@@ -168,13 +170,16 @@ tpm2_key_spki(const TPM2B_PUBLIC *public, struct writ_buf *ret_spki)
 	else if (tpm2_is_of(public, &p384))
 		kind = KEY_P384;
 	else
-		return writ_fail(WRIT_INVALID, "key file: the key has type 0x%x and attributes 0x%x: only an ECDSA P-256 or P-384 key with "
-					       "fixedTPM, fixedParent, sensitiveDataOrigin and the auth-value policy is used",
-				 public->publicArea.type, public->publicArea.objectAttributes);
+		return writ_fail(
+			WRIT_INVALID,
+			"key file: the key has type 0x%x and attributes 0x%x: only an ECDSA P-256 or P-384 key with "
+			"fixedTPM, fixedParent, sensitiveDataOrigin and the auth-value policy is used",
+			public->publicArea.type, public->publicArea.objectAttributes);
 	/* TPMs may drop leading zeros of a coordinate. */
 	n = custody_scalar_len(kind);
 	if (point->x.size > n || point->y.size > n)
-		return writ_fail(WRIT_INVALID, "key file: coordinates of %u and %u bytes are over %zu", point->x.size, point->y.size, n);
+		return writ_fail(WRIT_INVALID, "key file: coordinates of %u and %u bytes are over %zu", point->x.size,
+				 point->y.size, n);
 	memcpy(raw + 1 + n - point->x.size, point->x.buffer, point->x.size);
 	memcpy(raw + 1 + 2 * n - point->y.size, point->y.buffer, point->y.size);
 	return spki_build(kind, (struct writ_bytes){ raw, 1 + 2 * n }, ret_spki);

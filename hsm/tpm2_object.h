@@ -2,7 +2,8 @@
  * The three objects that Writ has in a TPM, as public areas: the storage root key, a signing key, a sealed secret.
  *
  * An area is taken only when it equals its template bit for bit, all but what is unique to the object; so fixedTPM,
- * sensitiveDataOrigin, the policy and everything else are checked by one comparison.  Talks to no TPM.  Thread-safe: no state.
+ * sensitiveDataOrigin, the policy and everything else are checked by one comparison.  Talks to no TPM.  Thread-safe: no
+ * state.
  */
 #ifndef WRIT_HSM_TPM2_OBJECT_H
 #define WRIT_HSM_TPM2_OBJECT_H
@@ -12,7 +13,7 @@
 #include "base/pubkey.h"
 
 void tpm2_srk_template(TPM2B_PUBLIC *ret);
-void tpm2_key_template(enum key_kind, TPM2B_PUBLIC *ret);	/* KEY_P256 or KEY_P384 */
+void tpm2_key_template(enum key_kind, TPM2B_PUBLIC *ret); /* KEY_P256 or KEY_P384 */
 void tpm2_seal_template(TPM2B_PUBLIC *ret);
 
 /* Equal in all but `unique`? */

@@ -13,9 +13,10 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t armed;
-static int64_t deadline_ms;	/* monotonic; 0 while nothing runs */
+static int64_t deadline_ms; /* monotonic; 0 while nothing runs */
 static const char *running;
-static int64_t waits_until;	/* when the thread looks next; INT64_MAX: not by itself.  An earlier deadline must wake it */
+static int64_t
+	waits_until; /* when the thread looks next; INT64_MAX: not by itself.  An earlier deadline must wake it */
 
 static int64_t
 now_ms(void)
@@ -27,8 +28,8 @@ now_ms(void)
 }
 
 /*
- * The thread sleeps until the deadline it last saw and only then looks for a later one, so that arming and disarming around each of
- * many short requests wakes nobody.
+ * The thread sleeps until the deadline it last saw and only then looks for a later one, so that arming and disarming
+ * around each of many short requests wakes nobody.
  */
 static void *
 watch(void *unused)
@@ -45,7 +46,8 @@ watch(void *unused)
 			continue;
 		}
 		if (now_ms() >= deadline) {
-			event(EVENT_ALARM, "device.deadline", EV_STR("request", running), EV_STR("then", "the process ends"));
+			event(EVENT_ALARM, "device.deadline", EV_STR("request", running),
+			      EV_STR("then", "the process ends"));
 			_exit(DEVICE_EXIT_DEADLINE);
 		}
 		waits_until = deadline;

@@ -1,8 +1,8 @@
 /*
  * The device wire, the signer's side.  Linked where no token library may be: base/ alone.
  *
- * (1) After a deadline, a lost peer or a malformed answer the connection is not used again: a late answer must not be taken for the
- *     next one's.  The caller connects anew, with WRIT_UNAVAILABLE in hand.
+ * (1) After a deadline, a lost peer or a malformed answer the connection is not used again: a late answer must not be
+ * taken for the next one's.  The caller connects anew, with WRIT_UNAVAILABLE in hand.
  */
 #include "hsm/wire.h"
 
@@ -16,9 +16,9 @@
 
 struct device {
 	int sock;
-	bool dead;			/* (1) */
-	uint64_t next_id;		/* of blocking calls */
-	uint64_t waiting[DEVICE_OUTSTANDING_MAX];	/* ids of signatures outstanding, in no order */
+	bool dead;				  /* (1) */
+	uint64_t next_id;			  /* of blocking calls */
+	uint64_t waiting[DEVICE_OUTSTANDING_MAX]; /* ids of signatures outstanding, in no order */
 	size_t n_waiting;
 };
 
@@ -45,7 +45,8 @@ peer_check(int sock, const char *path, uid_t want)
 	if (err)
 		return err;
 	if (want == (uid_t)-1 ? peer != 0 && peer != geteuid() : peer != want)
-		return writ_fail(WRIT_UNAUTHENTICATED, "%.80s is served by uid %u, which is not writ-deviced's", path, (unsigned)peer);
+		return writ_fail(WRIT_UNAUTHENTICATED, "%.80s is served by uid %u, which is not writ-deviced's", path,
+				 (unsigned)peer);
 	return NULL;
 }
 
@@ -110,7 +111,8 @@ ask(struct device *device, const struct device_request *request, uint8_t packet[
 	if (err)
 		return err;
 	if (device->n_waiting > 0)
-		return writ_fail(WRIT_BROKEN, "a blocking call to writ-deviced while %zu signatures are outstanding", device->n_waiting);
+		return writ_fail(WRIT_BROKEN, "a blocking call to writ-deviced while %zu signatures are outstanding",
+				 device->n_waiting);
 	err = request_send(device, id, request);
 	if (err)
 		return err;
@@ -140,7 +142,8 @@ device_info(struct device *device, struct custody_info *ret)
 }
 
 struct writ_err *
-device_make_key(struct device *device, enum key_kind kind, const char *label, struct writ_buf *ret_ref, struct writ_buf *ret_spki)
+device_make_key(struct device *device, enum key_kind kind, const char *label, struct writ_buf *ret_ref,
+		struct writ_buf *ret_spki)
 {
 	struct device_request request = { .type = DEVICE_MAKE, .kind = kind };
 	uint8_t packet[FRAME_MAX];
@@ -148,7 +151,8 @@ device_make_key(struct device *device, enum key_kind kind, const char *label, st
 	struct writ_err *err;
 
 	if (strlen(label) >= sizeof(request.label))
-		return writ_fail(WRIT_INVALID, "a key's label has 1 to %d bytes, not %zu", CUSTODY_LABEL_MAX, strlen(label));
+		return writ_fail(WRIT_INVALID, "a key's label has 1 to %d bytes, not %zu", CUSTODY_LABEL_MAX,
+				 strlen(label));
 	memcpy(request.label, label, strlen(label) + 1);
 	err = ask(device, &request, packet, &answer);
 	if (err)
@@ -180,7 +184,8 @@ device_sign(struct device *device, uint32_t handle, struct writ_bytes message, s
 	struct device_answer answer;
 	struct writ_err *err;
 
-	err = ask(device, &(struct device_request){ .type = DEVICE_SIGN, .handle = handle, .message = message }, packet, &answer);
+	err = ask(device, &(struct device_request){ .type = DEVICE_SIGN, .handle = handle, .message = message }, packet,
+		  &answer);
 	if (err)
 		return err;
 	return writ_buf_add(ret_sig, answer.signature);
@@ -195,7 +200,8 @@ device_seal(struct device *device, const struct writ_secret *secret, struct writ
 
 	if (secret->len != CUSTODY_SECRET_LEN)
 		return writ_fail(WRIT_INVALID, "a device seals %d bytes, not %zu", CUSTODY_SECRET_LEN, secret->len);
-	err = ask(device, &(struct device_request){ .type = DEVICE_SEAL, .secret = { secret->data, secret->len } }, packet, &answer);
+	err = ask(device, &(struct device_request){ .type = DEVICE_SEAL, .secret = { secret->data, secret->len } },
+		  packet, &answer);
 	if (err)
 		return err;
 	return writ_buf_add(ret_blob, answer.blob);
@@ -211,7 +217,7 @@ device_unseal(struct device *device, struct writ_bytes blob, struct writ_secret 
 	err = ask(device, &(struct device_request){ .type = DEVICE_UNSEAL, .blob = blob }, packet, &answer);
 	if (!err)
 		err = writ_secret_set(ret, answer.secret);
-	OPENSSL_cleanse(packet, sizeof(packet));	/* I11 */
+	OPENSSL_cleanse(packet, sizeof(packet)); /* I11 */
 	return err;
 }
 
@@ -252,8 +258,10 @@ device_sign_start(struct device *device, uint64_t id, uint32_t handle, struct wr
 				 DEVICE_OUTSTANDING_MAX);
 	for (size_t i = 0; i < device->n_waiting; i++)
 		if (device->waiting[i] == id)
-			return writ_fail(WRIT_BROKEN, "a signature of id %llu is outstanding already", (unsigned long long)id);
-	err = request_send(device, id, &(struct device_request){ .type = DEVICE_SIGN, .handle = handle, .message = message });
+			return writ_fail(WRIT_BROKEN, "a signature of id %llu is outstanding already",
+					 (unsigned long long)id);
+	err = request_send(device, id,
+			   &(struct device_request){ .type = DEVICE_SIGN, .handle = handle, .message = message });
 	if (err)
 		return err;
 	device->waiting[device->n_waiting++] = id;
@@ -274,7 +282,8 @@ waiting_take(struct device *device, uint64_t id)
 }
 
 struct writ_err *
-device_sign_next(struct device *device, bool *ret_any, uint64_t *ret_id, struct writ_buf *ret_sig, struct writ_err **ret_failed)
+device_sign_next(struct device *device, bool *ret_any, uint64_t *ret_id, struct writ_buf *ret_sig,
+		 struct writ_err **ret_failed)
 {
 	struct pollfd readable = { .fd = device->sock, .events = POLLIN };
 	uint8_t packet[FRAME_MAX];

@@ -1,11 +1,10 @@
 /*
  * The device wire: what the signer asks of writ-deviced, over one SOCK_SEQPACKET connection (base/frame.h).
  *
- * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD; answers come in order of completion and carry the
- * request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the connection.
- * Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token library: this file and
- * wire.c use base/ alone.
- * Threading: a `struct device` belongs to one thread.
+ * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD; answers come in order of completion and carry
+ * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
+ * connection. Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
+ * library: this file and wire.c use base/ alone. Threading: a `struct device` belongs to one thread.
  */
 #ifndef WRIT_HSM_WIRE_H
 #define WRIT_HSM_WIRE_H
@@ -14,22 +13,22 @@
 #include "hsm/custody.h"
 
 enum device_message {
-	DEVICE_INFO = 1,	/* ->                                  <- struct custody_info */
-	DEVICE_MAKE,		/* -> u8 kind, bytes label             <- bytes ref, bytes spki */
-	DEVICE_LOAD,		/* -> bytes ref, bytes spki            <- u32 handle */
-	DEVICE_SIGN,		/* -> u32 handle, bytes message        <- bytes signature */
-	DEVICE_SEAL,		/* -> 32 bytes                         <- bytes blob */
-	DEVICE_UNSEAL,		/* -> bytes blob                       <- 32 bytes */
-	DEVICE_HEALTH,		/* ->                                  <- */
-	DEVICE_UNLOAD,		/* -> u32 handle                       <- */
-	DEVICE_ANSWER = 0x80,	/* set in the type of an answer */
-	DEVICE_ERROR = 0xff,	/* <- u8 code, bytes text */
+	DEVICE_INFO = 1,      /* ->                                  <- struct custody_info */
+	DEVICE_MAKE,	      /* -> u8 kind, bytes label             <- bytes ref, bytes spki */
+	DEVICE_LOAD,	      /* -> bytes ref, bytes spki            <- u32 handle */
+	DEVICE_SIGN,	      /* -> u32 handle, bytes message        <- bytes signature */
+	DEVICE_SEAL,	      /* -> 32 bytes                         <- bytes blob */
+	DEVICE_UNSEAL,	      /* -> bytes blob                       <- 32 bytes */
+	DEVICE_HEALTH,	      /* ->                                  <- */
+	DEVICE_UNLOAD,	      /* -> u32 handle                       <- */
+	DEVICE_ANSWER = 0x80, /* set in the type of an answer */
+	DEVICE_ERROR = 0xff,  /* <- u8 code, bytes text */
 };
 
-#define DEVICE_TIMEOUT_MS 5000		/* a request's deadline; writ-deviced is killed at it and started anew */
-#define DEVICE_MAKE_TIMEOUT_MS 60000	/* making a key in a real TPM takes seconds */
+#define DEVICE_TIMEOUT_MS 5000	     /* a request's deadline; writ-deviced is killed at it and started anew */
+#define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds */
 #define DEVICE_OUTSTANDING_MAX 64
-#define DEVICE_EXIT_DEADLINE 4		/* writ-deviced's exit status at a deadline: start it anew, it is no crash */
+#define DEVICE_EXIT_DEADLINE 4 /* writ-deviced's exit status at a deadline: start it anew, it is no crash */
 
 struct device;
 
@@ -39,26 +38,31 @@ WRIT_CHECKED struct writ_err *device_connect(const char *path, uid_t uid, struct
 /* Takes a connected socket (a test's socketpair); on failure it stays the caller's. */
 WRIT_CHECKED struct writ_err *device_adopt(int sock, struct device **ret);
 
-/* Blocking calls, for start-up, ceremony and rotation.  WRIT_UNAVAILABLE at the deadline or when writ-deviced has gone. */
+/* Blocking calls, for start-up, ceremony and rotation.  WRIT_UNAVAILABLE at the deadline or when writ-deviced has gone.
+ */
 WRIT_CHECKED struct writ_err *device_info(struct device *, struct custody_info *ret);
-WRIT_CHECKED struct writ_err *device_make_key(struct device *, enum key_kind, const char *label, struct writ_buf *ret_ref,
-					      struct writ_buf *ret_spki);
-WRIT_CHECKED struct writ_err *device_load(struct device *, struct writ_bytes ref, struct writ_bytes spki, uint32_t *ret_handle);
-WRIT_CHECKED struct writ_err *device_sign(struct device *, uint32_t handle, struct writ_bytes message, struct writ_buf *ret_sig);
+WRIT_CHECKED struct writ_err *device_make_key(struct device *, enum key_kind, const char *label,
+					      struct writ_buf *ret_ref, struct writ_buf *ret_spki);
+WRIT_CHECKED struct writ_err *device_load(struct device *, struct writ_bytes ref, struct writ_bytes spki,
+					  uint32_t *ret_handle);
+WRIT_CHECKED struct writ_err *device_sign(struct device *, uint32_t handle, struct writ_bytes message,
+					  struct writ_buf *ret_sig);
 WRIT_CHECKED struct writ_err *device_seal(struct device *, const struct writ_secret *, struct writ_buf *ret_blob);
 WRIT_CHECKED struct writ_err *device_unseal(struct device *, struct writ_bytes blob, struct writ_secret *ret);
 WRIT_CHECKED struct writ_err *device_health(struct device *);
-WRIT_CHECKED struct writ_err *device_unload(struct device *, uint32_t handle);	/* WRIT_NOT_FOUND when there is none such */
+WRIT_CHECKED struct writ_err *device_unload(struct device *,
+					    uint32_t handle); /* WRIT_NOT_FOUND when there is none such */
 
 /*
- * Signing without waiting, for the resident tier: device_sign_start() sends; when device_fd() is readable, device_sign_next() gives one
- * answer: its id and the signature, or `*ret_failed` with the request's own error.  Returns with *ret_any false when none is there.
- * Blocking calls must not be mixed in while signatures are outstanding.
+ * Signing without waiting, for the resident tier: device_sign_start() sends; when device_fd() is readable,
+ * device_sign_next() gives one answer: its id and the signature, or `*ret_failed` with the request's own error. Returns
+ * with *ret_any false when none is there. Blocking calls must not be mixed in while signatures are outstanding.
  */
 int device_fd(const struct device *);
-WRIT_CHECKED struct writ_err *device_sign_start(struct device *, uint64_t id, uint32_t handle, struct writ_bytes message);
-WRIT_CHECKED struct writ_err *device_sign_next(struct device *, bool *ret_any, uint64_t *ret_id, struct writ_buf *ret_sig,
-					       struct writ_err **ret_failed);
+WRIT_CHECKED struct writ_err *device_sign_start(struct device *, uint64_t id, uint32_t handle,
+						struct writ_bytes message);
+WRIT_CHECKED struct writ_err *device_sign_next(struct device *, bool *ret_any, uint64_t *ret_id,
+					       struct writ_buf *ret_sig, struct writ_err **ret_failed);
 
 void device_close(struct device *);
 void device_closep(struct device **);

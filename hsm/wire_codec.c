@@ -113,12 +113,12 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	case DEVICE_UNLOAD:
 		ret->handle = body_get32(&in);
 		break;
-	default:	/* INFO, HEALTH: no body */
+	default: /* INFO, HEALTH: no body */
 		break;
 	}
 	if (!body_done(&in))
-		return writ_fail(WRIT_INVALID, "device wire: malformed %s request of %zu bytes", message_name(frame->type),
-				 frame->body.len);
+		return writ_fail(WRIT_INVALID, "device wire: malformed %s request of %zu bytes",
+				 message_name(frame->type), frame->body.len);
 	return NULL;
 }
 
@@ -156,8 +156,8 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 		break;
 	}
 	if (out.failed)
-		return writ_fail(WRIT_INVALID, "device wire: a %s request is over a frame's %d bytes", message_name(request->type),
-				 FRAME_BODY_MAX);
+		return writ_fail(WRIT_INVALID, "device wire: a %s request is over a frame's %d bytes",
+				 message_name(request->type), FRAME_BODY_MAX);
 	return NULL;
 }
 
@@ -192,7 +192,8 @@ malformed_answer(unsigned type, enum device_message asked)
 }
 
 struct writ_err *
-device_answer_decode(const struct frame *frame, enum device_message asked, struct device_answer *ret, struct writ_err **ret_failed)
+device_answer_decode(const struct frame *frame, enum device_message asked, struct device_answer *ret,
+		     struct writ_err **ret_failed)
 {
 	struct body_in in = body_read(frame->body);
 
@@ -278,8 +279,8 @@ device_answer_encode(enum device_message asked, const struct device_answer *answ
 		break;
 	}
 	if (out.failed)
-		return writ_fail(WRIT_BROKEN, "device wire: an answer to %s is over a frame's %d bytes", message_name(asked),
-				 FRAME_BODY_MAX);
+		return writ_fail(WRIT_BROKEN, "device wire: an answer to %s is over a frame's %d bytes",
+				 message_name(asked), FRAME_BODY_MAX);
 	return NULL;
 }
 

@@ -11,26 +11,26 @@
 #include "hsm/custody.h"
 #include "hsm/wire.h"
 
-#define DEVICE_TEXT_MAX 1024	/* bytes of an error's text */
+#define DEVICE_TEXT_MAX 1024 /* bytes of an error's text */
 
 struct device_request {
 	enum device_message type;
-	enum key_kind kind;			/* MAKE */
-	char label[CUSTODY_LABEL_MAX + 1];	/* MAKE; characters are custody's to judge */
-	struct writ_bytes ref, spki;		/* LOAD */
-	uint32_t handle;			/* SIGN, UNLOAD */
-	struct writ_bytes message;		/* SIGN */
-	struct writ_bytes secret;		/* SEAL: CUSTODY_SECRET_LEN bytes */
-	struct writ_bytes blob;			/* UNSEAL */
+	enum key_kind kind;		   /* MAKE */
+	char label[CUSTODY_LABEL_MAX + 1]; /* MAKE; characters are custody's to judge */
+	struct writ_bytes ref, spki;	   /* LOAD */
+	uint32_t handle;		   /* SIGN, UNLOAD */
+	struct writ_bytes message;	   /* SIGN */
+	struct writ_bytes secret;	   /* SEAL: CUSTODY_SECRET_LEN bytes */
+	struct writ_bytes blob;		   /* UNSEAL */
 };
 
 struct device_answer {
-	struct custody_info info;		/* INFO */
-	struct writ_bytes ref, spki;		/* MAKE */
-	uint32_t handle;			/* LOAD */
-	struct writ_bytes signature;		/* SIGN */
-	struct writ_bytes blob;			/* SEAL */
-	struct writ_bytes secret;		/* UNSEAL */
+	struct custody_info info;    /* INFO */
+	struct writ_bytes ref, spki; /* MAKE */
+	uint32_t handle;	     /* LOAD */
+	struct writ_bytes signature; /* SIGN */
+	struct writ_bytes blob;	     /* SEAL */
+	struct writ_bytes secret;    /* UNSEAL */
 };
 
 /* WRIT_INVALID for a type that is no request, a field out of bounds, or bytes left over. */
@@ -40,11 +40,11 @@ WRIT_CHECKED struct writ_err *device_request_decode(const struct frame *, struct
 WRIT_CHECKED struct writ_err *device_request_encode(const struct device_request *, struct writ_buf *ret_body);
 
 /*
- * What the frame answers to a request of type `asked`: the answer, or `*ret_failed`, the request's own error.  WRIT_INVALID when it is
- * neither.
+ * What the frame answers to a request of type `asked`: the answer, or `*ret_failed`, the request's own error.
+ * WRIT_INVALID when it is neither.
  */
-WRIT_CHECKED struct writ_err *device_answer_decode(const struct frame *, enum device_message asked, struct device_answer *ret,
-						   struct writ_err **ret_failed);
+WRIT_CHECKED struct writ_err *device_answer_decode(const struct frame *, enum device_message asked,
+						   struct device_answer *ret, struct writ_err **ret_failed);
 
 /* Appends the body of an answer to a request of type `asked`. */
 WRIT_CHECKED struct writ_err *device_answer_encode(enum device_message asked, const struct device_answer *,
