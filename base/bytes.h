@@ -17,12 +17,12 @@
 #define AUTO(done) __attribute__((cleanup(done)))
 
 /* Hands a pointer on and leaves NULL behind. */
-#define TAKE(p)                                     \
-	(__extension__({                            \
-		__typeof__(p) *const take_at_ = &(p); \
-		__typeof__(p) const taken_ = *take_at_; \
-		*take_at_ = NULL;                   \
-		taken_;                             \
+#define TAKE(p)                                                                                                        \
+	(__extension__({                                                                                               \
+		__typeof__(p) *const take_at_ = &(p);                                                                  \
+		__typeof__(p) const taken_ = *take_at_;                                                                \
+		*take_at_ = NULL;                                                                                      \
+		taken_;                                                                                                \
 	}))
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -60,8 +60,8 @@ bool writ_same(struct writ_bytes a, struct writ_bytes b);
 struct writ_buf {
 	uint8_t *data;
 	size_t len;
-	size_t cap;	/* allocated; internal */
-	size_t limit;	/* the most it may ever hold */
+	size_t cap;   /* allocated; internal */
+	size_t limit; /* the most it may ever hold */
 };
 
 #define WRIT_BUF(limit_) ((struct writ_buf){ .limit = (limit_) })
@@ -93,7 +93,7 @@ void writ_buf_done(struct writ_buf *);
  */
 struct writ_arena {
 	struct writ_arena_block *first;
-	size_t used;	/* bytes handed out */
+	size_t used; /* bytes handed out */
 	size_t limit;
 };
 

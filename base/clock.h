@@ -1,5 +1,6 @@
 /*
- * Time, read once a wake-up and passed down.  Nothing below reads the clock itself, so that time is a parameter in tests.
+ * Time, read once a wake-up and passed down.  Nothing below reads the clock itself (events and deadlines of frames
+ * aside), so that time is a parameter in tests.
  */
 #ifndef WRIT_BASE_CLOCK_H
 #define WRIT_BASE_CLOCK_H
@@ -8,12 +9,12 @@
 
 #include "base/bytes.h"
 
-typedef int64_t writ_time;	/* seconds since 1970, UTC (a number, not a structure: nothing is hidden) */
+typedef int64_t writ_time; /* seconds since 1970, UTC (a number, not a structure: nothing is hidden) */
 
 struct clock {
-	writ_time wall;		/* seconds since 1970, UTC */
-	int64_t wall_ns;	/* the nanoseconds of that second */
-	int64_t mono_ms;	/* monotonic, milliseconds */
+	writ_time wall;	 /* seconds since 1970, UTC */
+	int64_t wall_ns; /* the nanoseconds of that second */
+	int64_t mono_ms; /* monotonic, milliseconds; counts sleep */
 };
 
 struct clock clock_read(void);
@@ -23,17 +24,18 @@ struct clock clock_read(void);
  * before `floor` - 2 s (floor: the time of the last journal entry).
  */
 struct clock_guard {
-	struct clock last;	/* zero at first */
+	struct clock last; /* zero at first */
 	writ_time floor;
-	bool stepped;		/* latched until clock_guard_accept() or the time is right again */
-	int64_t step_s;		/* how far it was off */
+	bool stepped;	/* latched until clock_guard_accept() or the time is right again */
+	int64_t step_s; /* how far it was off */
 };
 
 /* True when issuing may go on. */
 bool clock_guard_check(struct clock_guard *, struct clock now);
 void clock_guard_accept(struct clock_guard *, struct clock now);
 
-/* 9999-12-31T23:59:59Z.  The writers below have no room for more: anything later comes out as this, anything before 1970 as 1970. */
+/* 9999-12-31T23:59:59Z.  Writers below have no room for more: what is later comes out as this, what is before 1970 as
+ * 1970. */
 #define WRIT_TIME_MAX INT64_C(253402300799)
 
 /* "YYYYMMDDHHMMSSZ" and a NUL; years 1970 to 9999. */

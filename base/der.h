@@ -2,9 +2,9 @@
  * Strict DER (X.690 10, 11): a reader that copies nothing, and a writer with nested lengths.
  *
  * Reader: a `struct der` is what is left to read.  Functions return false on anything not DER - a long-form length
- * that fits a short one, an indefinite length, a tag number over 30, a value past the end - and leave the reader where it
- * was; the caller's message names the field.  Writer: failures stick, and der_finish() tells.
- * Knows nothing of X.509.  Thread-safe: no state.
+ * that fits a short one, an indefinite length, a tag number over 30, a value past the end - and leave the reader where
+ * it was; the caller's message names the field.  Writer: failures stick, and der_finish() tells.  Knows nothing of
+ * X.509.  Thread-safe: no state.
  */
 #ifndef WRIT_BASE_DER_H
 #define WRIT_BASE_DER_H
@@ -26,8 +26,8 @@
 #define DER_IA5 0x16
 #define DER_UTC_TIME 0x17
 #define DER_GENERALIZED_TIME 0x18
-#define DER_CONTEXT(n) (0x80 | (n))		/* IMPLICIT, primitive */
-#define DER_CONTEXT_CONS(n) (0xa0 | (n))	/* constructed */
+#define DER_CONTEXT(n) (0x80 | (n))	 /* IMPLICIT, primitive */
+#define DER_CONTEXT_CONS(n) (0xa0 | (n)) /* constructed */
 
 struct der {
 	const uint8_t *at, *end;
@@ -70,18 +70,20 @@ WRIT_CHECKED bool der_take_any(struct der *, uint8_t *ret_tag, struct writ_bytes
 /* As der_take(), and the whole element too, header included: what a signature covers. */
 WRIT_CHECKED bool der_take_whole(struct der *, uint8_t tag, struct der *ret, struct writ_bytes *ret_whole);
 
-WRIT_CHECKED bool der_take_bool(struct der *, uint8_t tag, bool *ret);			/* 00 or FF */
-WRIT_CHECKED bool der_take_int(struct der *, uint8_t tag, int64_t *ret);		/* minimal, 8 octets at most */
+WRIT_CHECKED bool der_take_bool(struct der *, uint8_t tag, bool *ret);	 /* 00 or FF */
+WRIT_CHECKED bool der_take_int(struct der *, uint8_t tag, int64_t *ret); /* minimal, 8 octets at most */
 WRIT_CHECKED bool der_take_unsigned(struct der *, uint8_t tag, uint64_t max, uint64_t *ret);
-WRIT_CHECKED bool der_take_integer_bytes(struct der *, uint8_t tag, struct writ_bytes *ret);	/* minimal; any length */
-WRIT_CHECKED bool der_take_bits(struct der *, uint8_t tag, struct writ_bytes *ret);	/* whole octets only */
-WRIT_CHECKED bool der_take_oid(struct der *, struct writ_bytes *ret);			/* contents; well-formed arcs, <= 64 bytes */
-WRIT_CHECKED bool der_take_time(struct der *, writ_time *ret);	/* UTCTime to 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5) */
+WRIT_CHECKED bool der_take_integer_bytes(struct der *, uint8_t tag, struct writ_bytes *ret); /* minimal; any length */
+WRIT_CHECKED bool der_take_bits(struct der *, uint8_t tag, struct writ_bytes *ret);	     /* whole octets only */
+WRIT_CHECKED bool der_take_oid(struct der *, struct writ_bytes *ret); /* contents; well-formed arcs, <= 64 bytes */
+/* UTCTime (1950 to 2049), GeneralizedTime from 2050 (RFC 5280 4.1.2.5). */
+WRIT_CHECKED bool der_take_time(struct der *, writ_time *ret);
 WRIT_CHECKED bool der_take_generalized(struct der *, uint8_t tag, writ_time *ret);
 
 /*
  * Is it one element of strict DER and not a byte more, nested at most `max_depth` deep (the outermost element is 1)?
- * Checks the contents of universal types too, and the order of a SET OF; refuses types that no certificate has (REAL, EXTERNAL, ...).
+ * Checks the contents of universal types too, and the order of a SET OF; refuses types that no certificate has (REAL,
+ * EXTERNAL, ...).
  */
 bool der_is_strict(struct writ_bytes, unsigned max_depth);
 
@@ -90,11 +92,11 @@ bool der_is_strict(struct writ_bytes, unsigned max_depth);
 #define DER_NEST_MAX 16
 
 struct der_out {
-	struct writ_buf *buf;		/* borrowed; carries the limit */
-	size_t open[DER_NEST_MAX];	/* where each open element's contents begin */
+	struct writ_buf *buf;	   /* borrowed; carries the limit */
+	size_t open[DER_NEST_MAX]; /* where each open element's contents begin */
 	unsigned depth;
 	bool failed;
-	const char *why;		/* of the first failure; NULL: the buffer's limit */
+	const char *why; /* of the first failure; NULL: the buffer's limit */
 };
 
 static inline struct der_out
@@ -106,12 +108,12 @@ der_write(struct writ_buf *buf)
 void der_open(struct der_out *, uint8_t tag);
 void der_close(struct der_out *);
 void der_put(struct der_out *, uint8_t tag, struct writ_bytes contents);
-void der_put_raw(struct der_out *, struct writ_bytes whole);		/* an element encoded already */
+void der_put_raw(struct der_out *, struct writ_bytes whole); /* an element encoded already */
 void der_put_bool(struct der_out *, uint8_t tag, bool);
 void der_put_int(struct der_out *, uint8_t tag, int64_t);
-void der_put_integer_bytes(struct der_out *, uint8_t tag, struct writ_bytes magnitude);	/* unsigned, big endian */
-void der_put_bits(struct der_out *, struct writ_bytes);			/* whole octets */
-void der_put_named_bits(struct der_out *, uint16_t bits);		/* bit 0 is the highest; trailing zeros dropped */
+void der_put_integer_bytes(struct der_out *, uint8_t tag, struct writ_bytes magnitude); /* unsigned, big endian */
+void der_put_bits(struct der_out *, struct writ_bytes);					/* whole octets */
+void der_put_named_bits(struct der_out *, uint16_t bits); /* bit 0 is the highest; trailing zeros dropped */
 void der_put_oid(struct der_out *, struct writ_bytes contents);
 void der_put_time(struct der_out *, writ_time);
 void der_put_generalized(struct der_out *, uint8_t tag, writ_time);

@@ -1,6 +1,7 @@
 /*
- * SHA-256 (SHA-384 for P-384 signatures, SHA-1 for OCSP CertIDs only) without the cost of an implicit fetch: methods are fetched once a process.
- * Thread-safe.  A failure of the library is an invariant broken: it ends the process (robustness: RNG and digest errors abort).
+ * SHA-256 (SHA-384 for P-384 signatures, SHA-1 for OCSP CertIDs only) without the cost of an implicit fetch: methods
+ * are fetched once a process.  Thread-safe.  A failure of the library is an invariant broken: it ends the process
+ * (robustness: RNG and digest errors abort).
  */
 #ifndef WRIT_BASE_DIGEST_H
 #define WRIT_BASE_DIGEST_H

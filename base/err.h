@@ -13,21 +13,21 @@
 
 /* What the caller can do next, not where it went wrong. */
 enum writ_code {
-	WRIT_INVALID,		/* the input is malformed: correct it */
-	WRIT_UNAUTHENTICATED,	/* we do not know who asks */
-	WRIT_NOT_FOUND,		/* no such key, serial or task */
-	WRIT_CONFLICT,		/* already there, or used once already */
-	WRIT_UNAVAILABLE,	/* device, disk or peer is away: try later */
-	WRIT_EXHAUSTED,		/* a stated limit, or memory, ran out */
-	WRIT_LOCKED,		/* latched: only an operator can help */
-	WRIT_BROKEN,		/* an invariant of ours failed: stop */
+	WRIT_INVALID,	      /* the input is malformed: correct it */
+	WRIT_UNAUTHENTICATED, /* we do not know who asks */
+	WRIT_NOT_FOUND,	      /* no such key, serial or task */
+	WRIT_CONFLICT,	      /* already there, or used once already */
+	WRIT_UNAVAILABLE,     /* device, disk or peer is away: try later */
+	WRIT_EXHAUSTED,	      /* a stated limit, or memory, ran out */
+	WRIT_LOCKED,	      /* latched: only an operator can help */
+	WRIT_BROKEN,	      /* an invariant of ours failed: stop */
 };
 
-#define WRIT_MESSAGE_MAX 200	/* bytes with the NUL; a longer message ends in "..." */
+#define WRIT_MESSAGE_MAX 200 /* bytes with the NUL; a longer message ends in "..." */
 
 struct writ_err {
 	enum writ_code code;
-	char message[WRIT_MESSAGE_MAX];	/* for people; never holds a secret; control characters are written as '?' */
+	char message[WRIT_MESSAGE_MAX]; /* for people; never holds a secret; control characters are written as '?' */
 	struct writ_err *cause;		/* owned; NULL where the trouble began */
 };
 

@@ -10,16 +10,16 @@
 
 #include "base/bytes.h"
 
-enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_WARN, EVENT_ALARM };	/* ALARM: an operator must act */
+enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_WARN, EVENT_ALARM }; /* ALARM: an operator must act */
 
 enum event_field_kind { EVENT_TEXT, EVENT_NUMBER, EVENT_HEX, EVENT_ERR, EVENT_FLAG };
 
 struct event_field {
 	const char *name;
 	enum event_field_kind kind;
-	struct writ_bytes bytes;	/* EVENT_TEXT, EVENT_HEX */
-	int64_t number;			/* EVENT_NUMBER, EVENT_FLAG */
-	const struct writ_err *err;	/* EVENT_ERR: code and whole text */
+	struct writ_bytes bytes;    /* EVENT_TEXT, EVENT_HEX */
+	int64_t number;		    /* EVENT_NUMBER, EVENT_FLAG */
+	const struct writ_err *err; /* EVENT_ERR: code and whole text */
 };
 
 #define EV_TEXT(n, b) ((struct event_field){ .name = (n), .kind = EVENT_TEXT, .bytes = (b) })
@@ -32,9 +32,9 @@ struct event_field {
 /* Where events go and who speaks: `role` is "writ-signerd" and the like.  Default: descriptor 2, EVENT_INFO. */
 void event_start(int fd, const char *role, enum event_level least);
 
-/* event(EVENT_INFO, "signer.ready", EV_NUM("entries", n), EV_STR("tier", "sealed")); */
-#define event(level, name, ...)                                                                 \
-	event_write((level), (name), (const struct event_field[]){ __VA_ARGS__ },               \
+/* event(EVENT_INFO, "signer.ready", EV_NUM("entries", n), EV_STR("tier", "sealed"));   At least one field. */
+#define event(level, name, ...)                                                                                        \
+	event_write((level), (name), (const struct event_field[]){ __VA_ARGS__ },                                      \
 		    sizeof((const struct event_field[]){ __VA_ARGS__ }) / sizeof(struct event_field))
 
 void event_write(enum event_level, const char *name, const struct event_field *fields, size_t n_fields);

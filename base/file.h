@@ -9,15 +9,16 @@
 #include "base/bytes.h"
 
 enum file_trust {
-	FILE_ANY,		/* the owner does not matter (input of a command) */
-	FILE_CONFIG,		/* owned by root or us, not writable by group or others, no symlink */
-	FILE_PRIVATE,		/* as FILE_CONFIG, and not readable by group or others */
+	FILE_ANY,     /* the owner does not matter (input of a command) */
+	FILE_CONFIG,  /* owned by root or us, not writable by group or others, no symlink */
+	FILE_PRIVATE, /* as FILE_CONFIG, and not readable by group or others */
 };
 
 /* Opens for reading, after the same checks; the caller closes. */
 WRIT_CHECKED struct writ_err *file_open(const char *path, enum file_trust, int *ret_fd);
 
-/* Appends the whole file; WRIT_EXHAUSTED over the buffer's limit, WRIT_INVALID when it may not be trusted, WRIT_NOT_FOUND. */
+/* Appends the whole file: WRIT_EXHAUSTED over the limit of the buffer, WRIT_INVALID when not to be trusted,
+ * WRIT_NOT_FOUND. */
 WRIT_CHECKED struct writ_err *file_read(const char *path, enum file_trust, struct writ_buf *ret);
 
 /* Replaces the file: temporary name, fsync, rename, fsync of the folder.  An fsync error ends the process (I13). */

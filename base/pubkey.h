@@ -10,23 +10,23 @@
 
 #include "base/bytes.h"
 
-struct evp_pkey_st;	/* OpenSSL's EVP_PKEY */
+struct evp_pkey_st; /* OpenSSL's EVP_PKEY */
 struct evp_pkey_ctx_st;
 
 enum key_kind {
 	KEY_NONE,
-	KEY_P256,	/* ecdsa-with-SHA256 */
-	KEY_P384,	/* ecdsa-with-SHA384 */
+	KEY_P256, /* ecdsa-with-SHA256 */
+	KEY_P384, /* ecdsa-with-SHA384 */
 	KEY_ED25519,
 };
 
-#define SPKI_MAX 128		/* bytes of DER: P-384 has 120 */
-#define SIGNATURE_MAX 8192	/* bytes: room for ML-DSA; P-384 has 104 */
+#define SPKI_MAX 128	   /* bytes of DER: P-384 has 120 */
+#define SIGNATURE_MAX 8192 /* bytes: room for ML-DSA; P-384 has 104 */
 
 struct pubkey {
 	enum key_kind kind;
-	struct evp_pkey_st *pkey;	/* owned */
-	struct evp_pkey_ctx_st *ctx;	/* owned; ready to verify; ECDSA only */
+	struct evp_pkey_st *pkey;    /* owned */
+	struct evp_pkey_ctx_st *ctx; /* owned; ready to verify; ECDSA only */
 };
 
 /* "P-256", "P-384", "Ed25519". */
@@ -40,8 +40,9 @@ struct writ_bytes key_signature_alg(enum key_kind);
 enum key_kind key_kind_of_alg(struct writ_bytes der);
 
 /*
- * The kind, and the raw key (the BIT STRING's octets), of a DER SubjectPublicKeyInfo: syntax only, no arithmetic.  Messages name
- * what was found: "RSA keys are not accepted: use P-256, P-384 or Ed25519", "curve secp256k1 ...", "compressed point".
+ * The kind, and the raw key (the BIT STRING's octets), of a DER SubjectPublicKeyInfo: syntax only, no arithmetic.
+ * Messages name what was found: "RSA keys are not accepted: use P-256, P-384 or Ed25519", "curve secp256k1 ...",
+ * "compressed point".
  */
 WRIT_CHECKED struct writ_err *spki_parse(struct writ_bytes spki, enum key_kind *ret_kind, struct writ_bytes *ret_raw);
 
@@ -53,6 +54,7 @@ WRIT_CHECKED struct writ_err *pubkey_load(struct writ_bytes spki, struct pubkey 
 void pubkey_done(struct pubkey *);
 
 /* WRIT_INVALID when the signature is not this key's over `message`. */
-WRIT_CHECKED struct writ_err *pubkey_verify(const struct pubkey *, struct writ_bytes message, struct writ_bytes signature);
+WRIT_CHECKED struct writ_err *pubkey_verify(const struct pubkey *, struct writ_bytes message,
+					    struct writ_bytes signature);
 
 #endif

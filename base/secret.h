@@ -9,10 +9,10 @@
 
 #include "base/bytes.h"
 
-#define WRIT_SECRET_MAX 128	/* bytes; a PIN, an auth value, a P-384 scalar, a wrapping key all fit */
+#define WRIT_SECRET_MAX 128 /* bytes; a PIN, an auth value, a P-384 scalar, a wrapping key all fit */
 
 struct writ_secret {
-	uint8_t *data;		/* in the secure heap; NULL when empty */
+	uint8_t *data; /* in the secure heap; NULL when empty */
 	size_t len;
 };
 
