@@ -78,6 +78,39 @@ what_is_strict_der_is_taken(void **state)
 			fail_msg("%s: should %sbe strict DER", rows[i].name, rows[i].strict ? "" : "not ");
 }
 
+/* With all the contents there, so that nothing but the form of the length can be what is refused. */
+static void
+a_length_has_one_form(void **state)
+{
+	static const struct {
+		struct writ_bytes header;
+		size_t len;
+		bool strict;
+	} rows[] = {
+		{ { (const uint8_t *)"\x04\x7f", 2 }, 127, true },
+		{ { (const uint8_t *)"\x04\x81\x7f", 3 }, 127, false },
+		{ { (const uint8_t *)"\x04\x81\x80", 3 }, 128, true },
+		{ { (const uint8_t *)"\x04\x82\x00\x80", 4 }, 128, false },
+		{ { (const uint8_t *)"\x04\x81\xff", 3 }, 255, true },
+		{ { (const uint8_t *)"\x04\x82\x00\xff", 4 }, 255, false },
+		{ { (const uint8_t *)"\x04\x82\x01\x00", 4 }, 256, true },
+		{ { (const uint8_t *)"\x04\x83\x00\x01\x00", 5 }, 256, false },
+		{ { (const uint8_t *)"\x04\x85\x00\x00\x00\x01\x00", 7 }, 256, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		AUTO(writ_buf_done) struct writ_buf buf = WRIT_BUF(300);
+		uint8_t *contents;
+
+		expect_ok(writ_buf_add(&buf, rows[i].header));
+		expect_ok(writ_buf_grow(&buf, rows[i].len, &contents));
+		memset(contents, 0, rows[i].len);
+		if (der_is_strict(writ_view(&buf), 1) != rows[i].strict)
+			fail_msg("row %zu: should %sbe strict DER", i, rows[i].strict ? "" : "not ");
+	}
+}
+
 static void
 nesting_is_taken_to_the_limit_and_no_deeper(void **state)
 {
@@ -286,6 +319,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_strict_der_is_taken),
+		cmocka_unit_test(a_length_has_one_form),
 		cmocka_unit_test(nesting_is_taken_to_the_limit_and_no_deeper),
 		cmocka_unit_test(a_refused_element_leaves_the_reader_where_it_was),
 		cmocka_unit_test(integers_keep_their_value),
