@@ -17,12 +17,15 @@
 #define SERIAL_LEN 16
 #define EDGE_ID_LEN 16
 #define TASK_ID_MAX 59		/* octets: "task:" + id fits a CN of 64 (delegation.md 2) */
+#define STORE_PRINCIPAL_MAX 512	/* octets of a principal URI (delegation.md 7) */
 
 struct store;
 
 enum store_mode { STORE_READ, STORE_WRITE };
 
-/* Facts kept of a task.  `state` changes by STORE_END_TASK only. */
+#define STORE_PRUNE_MAX 500	/* rows one STORE_PRUNE takes: the writer is blocked meanwhile */
+
+/* Facts kept of a task.  `state` changes by STORE_REVOKE of the task, or of a task that encloses it, only. */
 enum task_state { TASK_OPEN = 1, TASK_COMPLETE = 2, TASK_REVOKED = 3 };
 
 struct store_task {
@@ -93,13 +96,25 @@ struct store_evidence {
 };
 
 enum store_op {
-	STORE_OPEN_TASK,	/* task + root edge; CONFLICT when the id is taken or the key has an edge in the task */
-	STORE_ADD_EDGE,		/* child edge; re-checks that task is open, every ancestor edge live, the parent's newest leaf at `now` */
+	/*
+	 * task + its first edge; CONFLICT when the id is taken.  An enclosing task must be open.  The edge has no parent, or, in a sub-task, one in
+	 * the enclosing task, which is then checked as for ADD_EDGE.
+	 */
+	STORE_OPEN_TASK,
+	/*
+	 * child edge; re-checks that task is open, every ancestor edge live, no key among them blocked, the parent's newest leaf valid at `now`;
+	 * CONFLICT when the key has an edge in the task already
+	 */
+	STORE_ADD_EDGE,
 	STORE_ISSUE,		/* a leaf; re-checks task, edge and every ancestor, and that the parent's newest good leaf lasts to not_after (L5) */
-	STORE_ABORT,		/* a row in state aborted: signed, never released */
-	STORE_REVOKE,		/* by edge, leaf, task or principal: edges, all below, all unexpired serials; and outbox rows */
-	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials */
-	STORE_PRUNE,		/* at most 500 rows of what expired before `before` */
+	STORE_ABORT,		/* a row in state aborted: signed, never released; its edge may be unknown.  Twice is once; CONFLICT on another row */
+	/*
+	 * by edge, leaf, task or principal: edges, all below, all unexpired serials; and outbox rows.  A task takes its sub-tasks along.  Twice is
+	 * once: the first reason and time stay, and the second answer lists nothing new (but may still block a key).
+	 */
+	STORE_REVOKE,
+	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
+	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
 };
 
 enum revoke_what { REVOKE_EDGE = 1, REVOKE_LEAF, REVOKE_TASK, REVOKE_PRINCIPAL };
@@ -109,7 +124,11 @@ struct store_revoke {
 	struct writ_bytes id;		/* edge id, serial, task id, principal URI */
 	enum task_state end_task_as;	/* REVOKE_TASK: TASK_COMPLETE or TASK_REVOKED */
 	unsigned reason;		/* of the origin; descendants get privilegeWithdrawn(9) (R2) */
-	bool block_key;			/* keyCompromise: the SPKI is refused for ever */
+	/*
+	 * keyCompromise: refused for ever is the SPKI of that edge or leaf; of a principal, those of all edges that name it as agent.  INVALID for a
+	 * task, which has no key.
+	 */
+	bool block_key;
 };
 
 struct store_revoked {
@@ -135,13 +154,14 @@ struct store_item {
 	size_t n_done;
 	writ_time before;				/* PRUNE */
 	writ_time now;
-	uint32_t children_max, leaves_max;		/* ADD_EDGE (children of the parent), ISSUE (live leaves of the edge); 0: no limit */
+	/* ADD_EDGE: children the parent may ever have; ISSUE: good unexpired leaves of the edge.  0: no limit; over it EXHAUSTED. */
+	uint32_t children_max, leaves_max;
 	/* out: */
 	struct writ_err *result;			/* NULL: done.  The caller's to free */
-	struct writ_arena *arena;			/* REVOKE: where `revoked` is put */
+	struct writ_arena *arena;			/* REVOKE: where both lists are put: some 64 bytes a serial; EXHAUSTED revokes nothing */
 	struct store_revoked *revoked;			/* REVOKE: every unexpired serial it took, the origin edges below */
 	size_t n_revoked;
-	uint8_t (*edges)[EDGE_ID_LEN];			/* REVOKE: origin edges, for revokedDelegations (R3) */
+	uint8_t (*edges)[EDGE_ID_LEN];			/* REVOKE: origin edges, unexpired, for revokedDelegations (R3): no other taken edge is above them */
 	size_t n_edges;
 	size_t n_pruned;				/* PRUNE */
 };
@@ -151,8 +171,14 @@ WRIT_CHECKED struct writ_err *store_open(const char *uri, enum store_mode, struc
 void store_close(struct store *);
 void store_closep(struct store **);
 
-/* See above.  STORE_WRITE only. */
+/*
+ * See above.  STORE_WRITE only.  Items are done in order, so one may build on another before it.  The out fields need not be cleared; results of an
+ * earlier call must have been freed.
+ */
 WRIT_CHECKED struct writ_err *store_commit(struct store *, struct store_item *items, size_t n);
+
+/* The writer has nothing to do: the store may tidy up (SQLite: checkpoint).  Never fails; what could not be done is done later. */
+void store_idle(struct store *);
 
 /* Reads: WRIT_NOT_FOUND when there is none.  Copies into `arena`. */
 WRIT_CHECKED struct writ_err *store_task(struct store *, struct writ_bytes id, struct writ_arena *, struct store_task *ret);
@@ -172,6 +198,8 @@ WRIT_CHECKED struct writ_err *store_lineage_live(struct store *, const uint8_t e
 						 uint8_t ret_dead[EDGE_ID_LEN]);
 WRIT_CHECKED struct writ_err *store_answer(struct store *, struct writ_bytes key, writ_time now, struct writ_arena *,
 					   struct store_answer *ret);
+WRIT_CHECKED struct writ_err *store_evidence(struct store *, const uint8_t digest[32], struct writ_arena *,
+					     struct store_evidence *ret);
 WRIT_CHECKED struct writ_err *store_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
 
 /* For the start: every certificate not expired at `now`, and every outbox row, in one pass each; the callback's error ends it. */
@@ -179,7 +207,7 @@ typedef struct writ_err *store_each_cert(const struct store_cert *, void *ctx);
 WRIT_CHECKED struct writ_err *store_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
 typedef struct writ_err *store_each_revoked(const struct store_revoked *, void *ctx);
 WRIT_CHECKED struct writ_err *store_outbox(struct store *, store_each_revoked *, void *ctx);
-/* Origin edges revoked after `since`: revokedDelegations. */
+/* Origin edges revoked at or after `since`, unexpired when they were: revokedDelegations. */
 typedef struct writ_err *store_each_edge(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx);
 WRIT_CHECKED struct writ_err *store_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
 

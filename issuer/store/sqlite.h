@@ -1,0 +1,187 @@
+/*
+ * Inside the SQLite backend: one connection, its prepared statements, and how they are asked.
+ *
+ * sqlite.c opens and asks; sqlite_read.c, sqlite_write.c and sqlite_revoke.c say what.  Rule for all of them: an error
+ * of SQLite itself sets `failed` and dooms the group; any other error is the one item's, so an item checks everything
+ * first and writes only then. Threading: one connection a thread; SQLite's own mutexes are off.
+ */
+#ifndef WRIT_ISSUER_STORE_SQLITE_H
+#define WRIT_ISSUER_STORE_SQLITE_H
+
+#include <sqlite3.h>
+
+#include "issuer/store/backend.h"
+
+/* In the order of the texts in sqlite.c.  Those from Q_BEGIN on are the writer's. */
+enum query {
+	Q_TASK,
+	Q_EDGE,
+	Q_EDGE_BY_KEY,
+	Q_EDGES,
+	Q_STEP_BY_ID,
+	Q_STEP_BY_N,
+	Q_CERT,
+	Q_CERT_DER,
+	Q_NEWEST,
+	Q_ANSWER,
+	Q_EVIDENCE,
+	Q_BLOCKED,
+	Q_LIVE_CERTS,
+	Q_OUTBOX,
+	Q_REVOKED_EDGES,
+	Q_COUNTS,
+
+	Q_BEGIN,
+	Q_COMMIT,
+	Q_ROLLBACK,
+	Q_TASK_STATE,
+	Q_EDGE_N,
+	Q_EDGE_HAS_KEY,
+	Q_CHILDREN,
+	Q_NEWEST_OF,
+	Q_LEAVES,
+	Q_CERT_STATE,
+	Q_ONCE,
+	Q_ANSWERED,
+	Q_PRINCIPAL,
+	Q_ADD_PRINCIPAL,
+	Q_ADD_TASK,
+	Q_ADD_EDGE,
+	Q_ADD_EDGE_TEXT,
+	Q_ADD_CERT,
+	Q_ADD_CERT_DER,
+	Q_ADD_ONCE,
+	Q_ADD_ANSWER,
+	Q_ADD_EVIDENCE,
+	Q_OUTBOX_DONE,
+
+	Q_TAKEN_CLEAR,
+	Q_TAKE_EDGE,
+	Q_TAKE_LEAF,
+	Q_TAKE_TASK,
+	Q_TAKE_PRINCIPAL,
+	Q_TAKE_BELOW,
+	Q_TAKEN_TOPMOST,
+	Q_TAKEN_COUNTS,
+	Q_TAKEN_ORIGINS,
+	Q_REVOKE_EDGES,
+	Q_REVOKE_CERTS,
+	Q_END_TASKS,
+	Q_ADD_OUTBOX,
+	Q_BLOCK_EDGE,
+	Q_BLOCK_LEAF,
+	Q_BLOCK_PRINCIPAL,
+
+	Q_PRUNE_CERTS,
+	Q_PRUNE_CERT_DER,
+	Q_PRUNE_ANSWERS,
+	Q_PRUNE_ONCE,
+	Q_PRUNE_EVIDENCE,
+	Q_PRUNE_EDGES,
+	Q_PRUNE_EDGE_TEXT,
+	Q_PRUNE_TASKS,
+	Q_PRUNE_PRINCIPAL,
+
+	N_QUERIES
+};
+
+struct sqlite {
+	struct store store; /* first: a store is a struct sqlite */
+	sqlite3 *db;
+	int lock_fd;   /* the writer's; -1 for a reader */
+	int wal_pages; /* after the last commit */
+	bool failed;   /* SQLite refused something: the group is lost */
+	sqlite3_stmt *statements[N_QUERIES];
+};
+
+/* What a statement's ?1, ?2, ... stand for; borrowed until the statement is reset. */
+struct value {
+	enum { VALUE_NULL, VALUE_INT, VALUE_TEXT, VALUE_BYTES } kind;
+	int64_t number;
+	struct writ_bytes bytes;
+};
+
+#define V_NULL ((struct value){ .kind = VALUE_NULL })
+#define V_INT(v) ((struct value){ .kind = VALUE_INT, .number = (int64_t)(v) })
+#define V_TEXT(b) ((struct value){ .kind = VALUE_TEXT, .bytes = (b) })
+#define V_BYTES(b) ((struct value){ .kind = VALUE_BYTES, .bytes = (b) })
+#define V_FIXED(p, n) ((struct value){ .kind = VALUE_BYTES, .bytes = { (p), (n) } })
+
+#define VALUES(...)                                                                                                    \
+	(const struct value[]){ __VA_ARGS__ }, sizeof((const struct value[]){ __VA_ARGS__ }) / sizeof(struct value)
+
+/*
+ * Asks; `*ret` stands on the first row, or is NULL when there is none.  Reset it when read: AUTO(rows_done).
+ *
+ *	AUTO(rows_done) sqlite3_stmt *row = NULL;
+ *	err = sqlite_ask(s, Q_CERT, &row, VALUES(V_FIXED(serial, SERIAL_LEN)));
+ */
+WRIT_CHECKED struct writ_err *sqlite_ask(struct sqlite *, enum query, sqlite3_stmt **ret, const struct value *,
+					 size_t n);
+
+/* To the next row; `*row` becomes NULL after the last. */
+WRIT_CHECKED struct writ_err *sqlite_next(struct sqlite *, sqlite3_stmt **row);
+void rows_done(sqlite3_stmt **);
+
+/* Runs a statement that has no rows to give. */
+WRIT_CHECKED struct writ_err *sqlite_do(struct sqlite *, enum query, const struct value *, size_t n);
+
+/* Asks for one number; `preset` when there is no row, or NULL in it. */
+WRIT_CHECKED struct writ_err *sqlite_number(struct sqlite *, enum query, int64_t preset, int64_t *ret,
+					    const struct value *, size_t n);
+
+/* A column. */
+struct writ_bytes column_bytes(sqlite3_stmt *row, int column);		    /* valid until the row is left */
+void column_fixed(sqlite3_stmt *row, int column, uint8_t *out, size_t len); /* zero when the column is NULL */
+
+/* An edge and what it hangs on. */
+struct lineage {
+	int64_t n;	/* row number of the edge, */
+	int64_t parent; /* of its parent; 0: none, */
+	int64_t task;	/* of its task */
+	char task_id[TASK_ID_MAX + 1];
+	bool task_open;
+	bool live;		   /* the edge and every ancestor */
+	uint8_t dead[EDGE_ID_LEN]; /* when not: the one nearest to the root */
+	bool blocked;		   /* a key among them */
+};
+
+/* Walks from the edge to the root.  WRIT_NOT_FOUND for an edge that is not there. */
+WRIT_CHECKED struct writ_err *sqlite_lineage(struct sqlite *, const uint8_t edge[EDGE_ID_LEN], struct lineage *ret);
+
+/* "edge 00ff...: " and the like for messages: 32 hex digits and a NUL. */
+#define ID_HEX_LEN (2 * EDGE_ID_LEN + 1)
+
+/* sqlite_write.c */
+struct writ_err *sqlite_commit(struct store *, struct store_item *items, size_t n);
+
+/* sqlite_revoke.c: one item each, inside the transaction. */
+WRIT_CHECKED struct writ_err *sqlite_revoke(struct sqlite *, struct store_item *);
+WRIT_CHECKED struct writ_err *sqlite_prune(struct sqlite *, struct store_item *);
+
+/* sqlite_read.c */
+struct writ_err *sqlite_task(struct store *, struct writ_bytes id, struct writ_arena *, struct store_task *ret);
+struct writ_err *sqlite_edge(struct store *, const uint8_t id[EDGE_ID_LEN], struct writ_arena *,
+			     struct store_edge *ret);
+struct writ_err *sqlite_edge_by_key(struct store *, struct writ_bytes task, const uint8_t spki_sha256[32],
+				    struct writ_arena *, struct store_edge *ret);
+struct writ_err *sqlite_edges(struct store *, struct writ_bytes task, struct writ_arena *, struct store_edge **ret,
+			      size_t *ret_n);
+struct writ_err *sqlite_cert(struct store *, const uint8_t serial[SERIAL_LEN], struct writ_arena *,
+			     struct store_cert *ret);
+struct writ_err *sqlite_cert_der(struct store *, const uint8_t serial[SERIAL_LEN], struct writ_arena *,
+				 struct writ_bytes *ret);
+struct writ_err *sqlite_newest_leaf(struct store *, const uint8_t edge[EDGE_ID_LEN], writ_time now, writ_time *ret);
+struct writ_err *sqlite_lineage_live(struct store *, const uint8_t edge[EDGE_ID_LEN], bool *ret_live,
+				     uint8_t ret_dead[EDGE_ID_LEN]);
+struct writ_err *sqlite_answer(struct store *, struct writ_bytes key, writ_time now, struct writ_arena *,
+			       struct store_answer *ret);
+struct writ_err *sqlite_evidence(struct store *, const uint8_t digest[32], struct writ_arena *,
+				 struct store_evidence *ret);
+struct writ_err *sqlite_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
+struct writ_err *sqlite_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
+struct writ_err *sqlite_outbox(struct store *, store_each_revoked *, void *ctx);
+struct writ_err *sqlite_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
+struct writ_err *sqlite_counts(struct store *, writ_time now, struct store_counts *ret);
+
+#endif

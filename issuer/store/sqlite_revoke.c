@@ -1,0 +1,255 @@
+/*
+ * Revoking and pruning in SQLite.
+ *
+ * `taken` is a table in memory: the edges named, then all below them.  An origin is a taken edge with no taken edge
+ * above it.  Whatever can fail for the caller's reasons (unknown id, no room in the arena) comes before the first row
+ * is changed, so a cascade is all or nothing (delegation.md R1).
+ */
+#include "base/text.h"
+#include "issuer/store/sqlite.h"
+
+#define REASON_PRIVILEGE_WITHDRAWN 9 /* of descendants: R2 */
+
+/* Is there what shall be revoked?  `*ret_n`: its row number, for a task or principal. */
+static struct writ_err *
+target_find(struct sqlite *s, const struct store_revoke *revoke, int64_t *ret_n)
+{
+	char hex[ID_HEX_LEN];
+	struct writ_err *err = NULL;
+
+	*ret_n = 0;
+	switch (revoke->what) {
+	case REVOKE_EDGE:
+		err = sqlite_number(s, Q_EDGE_N, 0, ret_n, VALUES(V_BYTES(revoke->id)));
+		if (!err && !*ret_n)
+			return writ_fail(WRIT_NOT_FOUND, "edge %s is not known", writ_hex(revoke->id, hex));
+		break;
+	case REVOKE_LEAF:
+		err = sqlite_number(s, Q_CERT_STATE, 0, ret_n, VALUES(V_BYTES(revoke->id)));
+		if (!err && !*ret_n)
+			return writ_fail(WRIT_NOT_FOUND, "serial %s is not known", writ_hex(revoke->id, hex));
+		break;
+	case REVOKE_TASK:
+		err = sqlite_number(s, Q_TASK_STATE, 0, ret_n, VALUES(V_TEXT(revoke->id)));
+		if (!err && !*ret_n)
+			return writ_fail(WRIT_NOT_FOUND, "task %.*s is not known", WRIT_FMT(revoke->id));
+		break;
+	case REVOKE_PRINCIPAL:
+		err = sqlite_number(s, Q_PRINCIPAL, 0, ret_n, VALUES(V_TEXT(revoke->id)));
+		if (!err && !*ret_n)
+			return writ_fail(WRIT_NOT_FOUND, "principal %.*s is not known", WRIT_FMT(revoke->id));
+		break;
+	}
+	return err;
+}
+
+/* Fills `taken`. */
+static struct writ_err *
+take(struct sqlite *s, const struct store_revoke *revoke, int64_t n)
+{
+	struct writ_err *err;
+
+	err = sqlite_do(s, Q_TAKEN_CLEAR, NULL, 0);
+	if (err)
+		return err;
+	switch (revoke->what) {
+	case REVOKE_EDGE:
+		err = sqlite_do(s, Q_TAKE_EDGE, VALUES(V_BYTES(revoke->id)));
+		break;
+	case REVOKE_LEAF:
+		err = sqlite_do(s, Q_TAKE_LEAF, VALUES(V_BYTES(revoke->id)));
+		break;
+	case REVOKE_TASK:
+		err = sqlite_do(s, Q_TAKE_TASK, VALUES(V_INT(n)));
+		break;
+	case REVOKE_PRINCIPAL:
+		err = sqlite_do(s, Q_TAKE_PRINCIPAL, VALUES(V_INT(n)));
+		break;
+	}
+	if (err)
+		return err;
+	err = sqlite_do(s, Q_TAKE_BELOW, NULL, 0);
+	if (err)
+		return err;
+	return sqlite_do(s, Q_TAKEN_TOPMOST, NULL, 0);
+}
+
+/* Room for both lists, and the origin edges in theirs. */
+static struct writ_err *
+results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials)
+{
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	size_t n_origins, n = 0;
+	struct writ_err *err;
+
+	err = sqlite_ask(s, Q_TAKEN_COUNTS, &row, VALUES(V_INT(item->now)));
+	if (err)
+		return err;
+	*ret_n_serials = (size_t)sqlite3_column_int64(row, 0);
+	n_origins = (size_t)sqlite3_column_int64(row, 1);
+	rows_done(&row);
+
+	item->revoked = writ_arena_take(item->arena, *ret_n_serials * sizeof(*item->revoked));
+	item->edges = writ_arena_take(item->arena, n_origins * sizeof(*item->edges));
+	if (!item->revoked || !item->edges)
+		return writ_fail(WRIT_EXHAUSTED, "no room for the answer: %zu serials and %zu edges would be revoked",
+				 *ret_n_serials, n_origins);
+	err = sqlite_ask(s, Q_TAKEN_ORIGINS, &row, VALUES(V_INT(item->now)));
+	if (err)
+		return err;
+	while (row && n < n_origins) {
+		column_fixed(row, 0, item->edges[n++], EDGE_ID_LEN);
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	item->n_edges = n;
+	return NULL;
+}
+
+static struct writ_err *
+certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
+{
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	err = sqlite_ask(s, Q_REVOKE_CERTS, &row,
+			 VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
+	if (err)
+		return err;
+	while (row && item->n_revoked < n_serials) {
+		struct store_revoked *revoked = &item->revoked[item->n_revoked++];
+
+		column_fixed(row, 1, revoked->serial, SERIAL_LEN);
+		revoked->not_after = sqlite3_column_int64(row, 2);
+		revoked->reason = (unsigned)sqlite3_column_int(row, 3);
+		column_fixed(row, 4, revoked->issuer_key_id, sizeof(revoked->issuer_key_id));
+		err = sqlite_do(s, Q_ADD_OUTBOX, VALUES(V_INT(sqlite3_column_int64(row, 0))));
+		if (err)
+			return err;
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+static struct writ_err *
+key_block(struct sqlite *s, const struct store_item *item)
+{
+	const struct store_revoke *revoke = item->revoke;
+
+	switch (revoke->what) {
+	case REVOKE_EDGE:
+		return sqlite_do(s, Q_BLOCK_EDGE, VALUES(V_BYTES(revoke->id), V_INT(item->now)));
+	case REVOKE_LEAF:
+		return sqlite_do(s, Q_BLOCK_LEAF, VALUES(V_BYTES(revoke->id), V_INT(item->now)));
+	case REVOKE_PRINCIPAL:
+		return sqlite_do(s, Q_BLOCK_PRINCIPAL, VALUES(V_TEXT(revoke->id), V_INT(item->now)));
+	case REVOKE_TASK: /* store.c has refused it */
+		break;
+	}
+	return NULL;
+}
+
+struct writ_err *
+sqlite_revoke(struct sqlite *s, struct store_item *item)
+{
+	const struct store_revoke *revoke = item->revoke;
+	struct writ_err *err;
+	size_t n_serials;
+	int64_t n;
+
+	err = target_find(s, revoke, &n);
+	if (err)
+		return err;
+	err = take(s, revoke, n);
+	if (err)
+		return err;
+	err = results_ready(s, item, &n_serials);
+	if (err)
+		return err;
+
+	err = sqlite_do(s, Q_REVOKE_EDGES, VALUES(V_INT(item->now)));
+	if (err)
+		return err;
+	err = certs_revoke(s, item, n_serials);
+	if (err)
+		return err;
+	if (revoke->what == REVOKE_TASK) {
+		err = sqlite_do(s, Q_END_TASKS, VALUES(V_INT(n), V_INT(revoke->end_task_as), V_INT(item->now)));
+		if (err)
+			return err;
+	}
+	return revoke->block_key ? key_block(s, item) : NULL;
+}
+
+/* ---- pruning ---- */
+
+/* Deletes rows of one kind and what belongs to each: `part` takes the row number, principals go with their last
+ * mention. */
+static struct writ_err *
+prune_with(struct sqlite *s, struct store_item *item, enum query query, const enum query *part, int first_principal)
+{
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	if (item->n_pruned >= STORE_PRUNE_MAX)
+		return NULL;
+	err = sqlite_ask(s, query, &row, VALUES(V_INT(item->before), V_INT(STORE_PRUNE_MAX - item->n_pruned)));
+	if (err)
+		return err;
+	while (row) {
+		if (part) {
+			err = sqlite_do(s, *part, VALUES(V_INT(sqlite3_column_int64(row, 0))));
+			if (err)
+				return err;
+		}
+		for (int i = first_principal; i >= 0 && i < sqlite3_column_count(row); i++) {
+			err = sqlite_do(s, Q_PRUNE_PRINCIPAL, VALUES(V_INT(sqlite3_column_int64(row, i))));
+			if (err)
+				return err;
+		}
+		item->n_pruned++;
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+static struct writ_err *
+prune_plain(struct sqlite *s, struct store_item *item, enum query query)
+{
+	struct writ_err *err;
+
+	if (item->n_pruned >= STORE_PRUNE_MAX)
+		return NULL;
+	err = sqlite_do(s, query, VALUES(V_INT(item->before), V_INT(STORE_PRUNE_MAX - item->n_pruned)));
+	item->n_pruned += (size_t)sqlite3_changes(s->db);
+	return err;
+}
+
+struct writ_err *
+sqlite_prune(struct sqlite *s, struct store_item *item)
+{
+	static const enum query der = Q_PRUNE_CERT_DER, text = Q_PRUNE_EDGE_TEXT;
+	struct writ_err *err;
+
+	err = prune_with(s, item, Q_PRUNE_CERTS, &der, -1);
+	if (err)
+		return err;
+	err = prune_plain(s, item, Q_PRUNE_ANSWERS);
+	if (err)
+		return err;
+	err = prune_plain(s, item, Q_PRUNE_ONCE);
+	if (err)
+		return err;
+	err = prune_plain(s, item, Q_PRUNE_EVIDENCE);
+	if (err)
+		return err;
+	err = prune_with(s, item, Q_PRUNE_EDGES, &text, 1);
+	if (err)
+		return err;
+	return prune_with(s, item, Q_PRUNE_TASKS, NULL, 0);
+}

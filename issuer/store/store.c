@@ -1,0 +1,267 @@
+/*
+ * The store's front: finds the backend of a URI, and checks once what every backend relies on.
+ */
+#include "issuer/store/store.h"
+
+#include "issuer/store/backend.h"
+
+static const struct store_ops *const backends[] = { &store_sqlite };
+
+struct writ_err *
+store_open(const char *uri, enum store_mode mode, struct store **ret)
+{
+	const char *colon = strchr(uri, ':');
+	struct writ_err *err;
+
+	*ret = NULL;
+	for (size_t i = 0; colon && i < N_OF(backends); i++) {
+		if (strlen(backends[i]->scheme) != (size_t)(colon - uri) ||
+		    memcmp(backends[i]->scheme, uri, (size_t)(colon - uri)) != 0)
+			continue;
+		err = backends[i]->open(colon + 1, mode, ret);
+		if (err)
+			return writ_because(err, "store %s", uri);
+		(*ret)->ops = backends[i];
+		(*ret)->mode = mode;
+		return NULL;
+	}
+	return writ_fail(WRIT_INVALID, "store %s: the scheme is none of: sqlite", uri);
+}
+
+void
+store_close(struct store *store)
+{
+	if (store)
+		store->ops->close(store);
+}
+
+void
+store_closep(struct store **store)
+{
+	store_close(*store);
+	*store = NULL;
+}
+
+static bool
+is_some(struct writ_bytes bytes, size_t max)
+{
+	return bytes.len > 0 && bytes.len <= max;
+}
+
+/* The names a row hangs on.  Their grammar is the caller's matter; here only that no row is without a name. */
+static struct writ_err *
+names_check(const struct store_item *item)
+{
+	const struct store_task *task = item->op == STORE_OPEN_TASK ? item->task : NULL;
+	const struct store_edge *edge = item->edge;
+
+	if (task && (!is_some(task->id, TASK_ID_MAX) || task->parent.len > TASK_ID_MAX))
+		return writ_fail(WRIT_INVALID, "a task id of %zu bytes, allowed are 1 to %d", task->id.len,
+				 TASK_ID_MAX);
+	if (task && !is_some(task->opener, STORE_PRINCIPAL_MAX))
+		return writ_fail(WRIT_INVALID, "an opener of %zu bytes, allowed are 1 to %d", task->opener.len,
+				 STORE_PRINCIPAL_MAX);
+	if (task && !writ_equal(task->id, edge->task))
+		return writ_fail(WRIT_INVALID, "task %.*s comes with an edge of task %.*s", WRIT_FMT(task->id),
+				 WRIT_FMT(edge->task));
+	if (!is_some(edge->task, TASK_ID_MAX))
+		return writ_fail(WRIT_INVALID, "a task id of %zu bytes, allowed are 1 to %d", edge->task.len,
+				 TASK_ID_MAX);
+	if (!is_some(edge->delegator, STORE_PRINCIPAL_MAX) || !is_some(edge->agent, STORE_PRINCIPAL_MAX))
+		return writ_fail(WRIT_INVALID, "a principal of %zu and one of %zu bytes, allowed are 1 to %d",
+				 edge->delegator.len, edge->agent.len, STORE_PRINCIPAL_MAX);
+	return NULL;
+}
+
+static struct writ_err *
+revoke_check(const struct store_item *item)
+{
+	const struct store_revoke *revoke = item->revoke;
+
+	switch (revoke->what) {
+	case REVOKE_EDGE:
+		if (revoke->id.len != EDGE_ID_LEN)
+			return writ_fail(WRIT_INVALID, "an edge id of %zu bytes, it has %d", revoke->id.len,
+					 EDGE_ID_LEN);
+		return NULL;
+	case REVOKE_LEAF:
+		if (revoke->id.len != SERIAL_LEN)
+			return writ_fail(WRIT_INVALID, "a serial of %zu bytes, it has %d", revoke->id.len, SERIAL_LEN);
+		return NULL;
+	case REVOKE_TASK:
+		if (revoke->end_task_as != TASK_COMPLETE && revoke->end_task_as != TASK_REVOKED)
+			return writ_fail(WRIT_INVALID, "a task ends as complete or revoked, not as %d",
+					 (int)revoke->end_task_as);
+		if (revoke->block_key)
+			return writ_fail(WRIT_INVALID,
+					 "a task has no key to block: revoke the edge whose key is compromised");
+		return NULL;
+	case REVOKE_PRINCIPAL:
+		return NULL;
+	}
+	return writ_fail(WRIT_INVALID, "nothing that can be revoked has the number %d", (int)revoke->what);
+}
+
+static struct writ_err *
+item_check(const struct store_item *item)
+{
+	bool whole = false;
+
+	switch (item->op) {
+	case STORE_OPEN_TASK:
+		whole = item->task && item->edge;
+		break;
+	case STORE_ADD_EDGE:
+		whole = item->edge;
+		break;
+	case STORE_ISSUE:
+	case STORE_ABORT:
+		whole = item->cert;
+		break;
+	case STORE_REVOKE:
+		whole = item->revoke && item->arena;
+		break;
+	case STORE_OUTBOX_DONE:
+	case STORE_PRUNE:
+		whole = true;
+		break;
+	}
+	if (!whole)
+		return writ_fail(WRIT_BROKEN, "store: an item of operation %d lacks what that needs", (int)item->op);
+	if (item->op == STORE_OPEN_TASK || item->op == STORE_ADD_EDGE)
+		return names_check(item);
+	if (item->op == STORE_REVOKE)
+		return revoke_check(item);
+	return NULL;
+}
+
+static void
+clear_results(struct store_item *item)
+{
+	item->revoked = NULL;
+	item->n_revoked = 0;
+	item->edges = NULL;
+	item->n_edges = 0;
+	item->n_pruned = 0;
+}
+
+struct writ_err *
+store_commit(struct store *store, struct store_item *items, size_t n)
+{
+	struct writ_err *err;
+
+	if (store->mode != STORE_WRITE)
+		return writ_fail(WRIT_BROKEN, "store: it was opened for reading");
+	for (size_t i = 0; i < n; i++) {
+		clear_results(&items[i]);
+		items[i].result = item_check(&items[i]);
+	}
+	err = store->ops->commit(store, items, n);
+	for (size_t i = 0; i < n; i++) {
+		if (err || items[i].result)
+			clear_results(&items[i]);
+		if (err)
+			writ_err_freep(&items[i].result);
+	}
+	return err;
+}
+
+void
+store_idle(struct store *store)
+{
+	if (store->ops->idle)
+		store->ops->idle(store);
+}
+
+struct writ_err *
+store_task(struct store *store, struct writ_bytes id, struct writ_arena *arena, struct store_task *ret)
+{
+	return store->ops->task(store, id, arena, ret);
+}
+
+struct writ_err *
+store_edge(struct store *store, const uint8_t id[EDGE_ID_LEN], struct writ_arena *arena, struct store_edge *ret)
+{
+	return store->ops->edge(store, id, arena, ret);
+}
+
+struct writ_err *
+store_edge_by_key(struct store *store, struct writ_bytes task, const uint8_t spki_sha256[32], struct writ_arena *arena,
+		  struct store_edge *ret)
+{
+	return store->ops->edge_by_key(store, task, spki_sha256, arena, ret);
+}
+
+struct writ_err *
+store_edges(struct store *store, struct writ_bytes task, struct writ_arena *arena, struct store_edge **ret,
+	    size_t *ret_n)
+{
+	return store->ops->edges(store, task, arena, ret, ret_n);
+}
+
+struct writ_err *
+store_cert(struct store *store, const uint8_t serial[SERIAL_LEN], struct writ_arena *arena, struct store_cert *ret)
+{
+	return store->ops->cert(store, serial, arena, ret);
+}
+
+struct writ_err *
+store_cert_der(struct store *store, const uint8_t serial[SERIAL_LEN], struct writ_arena *arena, struct writ_bytes *ret)
+{
+	return store->ops->cert_der(store, serial, arena, ret);
+}
+
+struct writ_err *
+store_newest_leaf(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_time now, writ_time *ret)
+{
+	return store->ops->newest_leaf(store, edge, now, ret);
+}
+
+struct writ_err *
+store_lineage_live(struct store *store, const uint8_t edge[EDGE_ID_LEN], bool *ret_live, uint8_t ret_dead[EDGE_ID_LEN])
+{
+	return store->ops->lineage_live(store, edge, ret_live, ret_dead);
+}
+
+struct writ_err *
+store_answer(struct store *store, struct writ_bytes key, writ_time now, struct writ_arena *arena,
+	     struct store_answer *ret)
+{
+	return store->ops->answer(store, key, now, arena, ret);
+}
+
+struct writ_err *
+store_evidence(struct store *store, const uint8_t digest[32], struct writ_arena *arena, struct store_evidence *ret)
+{
+	return store->ops->evidence(store, digest, arena, ret);
+}
+
+struct writ_err *
+store_key_blocked(struct store *store, const uint8_t spki_sha256[32], bool *ret)
+{
+	return store->ops->key_blocked(store, spki_sha256, ret);
+}
+
+struct writ_err *
+store_live_certs(struct store *store, writ_time now, store_each_cert *each, void *ctx)
+{
+	return store->ops->live_certs(store, now, each, ctx);
+}
+
+struct writ_err *
+store_outbox(struct store *store, store_each_revoked *each, void *ctx)
+{
+	return store->ops->outbox(store, each, ctx);
+}
+
+struct writ_err *
+store_revoked_edges(struct store *store, writ_time since, store_each_edge *each, void *ctx)
+{
+	return store->ops->revoked_edges(store, since, each, ctx);
+}
+
+struct writ_err *
+store_counts(struct store *store, writ_time now, struct store_counts *ret)
+{
+	return store->ops->counts(store, now, ret);
+}
