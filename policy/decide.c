@@ -56,7 +56,7 @@ limit(struct verdict *ret, const char *fmt, ...)
 static bool
 refuse_names(struct verdict *ret, const char *hint, struct writ_err *err)
 {
-	value(ret, "%s", err->message);
+	writ_err_text(err, ret->value, sizeof(ret->value));
 	limit(ret, "the canonical form");
 	writ_err_free(err);
 	return refuse(ret, "names", hint);
@@ -167,6 +167,19 @@ depth_allowed(const struct policy_facts *facts, struct verdict *ret)
 	return true;
 }
 
+static const char *
+excess_hint(const char *rule)
+{
+	switch (rule[0]) {
+	case 'K':
+		return "ask for a constraint within the parent's";
+	case 'A':
+		return "ask for an audience within the parent's";
+	default:
+		return "ask for a scope within the parent's, each entitlement inside one of its";
+	}
+}
+
 /* S1, K, A1 (I6).  Whether an audience may hold wildcards is the rule's to say. */
 static bool
 inside_parent(const struct policy_facts *facts, struct verdict *ret)
@@ -178,11 +191,7 @@ inside_parent(const struct policy_facts *facts, struct verdict *ret)
 		return true;
 	value(ret, "%s", excess.value);
 	limit(ret, "%s", excess.limit);
-	return refuse(ret, excess.rule,
-		      excess.rule[0] == 'K' ? "ask for a constraint within the parent's"
-		      : excess.rule[0] == 'A'
-			      ? "ask for an audience within the parent's"
-			      : "ask for a scope within the parent's, each entitlement inside one of its");
+	return refuse(ret, excess.rule, excess_hint(excess.rule));
 }
 
 /* L2 and L3 of a new edge, L5 of whoever grants it. */

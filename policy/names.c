@@ -435,20 +435,22 @@ static const struct {
 	{ "ldaps", "636", "port 636 is the default of ldaps: leave it out" },
 };
 
+#define PORT_FORM "the port is not a number from 1 to 65535 without leading zeros"
+
 static const char *
 port_fault(struct writ_bytes scheme, struct writ_bytes port)
 {
 	unsigned value = 0;
 
 	if (port.len == 0 || port.len > 5 || port.data[0] == '0')
-		return "the port is not a number from 1 to 65535 without leading zeros";
+		return PORT_FORM;
 	for (size_t i = 0; i < port.len; i++) {
 		if (!is_digit(port.data[i]))
-			return "the port is not a number (an IPv6 address stands in brackets)";
+			return PORT_FORM;
 		value = value * 10 + (port.data[i] - '0');
 	}
 	if (value > 65535)
-		return "the port is not a number from 1 to 65535 without leading zeros";
+		return PORT_FORM;
 	for (size_t i = 0; i < N_OF(default_ports); i++)
 		if (is_text(scheme, default_ports[i].scheme) && is_text(port, default_ports[i].port))
 			return default_ports[i].fault;
@@ -471,6 +473,8 @@ authority_fault(struct writ_bytes scheme, struct writ_bytes authority)
 		host.len++;
 	} else {
 		host = until(authority, ':');
+		if (host.len < authority.len && memchr(host.data + host.len + 1, ':', authority.len - host.len - 1))
+			return "an IPv6 address stands in brackets";
 	}
 	fault = host_fault(host);
 	if (fault || host.len == authority.len)

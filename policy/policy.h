@@ -71,7 +71,7 @@ enum verdict_kind {
 
 struct verdict {
 	enum verdict_kind kind;
-	char rule[64];		/* a rule's name, or an id of delegation.md: "S1", "D1", "L3", "default-deny" */
+	char rule[64];		/* "invoices", "invoices: max_depth"; else "S1", "K", "D1" ... (delegation.md), "names", "default-deny" */
 	char value[160];	/* what was asked */
 	char limit[160];	/* what it passed */
 	char hint[160];		/* what to do */

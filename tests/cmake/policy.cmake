@@ -1,0 +1,4 @@
+# policy/: names, grants, rules, decisions.
+foreach(name names grant rules decide)
+	writ_test(test_policy_${name} SOURCES unit/test_policy_${name}.c DEPS writ_policy LABELS unit)
+endforeach()
