@@ -1,0 +1,320 @@
+/*
+ * How a role becomes a process: user, folders, arguments, environment.
+ */
+#include "issuer/supervise/roles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/frame.h"
+
+#define ARGUMENTS_MAX 48
+#define ROLE_SOCKET_FD 3
+
+static const char *const programs[ROLE_N] = { "writ-deviced", "writ-signerd", "writ-issuerd" };
+
+const char *
+role_program(enum role role)
+{
+	return programs[role];
+}
+
+static struct writ_err *
+user_of(const char *name, const char *key, uid_t *ret_uid, gid_t *ret_gid)
+{
+	const struct passwd *user = getpwnam(name);
+
+	if (!user)
+		return writ_fail(WRIT_NOT_FOUND,
+				 "users.%s: there is no user %s on this machine: make it, or leave `users` away", key,
+				 name);
+	if (user->pw_uid == 0)
+		return writ_fail(WRIT_INVALID, "users.%s: %s is root: each role wants a user without rights", key,
+				 name);
+	*ret_uid = user->pw_uid;
+	*ret_gid = user->pw_gid;
+	return NULL;
+}
+
+struct writ_err *
+role_users(const struct conf *conf, struct role_users *ret)
+{
+	const char *const names[ROLE_N] = { conf->users.device, conf->users.signer, conf->users.issuer };
+	static const char *const keys[ROLE_N] = { "device", "signer", "issuer" };
+	const struct group *group;
+
+	*ret = (struct role_users){ .log_gid = (gid_t)-1 };
+	for (int i = 0; i < ROLE_N; i++) {
+		struct writ_err *err = NULL;
+
+		ret->uid[i] = geteuid();
+		ret->gid[i] = getegid();
+		if (geteuid() == 0 && names[i])
+			err = user_of(names[i], keys[i], &ret->uid[i], &ret->gid[i]);
+		if (err)
+			return err;
+	}
+	ret->separate = geteuid() == 0 && (names[0] || names[1] || names[2]);
+	if (geteuid() != 0 || !conf->users.log_group)
+		return NULL;
+	group = getgrnam(conf->users.log_group);
+	if (!group)
+		return writ_fail(WRIT_NOT_FOUND, "users.log_group: there is no group %s on this machine",
+				 conf->users.log_group);
+	ret->log_gid = group->gr_gid;
+	return NULL;
+}
+
+/* Makes a folder, or checks the one that is there: owner, group and mode exactly. */
+static struct writ_err *
+folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0) {
+		if (geteuid() == 0 && chown(path, uid, gid) != 0)
+			return writ_fail_errno(errno, "%s cannot be given to its user", path);
+		if (chmod(path, mode) != 0)
+			return writ_fail_errno(errno, "%s cannot be given its mode", path);
+	} else if (errno != EEXIST) {
+		return writ_fail_errno(errno, "%s cannot be made", path);
+	}
+	if (lstat(path, &st) != 0)
+		return writ_fail_errno(errno, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return writ_fail(WRIT_INVALID, "%s is not a folder", path);
+	if (st.st_uid != uid)
+		return writ_fail(WRIT_INVALID,
+				 "%s belongs to uid %u, not to %u: correct it, or name that user in writ.yaml", path,
+				 st.st_uid, uid);
+	if ((st.st_mode & 07777 & ~mode) != 0)
+		return writ_fail(WRIT_INVALID, "%s has mode %04o, more than %04o: chmod %04o %s", path,
+				 st.st_mode & 07777, mode, mode, path);
+	return NULL;
+}
+
+struct writ_err *
+role_folders(const struct conf *conf, const struct role_users *users)
+{
+	const uid_t me = geteuid(), issuer = users->uid[ROLE_ISSUER], signer = users->uid[ROLE_SIGNER];
+	const gid_t issuer_gid = users->gid[ROLE_ISSUER], signer_gid = users->gid[ROLE_SIGNER];
+	const struct {
+		const char *base, *name;
+		uid_t uid;
+		gid_t gid;
+		mode_t mode;
+	} folders[] = {
+		{ conf->state, "", me, getegid(), 0755 },
+		{ conf->state, "store", issuer, issuer_gid, 0700 },
+		{ conf->state, "keys", signer, signer_gid, 0700 },
+		{ conf->state, "certs", signer, signer_gid, 0700 },
+		{ conf->state, "journal", signer, users->log_gid == (gid_t)-1 ? signer_gid : users->log_gid, 0750 },
+		{ conf->run, "", me, getegid(), 0755 },
+	};
+
+	for (size_t i = 0; i < N_OF(folders); i++) {
+		char path[4096];
+		struct writ_err *err;
+
+		snprintf(path, sizeof(path), "%s%s%s", folders[i].base, *folders[i].name ? "/" : "", folders[i].name);
+		err = folder(path, folders[i].uid, folders[i].gid, folders[i].mode);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+struct writ_err *
+role_socket(const struct conf *conf, const struct role_users *users, enum role role, int *ret_fd)
+{
+	const enum role asked_by = role == ROLE_DEVICE ? ROLE_SIGNER : ROLE_ISSUER;
+	char path[4096];
+	struct writ_err *err;
+
+	*ret_fd = -1;
+	if (role == ROLE_ISSUER)
+		return NULL;
+	snprintf(path, sizeof(path), "%s/%s.sock", conf->run, role == ROLE_DEVICE ? "device" : "signer");
+	err = frame_listen(path, ret_fd);
+	if (err)
+		return err;
+	if (users->separate && chown(path, users->uid[role], users->gid[asked_by]) != 0)
+		return writ_fail_errno(errno, "%s cannot be given to its user", path);
+	return NULL;
+}
+
+struct writ_err *
+role_bin_dir(char out[4096])
+{
+	ssize_t n = readlink("/proc/self/exe", out, 4095);
+	char *slash;
+
+	if (n <= 0)
+		return writ_fail_errno(errno, "/proc/self/exe");
+	out[n] = '\0';
+	slash = strrchr(out, '/');
+	if (slash)
+		*slash = '\0';
+	return NULL;
+}
+
+/* Arguments under construction; `failed` sticks. */
+struct arguments {
+	struct writ_arena *arena;
+	char **list;
+	size_t n;
+	bool failed;
+};
+
+static void add(struct arguments *a, const char *fmt, ...) WRIT_PRINTF(2, 3);
+
+static void
+add(struct arguments *a, const char *fmt, ...)
+{
+	char text[8192];
+	struct writ_bytes copy;
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (len < 0 || (size_t)len >= sizeof(text) || a->n + 1 >= ARGUMENTS_MAX) {
+		a->failed = true;
+		return;
+	}
+	copy = writ_arena_copy(a->arena, writ_str(text));
+	if (!copy.data)
+		a->failed = true;
+	else
+		a->list[a->n++] = (char *)(uintptr_t)copy.data;
+}
+
+static void
+add_device(struct arguments *a, const struct conf *conf, const struct role_users *users)
+{
+	static const char *const levels[] = { "debug", "info", "warn", "alarm" };
+
+	add(a, "--fd");
+	add(a, "%d", ROLE_SOCKET_FD);
+	add(a, "--peer-uid");
+	if (users->uid[ROLE_SIGNER] == geteuid())
+		add(a, "%u", users->uid[ROLE_SIGNER]);
+	else
+		add(a, "%u,%u", users->uid[ROLE_SIGNER], geteuid());
+	if (strcmp(conf->custody.scheme, "tpm2") == 0) {
+		add(a, "--tpm");
+		add(a, "%s", conf->custody.tcti);
+		if (conf->custody.allow_software_tpm)
+			add(a, "--allow-software-tpm");
+		add(a, "--auth-file");
+		add(a, "%s", conf->custody.auth_file);
+	} else {
+		add(a, "--pkcs11");
+		add(a, "%s", conf->custody.module);
+		add(a, "--uri");
+		add(a, "%s", conf->custody.uri);
+		add(a, "--pin-file");
+		add(a, "%s", conf->custody.pin_file);
+		for (size_t i = 0; i < conf->custody.n_environment; i++) {
+			add(a, "--env");
+			add(a, "%s", conf->custody.environment[i]);
+		}
+	}
+	add(a, "--log-level");
+	add(a, "%s", levels[conf->log_level]);
+}
+
+struct writ_err *
+role_arguments(const struct conf *conf, const struct role_users *users, enum role role, const char *bin_dir,
+	       const char *const *more, struct writ_arena *arena, char ***ret)
+{
+	struct arguments a = { .arena = arena, .list = writ_arena_take(arena, ARGUMENTS_MAX * sizeof(char *)) };
+
+	if (!a.list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory to start %s", programs[role]);
+	add(&a, "%s/%s", bin_dir, programs[role]);
+	if (role == ROLE_DEVICE) {
+		add_device(&a, conf, users);
+	} else {
+		add(&a, "--config");
+		add(&a, "%s", conf->path);
+		if (role == ROLE_SIGNER) {
+			add(&a, "--fd");
+			add(&a, "%d", ROLE_SOCKET_FD);
+		}
+	}
+	for (; more && *more; more++)
+		add(&a, "%s", *more);
+	if (a.failed)
+		return writ_fail(WRIT_EXHAUSTED, "the arguments of %s are more than %d, or one is too long",
+				 programs[role], ARGUMENTS_MAX - 1);
+	*ret = a.list;
+	return NULL;
+}
+
+/* In the child: become the user, leave everything else behind.  Only async-signal-safe calls, and those of libc that
+ * fork leaves usable. */
+static void
+become(char *const *arguments, const struct role_users *users, enum role role, int socket_fd, int out_fd, pid_t parent)
+{
+	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
+	char *environment[4] = { path, lang, NULL, NULL };
+	const gid_t groups[] = { users->log_gid };
+
+#ifdef WRIT_FAULTS
+	static char fault[4096];
+	const char *want = getenv("WRIT_FAULT");
+
+	if (want) {
+		snprintf(fault, sizeof(fault), "WRIT_FAULT=%s", want);
+		environment[2] = fault;
+	}
+#endif
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(1);
+	if (out_fd >= 0 && dup2(out_fd, 1) < 0)
+		_exit(1);
+	if (socket_fd >= 0 && socket_fd != ROLE_SOCKET_FD && dup2(socket_fd, ROLE_SOCKET_FD) < 0)
+		_exit(1);
+	if (socket_fd == ROLE_SOCKET_FD)
+		fcntl(socket_fd, F_SETFD, 0);
+	close_range(socket_fd >= 0 ? ROLE_SOCKET_FD + 1 : ROLE_SOCKET_FD, ~0U, 0);
+	umask(027);
+	if (users->separate) {
+		if (setgroups(role == ROLE_ISSUER && users->log_gid != (gid_t)-1 ? 1 : 0, groups) != 0 ||
+		    setgid(users->gid[role]) != 0 || setuid(users->uid[role]) != 0)
+			_exit(1);
+		/* Changing the user clears it. */
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+	}
+	execve(arguments[0], arguments, environment);
+	dprintf(2, "%s: cannot be started: errno %d\n", arguments[0], errno);
+	_exit(127);
+}
+
+struct writ_err *
+role_start(char *const *arguments, const struct role_users *users, enum role role, int socket_fd, int out_fd,
+	   pid_t *ret)
+{
+	const pid_t parent = getpid();
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return writ_fail_errno(errno, "%s cannot be started", programs[role]);
+	if (pid == 0)
+		become(arguments, users, role, socket_fd, out_fd, parent);
+	*ret = pid;
+	return NULL;
+}

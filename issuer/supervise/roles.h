@@ -1,0 +1,58 @@
+/*
+ * The three roles as processes: which user each runs as, what it is started with, the folders it needs.
+ *
+ * Shared by writd, which keeps them running, and `writ init`, which runs device and signer once.  Knows no protocol
+ * between them. Threading: call before other threads exist (fork).
+ */
+#ifndef WRIT_ISSUER_SUPERVISE_ROLES_H
+#define WRIT_ISSUER_SUPERVISE_ROLES_H
+
+#include <sys/types.h>
+
+#include "issuer/conf/conf.h"
+
+enum role { ROLE_DEVICE, ROLE_SIGNER, ROLE_ISSUER, ROLE_N };
+
+const char *role_program(enum role); /* "writ-deviced", ... */
+
+/* The users of all roles: our own when we are not root or writ.yaml names none. */
+struct role_users {
+	bool separate; /* root, and writ.yaml names them: each process becomes its own user */
+	uid_t uid[ROLE_N];
+	gid_t gid[ROLE_N];
+	gid_t log_gid; /* may read the journal; (gid_t)-1: none */
+};
+WRIT_CHECKED struct writ_err *role_users(const struct conf *, struct role_users *ret);
+
+/*
+ * Makes state and run folders with their owners and modes, unless they are there; then checks them:
+ *	STATE 0755 (root or us)   STATE/store 0700 issuer   STATE/keys, STATE/certs 0700 signer   STATE/journal 0750
+ *signer:log group   RUN 0755
+ */
+WRIT_CHECKED struct writ_err *role_folders(const struct conf *, const struct role_users *);
+
+/*
+ * The listening socket of device or signer: RUN/device.sock, RUN/signer.sock, owned by its role, connected to by the
+ * group of the role that asks it.  The role inherits it, so that nobody but us needs to write in RUN, and a restart
+ * loses no connection request.  For ROLE_ISSUER `*ret_fd` is -1.
+ */
+WRIT_CHECKED struct writ_err *role_socket(const struct conf *, const struct role_users *, enum role, int *ret_fd);
+
+/* The folder our own program is in: the others are beside it. */
+WRIT_CHECKED struct writ_err *role_bin_dir(char out[4096]);
+
+/* The program and its arguments (`--fd 3` for those with a socket), NULL-terminated, in the arena.  `more`: NULL or a
+ * NULL-terminated list added at the end. */
+WRIT_CHECKED struct writ_err *role_arguments(const struct conf *, const struct role_users *, enum role,
+					     const char *bin_dir, const char *const *more, struct writ_arena *,
+					     char ***ret);
+
+/*
+ * Starts it: own user and groups, umask 027, no descriptor but 0 to 3, an environment of PATH, LANG and - in test
+ * builds - WRIT_FAULT; ends with its parent (PDEATHSIG).  `socket_fd` (or -1) becomes its descriptor 3; `out_fd` its
+ * standard output, or -1 to keep ours.
+ */
+WRIT_CHECKED struct writ_err *role_start(char *const *arguments, const struct role_users *, enum role, int socket_fd,
+					 int out_fd, pid_t *ret);
+
+#endif
