@@ -1,11 +1,12 @@
 /*
  * The loop: one thread, one epoll, one OSSL_LIB_CTX; strict HTTP/1.1 over plain TCP and TLS 1.3.
  *
- * A connection has one request at a time: parsed whole (headers and body bounded, deadlines kept), handed to the handler, answered at once or later; requests
- * pipelined behind it wait, and all answers of a wake-up leave in one write.  What the grammar does not need is refused, never interpreted:
- * Transfer-Encoding, two Content-Lengths, bare LF, NUL, folded lines, space before a colon, absolute-form.
- * Knows no route, no certificate profile, no policy.
- * Threading: a loop and everything of it belong to the thread in loop_run(), but for loop_post() and loop_stop(), which any thread may call.
+ * A connection has one request at a time: parsed whole (headers and body bounded, deadlines kept), handed to the
+ * handler, answered at once or later; requests pipelined behind it wait, and all answers of a wake-up leave in one
+ * write.  What the grammar does not need is refused, never interpreted: Transfer-Encoding, two Content-Lengths, bare
+ * LF, NUL, folded lines, space before a colon, absolute-form. Knows no route, no certificate profile, no policy.
+ * Threading: a loop and everything of it belong to the thread in loop_run(), but for loop_post() and loop_stop(), which
+ * any thread may call.
  */
 #ifndef WRIT_ISSUER_HTTP_HTTP_H
 #define WRIT_ISSUER_HTTP_HTTP_H
@@ -13,13 +14,15 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 
-#define HTTP_HEADERS_MAX 8192		/* bytes of request line and headers (responder.md 1.3) */
+#define HTTP_HEADERS_MAX 8192 /* bytes of request line and headers (responder.md 1.3) */
 #define HTTP_HEADER_DEADLINE_MS 5000
 #define HTTP_BODY_DEADLINE_MS 5000
 #define HTTP_HANDSHAKE_DEADLINE_MS 5000
-#define HTTP_REQUEST_DEADLINE_MS 15000	/* first byte to answer handed over */
+#define HTTP_REQUEST_DEADLINE_MS 15000 /* first byte to answer handed over */
 #define HTTP_IDLE_MS 30000
-#define HTTP_WRITE_DEADLINE_MS 15000	/* a reader too slow for its answer */
+#define HTTP_WRITE_DEADLINE_MS                                                                                         \
+	15000 /* a reader too slow for its answer: less than 64 KiB of it, or of its rest, in that time */
+#define HTTP_CONNECTIONS_DEFAULT 10000 /* a loop */
 
 struct loop;
 struct http_request;
@@ -28,25 +31,26 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
 
 /* Who is at the other end.  Lives as long as the connection. */
 struct http_peer {
-	char address[64];		/* text, no port */
+	char address[64]; /* text, no port */
 	bool tls;
-	struct writ_bytes cert;		/* DER of the verified client certificate; empty: none */
-	struct writ_bytes anchor;	/* DER of the configured CA its path ended in */
-	uint64_t connection;		/* number, for events */
-	/* The application's own, worked out once a connection (its identity); released with app_done(app) when it closes. */
+	struct writ_bytes cert;	  /* DER of the verified client certificate; empty: none */
+	struct writ_bytes anchor; /* DER of the configured CA its path ended in */
+	uint64_t connection;	  /* number, for events */
+	/* The application's own, worked out once a connection (its identity); released with app_done(app) when it
+	 * closes. */
 	void *app;
 	void (*app_done)(void *app);
 };
 
 struct http_request {
 	enum http_method method;
-	struct writ_bytes path;		/* as sent: not decoded, not normalised; query cut off */
-	struct writ_bytes query;	/* without '?'; has_query tells an empty one from none */
+	struct writ_bytes path;	 /* as sent: not decoded, not normalised; query cut off */
+	struct writ_bytes query; /* without '?'; has_query tells an empty one from none */
 	bool has_query;
-	struct writ_bytes content_type, accept, if_none_match, idempotency_key;	/* empty: absent */
+	struct writ_bytes content_type, accept, if_none_match, idempotency_key; /* empty: absent */
 	struct writ_bytes body;
 	struct http_peer *peer;
-	struct clock now;		/* of this wake-up */
+	struct clock now; /* of this wake-up */
 	struct loop *loop;
 	/* internal: */
 	struct http_connection *connection;
@@ -54,14 +58,14 @@ struct http_request {
 
 struct http_answer {
 	unsigned status;
-	const char *content_type;	/* NULL: none */
+	const char *content_type; /* NULL: none */
 	struct writ_bytes body;
-	struct writ_bytes headers;	/* more header lines, each ending in CRLF; empty: none */
-	bool close;			/* after this answer */
+	struct writ_bytes headers; /* more header lines, each ending in CRLF; empty: none */
+	bool close;		   /* after this answer */
 };
 
 struct http_handler {
-	size_t body_max;		/* bytes; a request with more gets 413 */
+	size_t body_max; /* bytes; a request with more gets 413 */
 	/* Must answer now (http_answer, http_answer_raw) or take the request on with http_defer(). */
 	void (*request)(struct http_request *, void *ctx);
 	void *ctx;
@@ -70,12 +74,22 @@ struct http_handler {
 /* Answers now; everything is copied. */
 void http_answer(struct http_request *, const struct http_answer *);
 
-/* A whole response, status line and all, built before: the fast path of cached status.  Adds nothing. */
+/* A whole response, status line and all, built before: the fast path of cached status.  Adds nothing; to HEAD the body
+ * is not sent. */
 void http_answer_raw(struct http_request *, struct writ_bytes response);
 
 /*
- * Keeps the request for later: the token stays valid until http_answer_later(), even when the client goes away meanwhile (the answer is then dropped).
- * Path, headers and body remain readable through http_deferred() until then.
+ * As http_answer(), but the body is not copied: for lists of megabytes, which slow readers would multiply.  It must
+ * stay as it is until done(arg), which is called on the loop's thread when the body has left or the client has; done
+ * may be called before this returns.
+ */
+void http_answer_lent(struct http_request *, const struct http_answer *, void (*done)(void *arg), void *arg);
+
+/*
+ * Keeps the request for later: the token stays valid until http_answer_later(), even when the client goes away
+ * meanwhile (the answer is then dropped), or until loop_free().  Path, headers, body and peer remain readable through
+ * http_deferred() until then.  Never fails (it aborts without memory). A client that waits longer than the request's
+ * deadline gets 503; the token stays.
  */
 struct http_later;
 struct http_later *http_defer(struct http_request *);
@@ -85,15 +99,18 @@ void http_answer_later(struct http_later *, const struct http_answer *);
 void http_answer_raw_later(struct http_later *, struct writ_bytes response);
 
 struct loop_conf {
-	unsigned connections_max;		/* at the limit the oldest idle one is closed */
-	unsigned connections_per_address_max;
-	unsigned handshakes_per_s;		/* beyond: accepted later, not refused */
-	const char *server_name;		/* "Server" is never sent; this is for events */
+	unsigned connections_max; /* at the limit the oldest idle one is closed; 0: HTTP_CONNECTIONS_DEFAULT */
+	unsigned connections_per_address_max; /* an IPv6 /64 counts as one address; 0: no limit */
+	unsigned handshakes_per_s;	      /* beyond: accepted later, not refused; 0: no limit */
+	const char *server_name;	      /* borrowed; "Server" is never sent; this is for events */
+	/* Milliseconds; 0: the constants above. */
+	unsigned header_deadline_ms, body_deadline_ms, handshake_deadline_ms, request_deadline_ms, idle_ms,
+		write_deadline_ms;
 };
 
-struct loop_counts {			/* since the start; for /metrics */
-	uint64_t connections, requests, answers_2xx, answers_4xx, answers_5xx, refused_parse, refused_limit, timeouts, handshakes,
-		handshakes_failed, connections_open;
+struct loop_counts { /* since the start; for /metrics */
+	uint64_t connections, requests, answers_2xx, answers_4xx, answers_5xx, refused_parse, refused_limit, timeouts,
+		handshakes, handshakes_failed, connections_open;
 };
 
 /* What TLS needs: PEM files of the server; trusted client anchors as DER. */
@@ -107,13 +124,15 @@ WRIT_CHECKED struct writ_err *loop_new(const struct loop_conf *, struct loop **r
 void loop_free(struct loop *);
 
 /* host is an IP address; SO_REUSEPORT, so that each loop has its own queue.  Port 0: any; `ret_port` tells. */
-WRIT_CHECKED struct writ_err *loop_listen(struct loop *, const char *host, uint16_t port, bool tls, const struct http_handler *,
-					  uint16_t *ret_port);
+WRIT_CHECKED struct writ_err *loop_listen(struct loop *, const char *host, uint16_t port, bool tls,
+					  const struct http_handler *, uint16_t *ret_port);
 
-/* TLS 1.3 only, ALPN http/1.1, no tickets, no early data, client certificate optional but verified.  Again at a reload: new connections use it. */
+/* TLS 1.3 only, ALPN http/1.1, no tickets, no early data, client certificate optional but verified.  Again at a reload:
+ * new connections use it. */
 WRIT_CHECKED struct writ_err *loop_tls(struct loop *, const struct tls_conf *);
 
-/* Runs until loop_stop(); then answers what is in flight, for at most 5 s. */
+/* Runs until loop_stop(); then answers what is in flight, for at most 5 s.  Called once.  loop_stop() may be called by
+ * a signal handler. */
 WRIT_CHECKED struct writ_err *loop_run(struct loop *);
 void loop_stop(struct loop *);
 
@@ -121,23 +140,31 @@ void loop_stop(struct loop *);
 void loop_post(struct loop *, void (*fn)(void *arg), void *arg);
 
 /* Watches a descriptor of the application's (the signer's socket): called when readable. */
-WRIT_CHECKED struct writ_err *loop_watch(struct loop *, int fd, void (*readable)(int fd, struct clock now, void *ctx), void *ctx);
+WRIT_CHECKED struct writ_err *loop_watch(struct loop *, int fd, void (*readable)(int fd, struct clock now, void *ctx),
+					 void *ctx);
 void loop_unwatch(struct loop *, int fd);
 
-/* Called once at the end of each wake-up, before answers are written: where groups are flushed. */
+/* Called at the end of each wake-up, before answers given later are written (again when those let new requests in):
+ * where groups are flushed. */
 void loop_at_end(struct loop *, void (*fn)(struct clock now, void *ctx), void *ctx);
 
 /* Called about every `period_ms`. */
-WRIT_CHECKED struct writ_err *loop_every(struct loop *, unsigned period_ms, void (*fn)(struct clock now, void *ctx), void *ctx);
+WRIT_CHECKED struct writ_err *loop_every(struct loop *, unsigned period_ms, void (*fn)(struct clock now, void *ctx),
+					 void *ctx);
 
-/* While paused no client is read: backpressure reaches the sockets.  Answers still leave. */
+/* While paused no client is read: backpressure reaches the sockets.  Answers still leave; the clients' own deadlines
+ * stand still. */
 void loop_pause(struct loop *, bool paused);
 
-void loop_counts(const struct loop *, struct loop_counts *ret);	/* any thread; each number by itself is right */
+void loop_counts(const struct loop *, struct loop_counts *ret); /* any thread; each number by itself is right */
 struct clock loop_now(const struct loop *);			/* of this wake-up */
 
-/* The parser alone, for tests and fuzzing: WRIT_INVALID says what is wrong; `*ret_len` 0: more is needed. */
+/*
+ * The parser alone, for tests and fuzzing: WRIT_INVALID says what is wrong, and `ret->refusal` is the status to answer
+ * with; `*ret_len` 0: more is needed, else the length of the head, its empty line included.
+ */
 struct http_head {
+	unsigned refusal; /* 400, 411, 413, 414, 415, 417, 431, 505; 0: none */
 	enum http_method method;
 	struct writ_bytes path, query;
 	bool has_query, keep_alive, expect_continue, has_length;

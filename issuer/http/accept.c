@@ -1,0 +1,339 @@
+/*
+ * Listening, and who is let in: connections in all, connections an address, handshakes a second, descriptors.
+ *
+ * What is over a limit of ours waits in the kernel's queue or takes the place of the oldest idle connection; only an
+ * address over its own share is turned away.
+ */
+#include "issuer/http/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/event.h"
+
+#define ACCEPTS_MAX 64 /* in a row, then what is open gets its turn */
+#define BACKLOG 1024
+#define DEFER_ACCEPT_S 5 /* a plain client that says nothing yet costs us nothing so long */
+#define OFF_MS 100	 /* without descriptors or memory: so long nobody is accepted */
+#define TELL_AGAIN_MS 10000
+
+/* ---- connections of an address ---- */
+
+static unsigned
+address_bucket(const struct loop *loop, const uint8_t key[16])
+{
+	uint64_t a, b;
+
+	memcpy(&a, key, 8);
+	memcpy(&b, key + 8, 8);
+	a = (a ^ loop->address_seed) * UINT64_C(0x9e3779b97f4a7c15);
+	a = (a ^ (a >> 29) ^ b) * UINT64_C(0xbf58476d1ce4e5b9);
+	return (unsigned)(a >> 32) % ADDRESS_BUCKETS;
+}
+
+/* Counts one more; NULL when the address has its share, or memory ran out. */
+static struct address *
+address_take(struct loop *loop, const uint8_t key[16])
+{
+	const unsigned bucket = address_bucket(loop, key);
+	const unsigned max = loop->conf.connections_per_address_max;
+	struct address *address;
+
+	LIST_FOREACH(address, &loop->addresses[bucket], link)
+	{
+		if (memcmp(address->key, key, 16) != 0)
+			continue;
+		if (max > 0 && address->n >= max)
+			return NULL;
+		address->n++;
+		return address;
+	}
+	address = calloc(1, sizeof(*address));
+	if (!address)
+		return NULL;
+	memcpy(address->key, key, 16);
+	address->n = 1;
+	LIST_INSERT_HEAD(&loop->addresses[bucket], address, link);
+	return address;
+}
+
+void
+address_release(struct loop *loop, struct address *address)
+{
+	(void)loop;
+	if (!address || --address->n > 0)
+		return;
+	LIST_REMOVE(address, link);
+	free(address);
+}
+
+union any_address {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* One key for what one client can have many of: an IPv6 /64. */
+static void
+address_key(const union any_address *from, uint8_t key[16], char *text, socklen_t text_len)
+{
+	memset(key, 0, 16);
+	if (from->any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&from->in6.sin6_addr)) {
+		memcpy(key, &from->in6.sin6_addr, 8);
+		inet_ntop(AF_INET6, &from->in6.sin6_addr, text, text_len);
+		return;
+	}
+	key[10] = key[11] = 0xff;
+	if (from->any.sa_family == AF_INET6)
+		memcpy(key + 12, (const uint8_t *)&from->in6.sin6_addr + 12, 4);
+	else
+		memcpy(key + 12, &from->in.sin_addr, 4);
+	inet_ntop(AF_INET, key + 12, text, text_len);
+}
+
+/* ---- listening ---- */
+
+static bool
+listener_watch(struct listener *listener, int op, bool on)
+{
+	struct epoll_event ev = { .events = on ? EPOLLIN : 0, .data.ptr = listener };
+
+	return epoll_ctl(listener->loop->epoll, op, listener->fd, &ev) == 0;
+}
+
+/* Accepts nobody for a while: the kernel's queue keeps them. */
+static void
+listener_off(struct listener *listener, int64_t ms)
+{
+	struct loop *loop = listener->loop;
+	const int64_t again_ms = loop->now.mono_ms + ms;
+
+	listener->off = true;
+	(void)listener_watch(listener, EPOLL_CTL_MOD, false);
+	if (loop->accept_again_ms == 0 || loop->accept_again_ms > again_ms)
+		loop->accept_again_ms = again_ms;
+}
+
+void
+listeners_again(struct loop *loop)
+{
+	if (loop->accept_again_ms == 0 || loop->now.mono_ms < loop->accept_again_ms)
+		return;
+	loop->accept_again_ms = 0;
+	for (struct listener *l = loop->listeners; l; l = l->next) {
+		if (!l->off)
+			continue;
+		l->off = false;
+		(void)listener_watch(l, EPOLL_CTL_MOD, true);
+	}
+}
+
+void
+listeners_close(struct loop *loop)
+{
+	loop->accept_again_ms = 0;
+	for (struct listener *l = loop->listeners; l; l = l->next) {
+		if (l->fd >= 0)
+			close(l->fd);
+		l->fd = -1;
+		l->off = false;
+	}
+}
+
+/* ---- letting in ---- */
+
+static bool
+evict_idle(struct loop *loop)
+{
+	struct http_connection *oldest = TAILQ_FIRST(&loop->by_state[CONN_IDLE]);
+
+	if (oldest)
+		conn_close(oldest);
+	return oldest != NULL;
+}
+
+/*
+ * No descriptor is left.  An idle connection gives up its own; else the spare one lets us take the client out of the
+ * queue and close it, so that it learns of it, and then we rest: polling a full queue that nobody can take from would
+ * be a busy loop.
+ */
+static void
+out_of_descriptors(struct listener *listener, int errno_value)
+{
+	struct loop *loop = listener->loop;
+
+	count(loop, COUNT_REFUSED_LIMIT);
+	if (loop->descriptors_told_ms == 0 || loop->now.mono_ms - loop->descriptors_told_ms > TELL_AGAIN_MS) {
+		loop->descriptors_told_ms = loop->now.mono_ms;
+		event(EVENT_WARN, "http.no_descriptor", EV_NUM("connections", loop->n_open),
+		      EV_NUM("errno", errno_value));
+	}
+	if (evict_idle(loop))
+		return;
+	if (loop->spare >= 0) {
+		int fd;
+
+		close(loop->spare);
+		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+		loop->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	}
+	listener_off(listener, OFF_MS);
+}
+
+/* A token bucket of one second's handshakes.  False: none left; the listener rests until there is one. */
+static bool
+handshake_allowed(struct listener *listener)
+{
+	struct loop *loop = listener->loop;
+	const int64_t rate = loop->conf.handshakes_per_s; /* so many thousandths a millisecond */
+	const int64_t full = rate * 1000;
+
+	if (!listener->tls || rate == 0)
+		return true;
+	loop->handshakes_left += (loop->now.mono_ms - loop->handshakes_at_ms) * rate;
+	loop->handshakes_at_ms = loop->now.mono_ms;
+	if (loop->handshakes_left > full)
+		loop->handshakes_left = full;
+	if (loop->handshakes_left < 1000) {
+		listener_off(listener, (1000 - loop->handshakes_left) / rate + 1);
+		return false;
+	}
+	loop->handshakes_left -= 1000;
+	return true;
+}
+
+static void
+admit(struct listener *listener, int fd, const union any_address *from)
+{
+	struct loop *loop = listener->loop;
+	char text[INET6_ADDRSTRLEN] = "";
+	uint8_t key[16];
+	struct address *address;
+
+	address_key(from, key, text, sizeof(text));
+	address = address_take(loop, key);
+	if (!address || (loop->n_open >= loop->conf.connections_max && !evict_idle(loop))) {
+		count(loop, COUNT_REFUSED_LIMIT);
+		event(EVENT_DEBUG, "http.turned_away", EV_STR("client", text), EV_NUM("connections", loop->n_open));
+		address_release(loop, address);
+		close(fd);
+		return;
+	}
+	conn_start(listener, fd, address, text);
+}
+
+void
+listener_accept(struct listener *listener)
+{
+	for (unsigned i = 0; i < ACCEPTS_MAX && !listener->off && listener->fd >= 0; i++) {
+		union any_address from = { 0 };
+		socklen_t from_len = sizeof(from);
+		int fd;
+
+		if (!handshake_allowed(listener))
+			return;
+		fd = accept4(listener->fd, &from.any, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			admit(listener, fd, &from);
+			continue;
+		}
+		if (listener->tls && listener->loop->conf.handshakes_per_s > 0)
+			listener->loop->handshakes_left += 1000; /* nobody came for it */
+		if (errno == EAGAIN)
+			return;
+		if (errno == EMFILE || errno == ENFILE) {
+			out_of_descriptors(listener, errno);
+		} else if (errno == ENOBUFS || errno == ENOMEM) {
+			listener_off(listener, OFF_MS);
+		}
+		/* Anything else befell that one client while it waited (accept(2)). */
+	}
+}
+
+static struct writ_err *
+socket_listen(int fd, const union any_address *at, socklen_t len, bool tls)
+{
+	const int on = 1, defer_s = DEFER_ACCEPT_S;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
+		return writ_fail_errno(errno, "SO_REUSEPORT");
+	/* Accepted sockets inherit it. */
+	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
+		return writ_fail_errno(errno, "TCP_NODELAY");
+	if (!tls && setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer_s, sizeof(defer_s)) != 0)
+		return writ_fail_errno(errno, "TCP_DEFER_ACCEPT");
+	if (bind(fd, &at->any, len) != 0)
+		return writ_fail_errno(errno, "bind");
+	if (listen(fd, BACKLOG) != 0)
+		return writ_fail_errno(errno, "listen");
+	return NULL;
+}
+
+static bool
+address_parse(const char *host, uint16_t port, union any_address *ret, socklen_t *ret_len)
+{
+	*ret = (union any_address){ 0 };
+	if (inet_pton(AF_INET, host, &ret->in.sin_addr) == 1) {
+		ret->in.sin_family = AF_INET;
+		ret->in.sin_port = htons(port);
+		*ret_len = sizeof(ret->in);
+		return true;
+	}
+	if (inet_pton(AF_INET6, host, &ret->in6.sin6_addr) == 1) {
+		ret->in6.sin6_family = AF_INET6;
+		ret->in6.sin6_port = htons(port);
+		*ret_len = sizeof(ret->in6);
+		return true;
+	}
+	return false;
+}
+
+struct writ_err *
+loop_listen(struct loop *loop, const char *host, uint16_t port, bool tls, const struct http_handler *handler,
+	    uint16_t *ret_port)
+{
+	union any_address at;
+	socklen_t len;
+	struct listener *listener;
+	struct writ_err *err;
+
+	if (!address_parse(host, port, &at, &len))
+		return writ_fail(WRIT_INVALID, "'%.80s' is not an IP address to listen on: names are not looked up",
+				 host);
+	if (tls && !loop->tls)
+		return writ_fail(WRIT_BROKEN, "loop_listen() for TLS before loop_tls()");
+	listener = calloc(1, sizeof(*listener));
+	if (!listener)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a listener");
+	*listener = (struct listener){ .source = SOURCE_LISTENER, .tls = tls, .handler = handler, .loop = loop };
+	listener->fd = socket(at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (listener->fd < 0) {
+		free(listener);
+		return writ_fail_errno(errno, "socket");
+	}
+	err = socket_listen(listener->fd, &at, len, tls);
+	if (!err && !listener_watch(listener, EPOLL_CTL_ADD, true))
+		err = writ_fail_errno(errno, "epoll_ctl");
+	if (!err && getsockname(listener->fd, &at.any, &len) != 0)
+		err = writ_fail_errno(errno, "getsockname");
+	if (err) {
+		close(listener->fd);
+		free(listener);
+		return writ_because(err, "listening on %.80s port %u", host, port);
+	}
+	listener->next = loop->listeners;
+	loop->listeners = listener;
+	if (ret_port)
+		*ret_port = ntohs(at.any.sa_family == AF_INET ? at.in.sin_port : at.in6.sin6_port);
+	return NULL;
+}

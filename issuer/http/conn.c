@@ -1,0 +1,687 @@
+/*
+ * A connection's life: read, parse, hand over, write, wait; and every deadline of it.
+ *
+ * The numbers are conn.h's invariants.  Bytes are read into the loop's own buffer and requests handled from there; only
+ * what is left over, part of a request or one that must wait, is copied into the connection (2).  Epoll tells edges:
+ * conn->readable remembers one until a read finds no more.
+ */
+#include "issuer/http/conn.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/event.h"
+
+#define TURNS_MAX                                                                                                      \
+	8 /* reads of one connection in a row, so that one that sends without pause does not hold up the others */
+
+int64_t
+conn_time(const struct loop *loop, enum conn_state state)
+{
+	if (state >= CONN_HANDLING)
+		return loop->now.mono_ms;
+	return (loop->paused ? loop->paused_since_ms : loop->now.mono_ms) - loop->paused_total_ms;
+}
+
+/* The list of each state is in the order of deadlines; as they are mostly set in that order, the walk is mostly no
+ * step. */
+static void
+conn_wait(struct http_connection *conn, enum conn_state state, int64_t deadline_ms)
+{
+	struct conn_list *list = &conn->loop->by_state[state];
+	struct http_connection *before;
+
+	if (conn->state == state && conn->deadline_ms == deadline_ms)
+		return;
+	if (conn->state != CONN_CLOSED)
+		TAILQ_REMOVE(&conn->loop->by_state[conn->state], conn, by_deadline);
+	conn->state = state;
+	conn->deadline_ms = deadline_ms;
+	before = TAILQ_LAST(list, conn_list);
+	while (before && before->deadline_ms > deadline_ms)
+		before = TAILQ_PREV(before, conn_list, by_deadline);
+	if (before)
+		TAILQ_INSERT_AFTER(list, before, conn, by_deadline);
+	else
+		TAILQ_INSERT_HEAD(list, conn, by_deadline);
+}
+
+static void
+queue_on(struct http_connection *conn, bool held)
+{
+	struct loop *loop = conn->loop;
+
+	if (conn->queued && conn->held == held)
+		return;
+	if (conn->queued)
+		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
+	conn->queued = true;
+	conn->held = held;
+	TAILQ_INSERT_TAIL(held ? &loop->held : &loop->ready, conn, queue);
+}
+
+void
+conn_queue(struct http_connection *conn)
+{
+	queue_on(conn, false);
+}
+
+void
+conn_start(const struct listener *listener, int fd, struct address *address, const char *text)
+{
+	struct loop *loop = listener->loop;
+	struct http_connection *conn = calloc(1, sizeof(*conn));
+
+	if (!conn) {
+		event(EVENT_WARN, "http.no_memory", EV_NUM("connections", loop->n_open));
+		address_release(loop, address);
+		close(fd);
+		return;
+	}
+	conn->source = SOURCE_CONNECTION;
+	conn->state = CONN_CLOSED; /* in no list yet */
+	conn->fd = fd;
+	conn->loop = loop;
+	conn->listener = listener;
+	conn->address = address;
+	conn->readable = true;
+	conn->in = WRIT_BUF(SIZE_MAX / 2); /* bounded where it is filled */
+	conn->out = WRIT_BUF(SIZE_MAX / 2);
+	conn->peer_cert = WRIT_BUF(SIZE_MAX / 2);
+	conn->peer_anchor = WRIT_BUF(SIZE_MAX / 2);
+	conn->peer.connection = ++loop->last_connection;
+	conn->peer.tls = listener->tls;
+	memcpy(conn->peer.address, text, strnlen(text, sizeof(conn->peer.address) - 1));
+	loop->n_open++;
+	atomic_store_explicit(&loop->counts[COUNT_OPEN], loop->n_open, memory_order_relaxed);
+	count(loop, COUNT_CONNECTIONS);
+	conn_wait(conn, listener->tls ? CONN_HANDSHAKE : CONN_IDLE,
+		  conn_time(loop, CONN_IDLE) + (listener->tls ? loop->conf.handshake_deadline_ms : loop->conf.idle_ms));
+	if (listener->tls && !tls_start(conn)) {
+		conn_close(conn);
+		return;
+	}
+	conn_run(conn);
+}
+
+void
+conn_close(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+
+	if (conn->state == CONN_CLOSED)
+		return;
+	TAILQ_REMOVE(&loop->by_state[conn->state], conn, by_deadline);
+	conn->state = CONN_CLOSED;
+	if (conn->queued)
+		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
+	conn->queued = false;
+	if (conn->lent_done)
+		conn->lent_done(conn->lent_arg);
+	conn->lent_done = NULL;
+	conn->later = NULL;
+	if (conn->ssl)
+		SSL_free(conn->ssl);
+	conn->ssl = NULL;
+	writ_buf_done(&conn->in);
+	writ_buf_done(&conn->out);
+	address_release(loop, conn->address);
+	loop->n_open--;
+	atomic_store_explicit(&loop->counts[COUNT_OPEN], loop->n_open, memory_order_relaxed);
+	close(conn->fd); /* epoll forgets it by itself */
+	conn->fd = -1;
+	if (conn->n_tokens == 0)
+		LIST_INSERT_HEAD(&loop->dead, conn, dead); /* (3) */
+}
+
+void
+conn_free(struct http_connection *conn)
+{
+	if (conn->peer.app_done)
+		conn->peer.app_done(conn->peer.app);
+	writ_buf_done(&conn->peer_cert);
+	writ_buf_done(&conn->peer_anchor);
+	free(conn);
+}
+
+/* ---- the socket ---- */
+
+static enum io
+io_read(struct http_connection *conn, uint8_t *out, size_t cap, size_t *ret)
+{
+	ssize_t n;
+
+	*ret = 0;
+	if (conn->ssl)
+		return tls_read(conn, out, cap, ret);
+	do {
+		n = recv(conn->fd, out, cap, 0);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? IO_AGAIN : IO_FAILED;
+	if (n == 0)
+		return IO_EOF;
+	*ret = (size_t)n;
+	if (*ret < cap)
+		conn->readable = false; /* less than asked for: the kernel has no more, and will tell */
+	return IO_DONE;
+}
+
+static enum io
+io_write(struct http_connection *conn, struct writ_bytes bytes, size_t *ret)
+{
+	ssize_t n;
+
+	*ret = 0;
+	if (conn->ssl)
+		return tls_write(conn, bytes, ret);
+	do {
+		n = send(conn->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? IO_AGAIN : IO_FAILED;
+	*ret = (size_t)n;
+	return IO_DONE;
+}
+
+/* Sends what it can of `bytes` and cuts that off.  False: the connection is lost, and closed. */
+static bool
+send_some(struct http_connection *conn, struct writ_bytes *bytes)
+{
+	while (bytes->len > 0) {
+		size_t n;
+		const enum io io = io_write(conn, *bytes, &n);
+
+		bytes->data += n;
+		bytes->len -= n;
+		conn->progress += n;
+		if (io == IO_DONE)
+			continue;
+		if (io == IO_AGAIN)
+			return true;
+		conn_close(conn);
+		return false;
+	}
+	return true;
+}
+
+static bool
+has_unsent(const struct http_connection *conn)
+{
+	return conn->out.len > 0 || conn->lent.len > 0;
+}
+
+/* Everything gathered, then what was kept, then the lent body.  False: closed. */
+static bool
+conn_flush(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+	struct writ_bytes rest;
+
+	if (loop->out_len > 0) { /* conn is the active one, and its own `out` is empty */
+		rest = (struct writ_bytes){ loop->out, loop->out_len };
+		loop->out_len = 0;
+		if (!send_some(conn, &rest))
+			return false;
+		if (rest.len > 0) {
+			struct writ_err *err = writ_buf_add(&conn->out, rest);
+
+			if (err) {
+				writ_err_free(err);
+				conn_close(conn);
+				return false;
+			}
+			return true;
+		}
+	}
+	if (conn->out.len > 0) {
+		rest = (struct writ_bytes){ conn->out.data + conn->out_sent, conn->out.len - conn->out_sent };
+		if (!send_some(conn, &rest))
+			return false;
+		conn->out_sent = conn->out.len - rest.len;
+		if (rest.len > 0)
+			return true;
+		writ_buf_done(&conn->out); /* (2) */
+		conn->out_sent = 0;
+	}
+	if (conn->lent.len > 0) {
+		if (!send_some(conn, &conn->lent))
+			return false;
+		if (conn->lent.len > 0)
+			return true;
+		conn->lent_done(conn->lent_arg);
+		conn->lent_done = NULL;
+	}
+	return true;
+}
+
+/* ---- requests ---- */
+
+static void
+handle(struct http_connection *conn, const struct http_head *head, struct writ_bytes body)
+{
+	struct http_request request = {
+		.method = head->method,
+		.path = head->path,
+		.query = head->query,
+		.has_query = head->has_query,
+		.content_type = head->content_type,
+		.accept = head->accept,
+		.if_none_match = head->if_none_match,
+		.idempotency_key = head->idempotency_key,
+		.body = body,
+		.peer = &conn->peer,
+		.now = conn->loop->now,
+		.loop = conn->loop,
+		.connection = conn,
+	};
+
+	count(conn->loop, COUNT_REQUESTS);
+	conn->answered = false;
+	conn->is_head = head->method == HTTP_HEAD;
+	if (!head->keep_alive)
+		conn->close = true;
+	if (conn->started_ms == 0)
+		conn->started_ms = conn_time(conn->loop, CONN_HEAD);
+	conn->listener->handler->request(&request, conn->listener->handler->ctx);
+	if (!conn->answered && !conn->later) {
+		event(EVENT_ALARM, "http.unanswered", EV_TEXT("path", head->path));
+		http_answer(&request, &(struct http_answer){ .status = 500, .close = true });
+	}
+	if (!conn->later)
+		conn->started_ms = 0;
+	conn->need = 0;
+	conn->body_started_ms = 0;
+	conn->said_continue = false;
+}
+
+/* One request from the front of `in`: its length, or 0 when it is not whole yet. */
+static size_t
+consume_one(struct http_connection *conn, struct writ_bytes in)
+{
+	const size_t body_max = conn->listener->handler->body_max;
+	struct http_head head;
+	struct writ_err *err;
+	size_t head_len, body_len;
+
+	if (in.len < conn->need)
+		return 0;
+	err = http_parse(in, &head, &head_len);
+	if (err) {
+		count(conn->loop, COUNT_REFUSED_PARSE);
+		event(EVENT_DEBUG, "http.refused", EV_STR("client", conn->peer.address), EV_NUM("status", head.refusal),
+		      EV_ERR(err));
+		conn->is_head = false;
+		conn_refuse(conn, head.refusal, err->message);
+		writ_err_free(err);
+		return in.len;
+	}
+	if (head_len == 0)
+		return 0;
+	if (head.content_length > body_max) {
+		char text[WRIT_MESSAGE_MAX];
+
+		count(conn->loop, COUNT_REFUSED_PARSE);
+		snprintf(text, sizeof(text), "a body of %llu bytes: at most %zu are accepted here",
+			 (unsigned long long)head.content_length, body_max);
+		conn->is_head = false;
+		conn_refuse(conn, 413, text);
+		return in.len;
+	}
+	body_len = (size_t)head.content_length;
+	if (in.len - head_len < body_len) {
+		conn->need = head_len + body_len;
+		if (head.expect_continue && !conn->said_continue) {
+			conn->said_continue = true;
+			out_add(conn, WRIT_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
+		}
+		return 0;
+	}
+	handle(conn, &head, (struct writ_bytes){ in.data + head_len, body_len });
+	return head_len + body_len;
+}
+
+/* Handles the whole requests in `in`, until one must wait (1); returns how many bytes they were. */
+static size_t
+consume(struct http_connection *conn, struct writ_bytes in)
+{
+	struct loop *loop = conn->loop;
+	size_t done = 0;
+
+	loop->active = conn;
+	conn->untried = false;
+	while (done < in.len) {
+		size_t n;
+
+		if (conn->later || conn->close || conn->lent.len > 0 || conn->out.len > 0 || loop->paused ||
+		    loop->stopping) {
+			conn->untried = true;
+			break;
+		}
+		n = consume_one(conn, (struct writ_bytes){ in.data + done, in.len - done });
+		if (n == 0)
+			break;
+		done += n;
+	}
+	return done;
+}
+
+/* Whole requests out of what is kept.  False: closed. */
+static bool
+run_kept(struct http_connection *conn)
+{
+	const size_t done = consume(conn, writ_view(&conn->in));
+
+	if (done == conn->in.len) {
+		writ_buf_done(&conn->in); /* (2) */
+	} else if (done > 0) {
+		memmove(conn->in.data, conn->in.data + done, conn->in.len - done);
+		conn->in.len -= done;
+	}
+	return conn_flush(conn);
+}
+
+/* One read, and what it makes whole.  False: closed. */
+static bool
+run_read(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+	struct writ_err *err;
+	size_t n, done = 0;
+	const enum io io = io_read(conn, loop->in, sizeof(loop->in), &n);
+
+	if (io == IO_FAILED) {
+		conn_close(conn);
+		return false;
+	}
+	if (io != IO_DONE)
+		conn->readable = false;
+	if (io == IO_EOF)
+		conn->eof = true;
+	if (n == 0)
+		return true;
+	if (conn->in.len == 0)
+		done = consume(conn, (struct writ_bytes){ loop->in, n });
+	else
+		conn->untried = true;
+	/* Bounded: nothing is read while a whole request is kept (1), so this is less than head, body and one read. */
+	err = done < n ? writ_buf_add(&conn->in, (struct writ_bytes){ loop->in + done, n - done }) : NULL;
+	if (err) {
+		event(EVENT_WARN, "http.no_memory", EV_ERR(err));
+		writ_err_free(err);
+		loop->out_len = 0;
+		conn_close(conn);
+		return false;
+	}
+	return conn_flush(conn);
+}
+
+/* What still comes after a refusal is thrown away, so that close() does not send a reset that would take the refusal
+ * with it. */
+static void
+run_linger(struct http_connection *conn)
+{
+	for (;;) {
+		const ssize_t n = recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0)
+			break;
+		conn->progress += (size_t)n;
+		if (conn->progress > HTTP_LINGER_LEN)
+			break;
+	}
+	conn_close(conn);
+}
+
+/* All is sent and the connection is to end. */
+static void
+conn_finish(struct http_connection *conn)
+{
+	if (conn->ssl)
+		tls_goodbye(conn);
+	if (!conn->linger || shutdown(conn->fd, SHUT_WR) != 0) {
+		conn_close(conn);
+		return;
+	}
+	writ_buf_done(&conn->in);
+	conn->progress = 0;
+	conn_wait(conn, CONN_LINGERING, conn->loop->now.mono_ms + HTTP_LINGER_MS);
+	run_linger(conn);
+}
+
+/* Written, but not yet acknowledged by the client's side. */
+static int
+bytes_in_kernel(const struct http_connection *conn)
+{
+	int n = 0;
+
+	return ioctl(conn->fd, SIOCOUTQ, &n) == 0 ? n : 0;
+}
+
+/* Has a slow reader taken enough since its deadline began?  What the kernel took from us does not count, only what the
+ * client took from it. */
+static bool
+has_progressed(struct http_connection *conn)
+{
+	const int64_t taken = (int64_t)conn->progress + conn->in_kernel - bytes_in_kernel(conn);
+
+	return taken >= HTTP_PROGRESS_LEN;
+}
+
+/* The state and the deadline that follow from what the connection waits for. */
+static void
+conn_settle(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+	const struct loop_conf *conf = &loop->conf;
+	const int64_t reading_ms = conn_time(loop, CONN_HEAD);
+
+	if (has_unsent(conn)) {
+		if (conn->state == CONN_WRITING)
+			return;
+		conn->progress = 0;
+		conn->in_kernel = bytes_in_kernel(conn);
+		conn_wait(conn, CONN_WRITING, loop->now.mono_ms + conf->write_deadline_ms);
+	} else if (conn->later) {
+		if (conn->state == CONN_HANDLING)
+			return;
+		conn_wait(conn, CONN_HANDLING,
+			  loop->now.mono_ms + conf->request_deadline_ms - (reading_ms - conn->started_ms));
+	} else if (conn->in.len > 0) {
+		if (conn->started_ms == 0)
+			conn->started_ms = reading_ms;
+		if (conn->need > 0 && conn->body_started_ms == 0)
+			conn->body_started_ms = reading_ms;
+		if (conn->need > 0)
+			conn_wait(conn, CONN_BODY, conn->body_started_ms + conf->body_deadline_ms);
+		else
+			conn_wait(conn, CONN_HEAD, conn->started_ms + conf->header_deadline_ms);
+	} else {
+		conn_wait(conn, CONN_IDLE, reading_ms + conf->idle_ms);
+	}
+}
+
+/* True when the handshake is done. */
+static bool
+run_handshake(struct http_connection *conn)
+{
+	switch (tls_handshake(conn)) {
+	case IO_DONE:
+		count(conn->loop, COUNT_HANDSHAKES);
+		conn_settle(conn); /* idle: the deadline of the handshake is over */
+		return true;
+	case IO_AGAIN:
+		return false;
+	case IO_EOF:
+	case IO_FAILED:
+		count(conn->loop, COUNT_HANDSHAKES_FAILED);
+		conn_close(conn);
+		return false;
+	}
+	return false;
+}
+
+/* True while there may be more to do at once; false also when closed. */
+static bool
+run_turn(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+
+	if (has_unsent(conn) && !conn_flush(conn))
+		return false;
+	if (has_unsent(conn))
+		return false;
+	if (conn->later)
+		return false;
+	if (conn->close) {
+		conn_finish(conn);
+		return false;
+	}
+	if (loop->stopping)
+		return false;
+	if (conn->untried || conn->readable) {
+		if (loop->paused) {
+			queue_on(conn, true);
+			return false;
+		}
+		return conn->untried ? run_kept(conn) : run_read(conn);
+	}
+	if (conn->eof)
+		conn_close(conn); /* what is left is not a whole request */
+	return false;
+}
+
+/* Registered only when it outlives its first turn: a connection for one request costs no epoll_ctl(). */
+static void
+conn_register(struct http_connection *conn)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = conn };
+
+	if (conn->registered || conn->state == CONN_CLOSED)
+		return;
+	conn->registered = true;
+	if (epoll_ctl(conn->loop->epoll, EPOLL_CTL_ADD, conn->fd, &ev) == 0)
+		return;
+	event(EVENT_WARN, "http.epoll", EV_NUM("errno", errno));
+	conn_close(conn);
+}
+
+void
+conn_run(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+	unsigned turns = 0;
+
+	if (conn->queued && !(conn->held && loop->paused)) {
+		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
+		conn->queued = false;
+	}
+	if (conn->state == CONN_LINGERING) {
+		run_linger(conn);
+		return;
+	}
+	if (conn->state == CONN_HANDSHAKE && loop->paused) {
+		queue_on(conn, true);
+	} else if (conn->state != CONN_HANDSHAKE || run_handshake(conn)) {
+		while (turns < TURNS_MAX && run_turn(conn))
+			turns++;
+		loop->active = NULL;
+		if (turns == TURNS_MAX && conn->state != CONN_CLOSED)
+			conn_queue(conn);
+		if (conn->state != CONN_CLOSED && conn->state != CONN_LINGERING && conn->state != CONN_HANDSHAKE)
+			conn_settle(conn);
+	}
+	conn_register(conn);
+}
+
+void
+conn_event(struct http_connection *conn, uint32_t events)
+{
+	if (conn->state == CONN_CLOSED)
+		return;
+	if (events & (EPOLLHUP | EPOLLERR)) { /* both directions are gone: nobody reads an answer any more */
+		conn_close(conn);
+		return;
+	}
+	if (events & EPOLLIN)
+		conn->readable = true;
+	conn_run(conn);
+}
+
+/* ---- deadlines ---- */
+
+static void
+expire_one(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+	char text[WRIT_MESSAGE_MAX];
+
+	if (conn->state == CONN_WRITING && has_progressed(conn)) {
+		conn->progress = 0;
+		conn->in_kernel = bytes_in_kernel(conn);
+		conn_wait(conn, CONN_WRITING, loop->now.mono_ms + loop->conf.write_deadline_ms);
+		return;
+	}
+	if (conn->state != CONN_IDLE && conn->state != CONN_LINGERING)
+		count(loop, COUNT_TIMEOUTS);
+	switch (conn->state) {
+	case CONN_HEAD:
+		snprintf(text, sizeof(text), "the headers did not arrive within %u ms", loop->conf.header_deadline_ms);
+		conn->is_head = false;
+		conn_refuse(conn, 408, text);
+		break;
+	case CONN_BODY:
+		snprintf(text, sizeof(text), "the body did not arrive within %u ms", loop->conf.body_deadline_ms);
+		conn->is_head = false;
+		conn_refuse(conn, 408, text);
+		break;
+	case CONN_HANDLING:
+		snprintf(text, sizeof(text), "no answer within %u ms: try later", loop->conf.request_deadline_ms);
+		conn->later = NULL; /* its token lives on; what comes is dropped */
+		conn_refuse(conn, 503, text);
+		break;
+	case CONN_HANDSHAKE:
+	case CONN_IDLE:
+	case CONN_WRITING:
+	case CONN_LINGERING:
+	case CONN_CLOSED:
+		conn_close(conn);
+		return;
+	}
+	conn_run(conn);
+}
+
+void
+conn_expire(struct loop *loop)
+{
+	for (unsigned state = 0; state < CONN_LISTS; state++) {
+		const int64_t now_ms = conn_time(loop, state);
+		struct http_connection *conn;
+
+		while ((conn = TAILQ_FIRST(&loop->by_state[state])) && conn->deadline_ms <= now_ms)
+			expire_one(conn);
+	}
+}
+
+void
+conn_stop_idle(struct loop *loop)
+{
+	static const enum conn_state nothing_under_way[] = { CONN_HANDSHAKE, CONN_IDLE, CONN_HEAD, CONN_BODY };
+
+	for (size_t i = 0; i < N_OF(nothing_under_way); i++) {
+		struct conn_list *list = &loop->by_state[nothing_under_way[i]];
+
+		while (!TAILQ_EMPTY(list))
+			conn_close(TAILQ_FIRST(list));
+	}
+}
