@@ -1,0 +1,185 @@
+/*
+ * writ delegate: a person or service opens a task for an agent; an agent delegates on, one hop deeper.
+ *
+ * Which of the two is decided by the certificate that authenticates: a leaf of ours makes it the second.
+ */
+#include "base/text.h"
+#include "issuer/cli/api.h"
+#include "issuer/cli/keys.h"
+
+#define ENDS_MAX_S 28800
+
+static const struct option_spec specs[] = {
+	{ "--agent", OPTION_VALUE, true, NULL },
+	{ "--key-of", OPTION_VALUE, false, NULL },
+	{ "--spki", OPTION_VALUE, false, NULL },
+	{ "--allow", OPTION_LIST, false, NULL },
+	{ "--allow-delegable", OPTION_LIST, false, NULL },
+	{ "--audience", OPTION_LIST, true, NULL },
+	{ "--constraint", OPTION_LIST, false, NULL },
+	{ "--depth", OPTION_VALUE, false, NULL },
+	{ "--ends", OPTION_VALUE, false, NULL },
+	{ "--purpose", OPTION_VALUE, false, NULL },
+	{ "--task", OPTION_VALUE, false, NULL },
+	API_OPTIONS,
+};
+
+/* "a,b" as an array of texts. */
+static json_t *
+comma_list(const char *text, size_t len)
+{
+	json_t *list = json_array();
+	const char *end = text + len;
+
+	while (text < end) {
+		const char *comma = memchr(text, ',', (size_t)(end - text)), *stop = comma ? comma : end;
+
+		json_array_append_new(list, json_stringn(text, (size_t)(stop - text)));
+		text = comma ? comma + 1 : end;
+	}
+	return list;
+}
+
+/* "ACTION,... on RESOURCE,...": one entitlement. */
+static struct writ_err *
+add_entitlements(const struct options *o, const char *name, bool delegable, json_t *scope)
+{
+	const char *const *texts;
+	size_t n = option_list(o, name, &texts);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *on = strstr(texts[i], " on ");
+		json_t *one = json_object();
+
+		if (!on || on == texts[i] || !on[4]) {
+			json_decref(one);
+			return writ_fail(WRIT_INVALID, "%s: '%.80s' is not 'ACTION[,ACTION] on RESOURCE[,RESOURCE]'", name, texts[i]);
+		}
+		json_object_set_new(one, "actions", comma_list(texts[i], (size_t)(on - texts[i])));
+		json_object_set_new(one, "resources", comma_list(on + 4, strlen(on + 4)));
+		json_object_set_new(one, "delegable", json_boolean(delegable));
+		json_array_append_new(scope, one);
+	}
+	return NULL;
+}
+
+static struct writ_err *
+add_constraints(const struct options *o, json_t *body)
+{
+	const char *const *texts;
+	size_t n = option_list(o, "--constraint", &texts);
+	json_t *list;
+
+	if (n == 0)
+		return NULL;
+	list = json_array();
+	json_object_set_new(body, "constraints", list);
+	for (size_t i = 0; i < n; i++) {
+		json_t *one = json_loads(texts[i], JSON_REJECT_DUPLICATES, NULL);
+
+		if (!json_is_object(one)) {
+			json_decref(one);
+			return writ_fail(WRIT_INVALID, "--constraint: '%.80s' is not a JSON object", texts[i]);
+		}
+		json_array_append_new(list, one);
+	}
+	return NULL;
+}
+
+static struct writ_err *
+agent_of(const struct options *o, json_t *body)
+{
+	const char *key_of = option(o, "--key-of"), *spki = option(o, "--spki");
+	json_t *agent = json_object();
+	char hex[65] = "";
+	struct writ_err *err;
+
+	json_object_set_new(body, "agent", agent);
+	json_object_set_new(agent, "class", json_string(option(o, "--agent")));
+	if (!key_of == !spki)
+		return writ_fail(WRIT_INVALID, "the agent's key is named by either --key-of FILE or --spki HEX: a delegation is to a key");
+	if (key_of) {
+		err = keys_spki_sha256(key_of, hex);
+		if (err)
+			return err;
+	}
+	json_object_set_new(agent, "spki_sha256", json_string(key_of ? hex : spki));
+	return NULL;
+}
+
+static struct writ_err *
+build(const struct options *o, bool by_agent, json_t *body)
+{
+	const char *const *audience;
+	size_t n_audience = option_list(o, "--audience", &audience);
+	json_t *scope = json_array(), *list = json_array();
+	uint64_t depth = 0;
+	uint32_t ends_s = 0;
+	struct writ_err *err;
+
+	json_object_set_new(body, "scope", scope);
+	json_object_set_new(body, "audience", list);
+	for (size_t i = 0; i < n_audience; i++)
+		json_array_append_new(list, json_string(audience[i]));
+	err = agent_of(o, body);
+	if (!err)
+		err = add_entitlements(o, "--allow", false, scope);
+	if (!err)
+		err = add_entitlements(o, "--allow-delegable", true, scope);
+	if (!err && json_array_size(scope) == 0)
+		err = writ_fail(WRIT_INVALID, "nothing is allowed: give --allow or --allow-delegable; an empty scope never means all");
+	if (!err)
+		err = add_constraints(o, body);
+	if (!err)
+		err = option_number(o, "--depth", 7, &depth);
+	if (!err)
+		err = option_seconds(o, "--ends", ENDS_MAX_S, &ends_s);
+	if (err)
+		return err;
+	json_object_set_new(body, "depth", json_integer((json_int_t)depth));
+	if (ends_s)
+		json_object_set_new(body, "ends_in_s", json_integer(ends_s));
+	if (by_agent && (option_given(o, "--task") || option_given(o, "--purpose")))
+		return writ_fail(WRIT_INVALID, "--task and --purpose belong to whoever opens the task; an agent delegates within its own");
+	if (option_given(o, "--task"))
+		json_object_set_new(body, "id", json_string(option(o, "--task")));
+	if (option_given(o, "--purpose"))
+		json_object_set_new(body, "purpose", json_string(option(o, "--purpose")));
+	return NULL;
+}
+
+int
+cmd_delegate(int argc, char **argv)
+{
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), 0, &o);
+	json_t *body;
+	bool by_agent;
+	int code;
+
+	if (err)
+		return cli_misused("delegate", err);
+	if (!option_given(&o, "--cert"))
+		return cli_misused("delegate", writ_fail(WRIT_INVALID, "--cert is missing: who delegates?  it may also come from WRIT_CERT"));
+	by_agent = keys_is_leaf(option(&o, "--cert"));
+	body = json_object();
+	err = build(&o, by_agent, body);
+	if (err) {
+		json_decref(body);
+		return cli_misused("delegate", err);
+	}
+	err = api_ask_json(&o, "POST", by_agent ? "/v1/delegations" : "/v1/tasks", body, &answer);
+	if (err)
+		return cli_fail("delegate", err);
+	code = api_verdict("delegate", &answer);
+	if (code != CLI_DONE || api_printed_json(&o, &answer))
+		return code;
+	cli_say("task", "%s", api_text(answer.json, "task"));
+	cli_say("edge", "%s", api_text(answer.json, "edge"));
+	cli_say("agent", "%s", api_text(answer.json, "agent"));
+	cli_say("depth", "%lld more", api_number(answer.json, "depth"));
+	cli_say("ends", "%s", api_text(answer.json, "not_after"));
+	cli_say("allowed by", "rule %s", api_text(answer.json, "rule"));
+	return CLI_DONE;
+}

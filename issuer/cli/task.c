@@ -1,0 +1,122 @@
+/*
+ * writ task, complete, revoke: what is delegated, and how it ends.
+ */
+#include "issuer/cli/api.h"
+#include "policy/names.h"
+
+static int
+tell_revoked(const struct options *o, const struct api_answer *a)
+{
+	if (api_printed_json(o, a))
+		return CLI_DONE;
+	cli_say("edges", "%lld", api_number(a->json, "edges"));
+	cli_say("leaves revoked", "%lld", api_number(a->json, "leaves"));
+	cli_say("logged", "%s", json_is_true(json_object_get(a->json, "logged")) ? "yes" : "not yet: in force, but the journal owes the entry");
+	return CLI_DONE;
+}
+
+static struct writ_err *
+task_path(const char *id, const char *more, char *out, size_t out_len)
+{
+	struct writ_err *err = task_id_check(writ_str(id));
+
+	if (!err)
+		snprintf(out, out_len, "/v1/tasks/%s%s", id, more);
+	return err;
+}
+
+int
+cmd_task(int argc, char **argv)
+{
+	static const struct option_spec specs[] = { API_OPTIONS };
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	char path[128];
+	json_t *edge;
+	size_t i;
+	int code;
+	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), 1, &o);
+
+	if (!err)
+		err = task_path(o.arguments[0], "", path, sizeof(path));
+	if (err)
+		return cli_misused("task", err);
+	err = api_ask_json(&o, "GET", path, NULL, &answer);
+	if (err)
+		return cli_fail("task", err);
+	code = api_verdict("task", &answer);
+	if (code != CLI_DONE || api_printed_json(&o, &answer))
+		return code;
+	cli_say("task", "%s", api_text(answer.json, "id"));
+	cli_say("state", "%s", api_text(answer.json, "state"));
+	cli_say("opened by", "%s", api_text(answer.json, "opener"));
+	if (*api_text(answer.json, "purpose"))
+		cli_say("purpose", "%s", api_text(answer.json, "purpose"));
+	cli_say("created", "%s", api_text(answer.json, "created"));
+	cli_say("ends", "%s", api_text(answer.json, "ends"));
+	if (*api_text(answer.json, "ended"))
+		cli_say("ended", "%s", api_text(answer.json, "ended"));
+	json_array_foreach(json_object_get(answer.json, "edges"), i, edge)
+		cli_say("edge", "%s %s: %s -> %s, %lld more, ends %s", api_text(edge, "id"), api_text(edge, "state"), api_text(edge, "delegator"),
+			api_text(edge, "agent"), api_number(edge, "depth"), api_text(edge, "not_after"));
+	return CLI_DONE;
+}
+
+int
+cmd_complete(int argc, char **argv)
+{
+	static const struct option_spec specs[] = { API_OPTIONS };
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	char path[128];
+	int code;
+	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), 1, &o);
+
+	if (!err)
+		err = task_path(o.arguments[0], "/complete", path, sizeof(path));
+	if (err)
+		return cli_misused("complete", err);
+	err = api_ask_json(&o, "POST", path, NULL, &answer);
+	if (err)
+		return cli_fail("complete", err);
+	code = api_verdict("complete", &answer);
+	return code == CLI_DONE ? tell_revoked(&o, &answer) : code;
+}
+
+int
+cmd_revoke(int argc, char **argv)
+{
+	static const struct option_spec specs[] = {
+		{ "--edge", OPTION_VALUE, false, NULL }, { "--serial", OPTION_VALUE, false, NULL },
+		{ "--task", OPTION_VALUE, false, NULL }, { "--principal", OPTION_VALUE, false, NULL },
+		{ "--reason", OPTION_VALUE, false, NULL }, API_OPTIONS,
+	};
+	static const char *const what[] = { "--edge", "--serial", "--task", "--principal" };
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	json_t *body;
+	size_t n = 0;
+	int code;
+	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), 0, &o);
+
+	if (err)
+		return cli_misused("revoke", err);
+	body = json_object();
+	for (size_t i = 0; i < N_OF(what); i++) {
+		if (!option_given(&o, what[i]))
+			continue;
+		json_object_set_new(body, what[i] + 2, json_string(option(&o, what[i])));
+		n++;
+	}
+	if (n != 1) {
+		json_decref(body);
+		return cli_misused("revoke", writ_fail(WRIT_INVALID, "exactly one of --edge, --serial, --task, --principal is wanted, %zu given", n));
+	}
+	if (option_given(&o, "--reason"))
+		json_object_set_new(body, "reason", json_string(option(&o, "--reason")));
+	err = api_ask_json(&o, "POST", "/v1/revocations", body, &answer);
+	if (err)
+		return cli_fail("revoke", err);
+	code = api_verdict("revoke", &answer);
+	return code == CLI_DONE ? tell_revoked(&o, &answer) : code;
+}
