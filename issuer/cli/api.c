@@ -41,8 +41,8 @@ headers_done(struct curl_slist **headers)
 }
 
 static struct writ_err *
-perform(CURL *curl, const char *url, const char *method, const char *content_type, struct writ_bytes body, struct writ_buf *ret,
-	long *ret_status)
+perform(CURL *curl, const char *url, const char *method, const char *content_type, struct writ_bytes body,
+	struct writ_buf *ret, long *ret_status)
 {
 	char reason[CURL_ERROR_SIZE] = "", type[128];
 	struct sink sink = { ret, false };
@@ -123,7 +123,8 @@ api_ask_json(const struct options *o, const char *method, const char *path, json
 }
 
 struct writ_err *
-http_fetch(const char *url, const char *content_type, struct writ_bytes body, size_t max, struct writ_buf *ret, long *ret_status)
+http_fetch(const char *url, const char *content_type, struct writ_bytes body, size_t max, struct writ_buf *ret,
+	   long *ret_status)
 {
 	AUTO(curl_done) CURL *curl = curl_easy_init();
 	struct writ_err *err;
@@ -163,14 +164,15 @@ api_number(const json_t *object, const char *name)
 int
 api_verdict(const char *command, const struct api_answer *a)
 {
-	const char *code = api_text(a->json, "code"), *limit = api_text(a->json, "limit"), *hint = api_text(a->json, "hint");
+	const char *code = api_text(a->json, "code"), *limit = api_text(a->json, "limit"),
+		   *hint = api_text(a->json, "hint");
 	char text[1024];
 
 	if (a->status >= 200 && a->status < 300)
 		return CLI_DONE;
 	if (*api_text(a->json, "rule"))
-		snprintf(text, sizeof(text), "refused by %s: %s%s%s%s%s", api_text(a->json, "rule"), api_text(a->json, "value"),
-			 *limit ? " is outside: " : "", limit, *hint ? "; " : "", hint);
+		snprintf(text, sizeof(text), "refused by %s: %s%s%s%s%s", api_text(a->json, "rule"),
+			 api_text(a->json, "value"), *limit ? " is outside: " : "", limit, *hint ? "; " : "", hint);
 	else
 		snprintf(text, sizeof(text), "%s: %s", *code ? code : "refused", api_text(a->json, "detail"));
 	for (char *c = text; *c; c++) {

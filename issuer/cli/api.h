@@ -1,5 +1,6 @@
 /*
- * The client of the issuance API (deploy/api/v1.yaml): HTTPS by TLS 1.3 only, size and time bounded; and plain HTTP for status.
+ * The client of the issuance API (deploy/api/v1.yaml): HTTPS by TLS 1.3 only, size and time bounded; and plain HTTP for
+ * status.
  *
  * Knows how to ask and how a refusal looks, no route.
  */
@@ -10,25 +11,26 @@
 
 #include "issuer/cli/cli.h"
 
-#define API_ANSWER_MAX (4 * 1024 * 1024)	/* bytes; 100 journal entries of 16 KiB fit */
+#define API_ANSWER_MAX (4 * 1024 * 1024) /* bytes; 100 journal entries of 16 KiB fit */
 
 struct api_answer {
-	long status;			/* HTTP */
+	long status; /* HTTP */
 	struct writ_buf body;
-	json_t *json;			/* owned; NULL when the body is none */
+	json_t *json; /* owned; NULL when the body is none */
 };
 
 void api_answer_done(struct api_answer *);
 
 /* Asks with --api, --ca, --cert, --key of `o`.  An error is about the way there; a refusal is an answer. */
-WRIT_CHECKED struct writ_err *api_ask(const struct options *o, const char *method, const char *path, const char *content_type,
-				      struct writ_bytes body, struct api_answer *ret);
+WRIT_CHECKED struct writ_err *api_ask(const struct options *o, const char *method, const char *path,
+				      const char *content_type, struct writ_bytes body, struct api_answer *ret);
 
 /* The same with a JSON body, which it takes; NULL: none. */
 WRIT_CHECKED struct writ_err *api_ask_json(const struct options *o, const char *method, const char *path, json_t *body,
 					   struct api_answer *ret);
 
-/* Plain HTTP GET, or POST when `body` is not empty; at most `max` bytes; WRIT_UNAVAILABLE unless the status is 200 or 503. */
+/* Plain HTTP GET, or POST when `body` is not empty; at most `max` bytes; WRIT_UNAVAILABLE unless the status is 200 or
+ * 503. */
 WRIT_CHECKED struct writ_err *http_fetch(const char *url, const char *content_type, struct writ_bytes body, size_t max,
 					 struct writ_buf *ret, long *ret_status);
 

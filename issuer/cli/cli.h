@@ -15,18 +15,18 @@ enum cli_exit {
 	CLI_DONE = 0,
 	CLI_FAILED = 1,
 	CLI_MISUSED = 2,
-	CLI_REFUSED = 3,	/* by policy */
-	CLI_LATER = 4,		/* try again later */
+	CLI_REFUSED = 3, /* by policy */
+	CLI_LATER = 4,	 /* try again later */
 };
 
 /* An option that takes a value may be given once, OPTION_LIST any number of times. */
 enum option_kind { OPTION_FLAG, OPTION_VALUE, OPTION_LIST };
 
 struct option_spec {
-	const char *name;	/* with its dashes: "--depth" */
+	const char *name; /* with its dashes: "--depth" */
 	enum option_kind kind;
 	bool required;
-	const char *env;	/* a default from the environment (names of files and URLs only); NULL: none */
+	const char *env; /* a default from the environment (names of files and URLs only); NULL: none */
 };
 
 #define OPTIONS_MAX 24
@@ -38,18 +38,18 @@ struct options {
 	size_t n_specs;
 	const char *values[OPTIONS_MAX][OPTION_VALUES_MAX];
 	size_t n_values[OPTIONS_MAX];
-	const char *arguments[ARGUMENTS_MAX];	/* what is no option */
+	const char *arguments[ARGUMENTS_MAX]; /* what is no option */
 	size_t n_arguments;
 };
 
 /*
- * Reads argv[1..]: "--name value" and "--name=value".  WRIT_INVALID names what is unknown, doubled, missing or too much.  `arguments` is how
- * many others there must be, exactly.
+ * Reads argv[1..]: "--name value" and "--name=value".  WRIT_INVALID names what is unknown, doubled, missing or too
+ * much.  `arguments` is how many others there must be, exactly.
  */
-WRIT_CHECKED struct writ_err *options_read(int argc, char **argv, const struct option_spec *, size_t n, size_t arguments,
-					   struct options *ret);
+WRIT_CHECKED struct writ_err *options_read(int argc, char **argv, const struct option_spec *, size_t n,
+					   size_t arguments, struct options *ret);
 
-const char *option(const struct options *, const char *name);		/* NULL: not given */
+const char *option(const struct options *, const char *name); /* NULL: not given */
 bool option_given(const struct options *, const char *name);
 size_t option_list(const struct options *, const char *name, const char *const **ret);
 
@@ -58,18 +58,19 @@ WRIT_CHECKED struct writ_err *option_number(const struct options *, const char *
 WRIT_CHECKED struct writ_err *option_seconds(const struct options *, const char *name, uint32_t max_s, uint32_t *ret_s);
 
 /* Options of every command that asks the API. */
-#define API_OPTIONS                                                        \
-	{ "--api", OPTION_VALUE, true, "WRIT_API" },                       \
-	{ "--ca", OPTION_VALUE, true, "WRIT_CA" },                         \
-	{ "--cert", OPTION_VALUE, false, "WRIT_CERT" },                    \
-	{ "--key", OPTION_VALUE, false, "WRIT_KEY" }, { "--json", OPTION_FLAG, false, NULL }
+#define API_OPTIONS                                                                                                    \
+	{ "--api", OPTION_VALUE, true, "WRIT_API" }, { "--ca", OPTION_VALUE, true, "WRIT_CA" },                        \
+		{ "--cert", OPTION_VALUE, false, "WRIT_CERT" }, { "--key", OPTION_VALUE, false, "WRIT_KEY" },          \
+	{                                                                                                              \
+		"--json", OPTION_FLAG, false, NULL                                                                     \
+	}
 
 /* "name: value" on stdout, the value made printable. */
 void cli_say(const char *name, const char *fmt, ...) WRIT_PRINTF(2, 3);
 
 /* Prints "writ COMMAND: text" on stderr, frees the error, returns its exit code. */
 int cli_fail(const char *command, struct writ_err *);
-int cli_misused(const char *command, struct writ_err *);	/* the same, always CLI_MISUSED */
+int cli_misused(const char *command, struct writ_err *); /* the same, always CLI_MISUSED */
 
 /* Replaces a file at once, or says why not; "-" is stdout. */
 WRIT_CHECKED struct writ_err *cli_write(const char *path, unsigned mode, struct writ_bytes);

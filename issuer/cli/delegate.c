@@ -10,18 +10,12 @@
 #define ENDS_MAX_S 28800
 
 static const struct option_spec specs[] = {
-	{ "--agent", OPTION_VALUE, true, NULL },
-	{ "--key-of", OPTION_VALUE, false, NULL },
-	{ "--spki", OPTION_VALUE, false, NULL },
-	{ "--allow", OPTION_LIST, false, NULL },
-	{ "--allow-delegable", OPTION_LIST, false, NULL },
-	{ "--audience", OPTION_LIST, true, NULL },
-	{ "--constraint", OPTION_LIST, false, NULL },
-	{ "--depth", OPTION_VALUE, false, NULL },
-	{ "--ends", OPTION_VALUE, false, NULL },
-	{ "--purpose", OPTION_VALUE, false, NULL },
-	{ "--task", OPTION_VALUE, false, NULL },
-	API_OPTIONS,
+	{ "--agent", OPTION_VALUE, true, NULL },	   { "--key-of", OPTION_VALUE, false, NULL },
+	{ "--spki", OPTION_VALUE, false, NULL },	   { "--allow", OPTION_LIST, false, NULL },
+	{ "--allow-delegable", OPTION_LIST, false, NULL }, { "--audience", OPTION_LIST, true, NULL },
+	{ "--constraint", OPTION_LIST, false, NULL },	   { "--depth", OPTION_VALUE, false, NULL },
+	{ "--ends", OPTION_VALUE, false, NULL },	   { "--purpose", OPTION_VALUE, false, NULL },
+	{ "--task", OPTION_VALUE, false, NULL },	   API_OPTIONS,
 };
 
 /* "a,b" as an array of texts. */
@@ -53,7 +47,8 @@ add_entitlements(const struct options *o, const char *name, bool delegable, json
 
 		if (!on || on == texts[i] || !on[4]) {
 			json_decref(one);
-			return writ_fail(WRIT_INVALID, "%s: '%.80s' is not 'ACTION[,ACTION] on RESOURCE[,RESOURCE]'", name, texts[i]);
+			return writ_fail(WRIT_INVALID, "%s: '%.80s' is not 'ACTION[,ACTION] on RESOURCE[,RESOURCE]'",
+					 name, texts[i]);
 		}
 		json_object_set_new(one, "actions", comma_list(texts[i], (size_t)(on - texts[i])));
 		json_object_set_new(one, "resources", comma_list(on + 4, strlen(on + 4)));
@@ -97,7 +92,9 @@ agent_of(const struct options *o, json_t *body)
 	json_object_set_new(body, "agent", agent);
 	json_object_set_new(agent, "class", json_string(option(o, "--agent")));
 	if (!key_of == !spki)
-		return writ_fail(WRIT_INVALID, "the agent's key is named by either --key-of FILE or --spki HEX: a delegation is to a key");
+		return writ_fail(
+			WRIT_INVALID,
+			"the agent's key is named by either --key-of FILE or --spki HEX: a delegation is to a key");
 	if (key_of) {
 		err = keys_spki_sha256(key_of, hex);
 		if (err)
@@ -127,7 +124,9 @@ build(const struct options *o, bool by_agent, json_t *body)
 	if (!err)
 		err = add_entitlements(o, "--allow-delegable", true, scope);
 	if (!err && json_array_size(scope) == 0)
-		err = writ_fail(WRIT_INVALID, "nothing is allowed: give --allow or --allow-delegable; an empty scope never means all");
+		err = writ_fail(
+			WRIT_INVALID,
+			"nothing is allowed: give --allow or --allow-delegable; an empty scope never means all");
 	if (!err)
 		err = add_constraints(o, body);
 	if (!err)
@@ -140,7 +139,9 @@ build(const struct options *o, bool by_agent, json_t *body)
 	if (ends_s)
 		json_object_set_new(body, "ends_in_s", json_integer(ends_s));
 	if (by_agent && (option_given(o, "--task") || option_given(o, "--purpose")))
-		return writ_fail(WRIT_INVALID, "--task and --purpose belong to whoever opens the task; an agent delegates within its own");
+		return writ_fail(
+			WRIT_INVALID,
+			"--task and --purpose belong to whoever opens the task; an agent delegates within its own");
 	if (option_given(o, "--task"))
 		json_object_set_new(body, "id", json_string(option(o, "--task")));
 	if (option_given(o, "--purpose"))
@@ -161,7 +162,9 @@ cmd_delegate(int argc, char **argv)
 	if (err)
 		return cli_misused("delegate", err);
 	if (!option_given(&o, "--cert"))
-		return cli_misused("delegate", writ_fail(WRIT_INVALID, "--cert is missing: who delegates?  it may also come from WRIT_CERT"));
+		return cli_misused(
+			"delegate",
+			writ_fail(WRIT_INVALID, "--cert is missing: who delegates?  it may also come from WRIT_CERT"));
 	by_agent = keys_is_leaf(option(&o, "--cert"));
 	body = json_object();
 	err = build(&o, by_agent, body);

@@ -97,10 +97,13 @@ check_files(struct doctor *d)
 	check(d, "folders", role_folders(conf, &d->users), conf->state);
 	check_policy(d);
 	check_secret(d, "API key", conf->api_key, d->users.uid[ROLE_ISSUER]);
-	check_secret(d, tpm ? "TPM auth value" : "token PIN", tpm ? conf->custody.auth_file : conf->custody.pin_file, d->users.uid[ROLE_DEVICE]);
+	check_secret(d, tpm ? "TPM auth value" : "token PIN", tpm ? conf->custody.auth_file : conf->custody.pin_file,
+		     d->users.uid[ROLE_DEVICE]);
 	if (!tpm)
 		check(d, "PKCS#11 module",
-		      access(conf->custody.module, R_OK) == 0 ? NULL : writ_fail_errno(errno, "%s", conf->custody.module), conf->custody.module);
+		      access(conf->custody.module, R_OK) == 0 ? NULL
+							      : writ_fail_errno(errno, "%s", conf->custody.module),
+		      conf->custody.module);
 }
 
 static void
@@ -155,11 +158,13 @@ check_health(struct doctor *d)
 	long status = 0;
 	struct writ_err *err;
 
-	snprintf(url, sizeof(url), strchr(d->conf->status.host, ':') ? "http://[%s]:%u/healthz" : "http://%s:%u/healthz", d->conf->status.host,
-		 d->conf->status.port);
+	snprintf(url, sizeof(url),
+		 strchr(d->conf->status.host, ':') ? "http://[%s]:%u/healthz" : "http://%s:%u/healthz",
+		 d->conf->status.host, d->conf->status.port);
 	err = http_fetch(url, NULL, (struct writ_bytes){ 0 }, 64 * 1024, &body, &status);
 	if (!err && status != 200)
-		err = writ_fail(WRIT_UNAVAILABLE, "%.*s", (int)(body.len > 150 ? 150 : body.len), (const char *)body.data);
+		err = writ_fail(WRIT_UNAVAILABLE, "%.*s", (int)(body.len > 150 ? 150 : body.len),
+				(const char *)body.data);
 	check(d, "health", err, url);
 }
 

@@ -1,6 +1,6 @@
 /*
- * writ init: the ceremony.  Folders and the device's auth value are made here; keys and certificates by the signer, in ceremony mode, with the
- * device behind it.  This file starts the two, shows what the signer says, and ends them.
+ * writ init: the ceremony.  Folders and the device's auth value are made here; keys and certificates by the signer, in
+ * ceremony mode, with the device behind it.  This file starts the two, shows what the signer says, and ends them.
  *
  * Two ways: a self-signed anchor, or an anchor that an owner's root signs: --csr first, then --import.
  */
@@ -17,10 +17,10 @@
 #include "issuer/cli/cli.h"
 #include "issuer/supervise/roles.h"
 
-#define TPM_AUTH_LEN 32	/* bytes; custody.md: a random value, not a human's PIN */
+#define TPM_AUTH_LEN 32 /* bytes; custody.md: a random value, not a human's PIN */
 
 static const struct option_spec specs[] = {
-	{ "--config", OPTION_VALUE, true, NULL }, { "--csr", OPTION_VALUE, false, NULL },
+	{ "--config", OPTION_VALUE, true, NULL },  { "--csr", OPTION_VALUE, false, NULL },
 	{ "--import", OPTION_VALUE, false, NULL }, { "--anchor-key", OPTION_VALUE, false, NULL },
 	{ "--yes", OPTION_FLAG, false, NULL },
 };
@@ -47,7 +47,8 @@ make_auth_file(const struct conf *conf, const struct role_users *users)
 	hex[2 * TPM_AUTH_LEN] = '\n';
 	n = write(fd, hex, 2 * TPM_AUTH_LEN + 1);
 	explicit_bzero(hex, sizeof(hex));
-	if (n != 2 * TPM_AUTH_LEN + 1 || fsync(fd) != 0 || (users->separate && fchown(fd, users->uid[ROLE_DEVICE], users->gid[ROLE_DEVICE]) != 0)) {
+	if (n != 2 * TPM_AUTH_LEN + 1 || fsync(fd) != 0 ||
+	    (users->separate && fchown(fd, users->uid[ROLE_DEVICE], users->gid[ROLE_DEVICE]) != 0)) {
 		close(fd);
 		return writ_fail_errno(errno, "custody.tpm.auth_file %s cannot be written", conf->custody.auth_file);
 	}
@@ -62,8 +63,10 @@ warn_of_owners_root(const struct options *o)
 {
 	char answer[16] = "";
 
-	fputs("The root that signs this anchor must be one that no TLS server of yours trusts for client certificates: every server that\n"
-	      "trusts it would take an agent's leaf for a client it knows, without looking at the delegation inside.  Use a root of its own.\n",
+	fputs("The root that signs this anchor must be one that no TLS server of yours trusts for client certificates: "
+	      "every server that\n"
+	      "trusts it would take an agent's leaf for a client it knows, without looking at the delegation inside.  "
+	      "Use a root of its own.\n",
 	      stderr);
 	if (option_given(o, "--yes"))
 		return NULL;
@@ -139,7 +142,9 @@ cmd_init(int argc, char **argv)
 	csr = option(&o, "--csr");
 	import = option(&o, "--import");
 	if (csr && import)
-		return cli_misused("init", writ_fail(WRIT_INVALID, "--csr comes first, --import with the certificate after it: one at a time"));
+		return cli_misused(
+			"init", writ_fail(WRIT_INVALID,
+					  "--csr comes first, --import with the certificate after it: one at a time"));
 	err = conf_read(option(&o, "--config"), &conf);
 	if (err)
 		return cli_misused("init", err);

@@ -1,7 +1,8 @@
 /*
  * writ inspect, writ verify: what a leaf says in plain words, and whether a relying party should believe it.
  *
- * Verification is issuer/x509/verify.h; this file only gathers what it needs: files, and with --status what the leaf's own URLs answer.
+ * Verification is issuer/x509/verify.h; this file only gathers what it needs: files, and with --status what the leaf's
+ * own URLs answer.
  */
 #include "base/file.h"
 #include "issuer/cli/api.h"
@@ -10,7 +11,7 @@
 
 #define CHAIN_MAX (64 * 1024)
 #define ARENA_MAX (256 * 1024)
-#define CRL_FETCH_MAX (64 * 1024 * 1024)	/* bytes: a list of a million entries has 49 MB */
+#define CRL_FETCH_MAX (64 * 1024 * 1024) /* bytes: a list of a million entries has 49 MB */
 #define OCSP_FETCH_MAX (64 * 1024)
 
 struct chain {
@@ -34,7 +35,9 @@ chain_read(const char *path, struct chain *ret)
 	struct writ_bytes rest;
 	struct writ_err *err = file_read(path, FILE_ANY, &file);
 
-	*ret = (struct chain){ .leaf = WRIT_BUF(CHAIN_MAX), .issuing = WRIT_BUF(CHAIN_MAX), .rest = WRIT_BUF(CHAIN_MAX), .n = 1 };
+	*ret = (struct chain){
+		.leaf = WRIT_BUF(CHAIN_MAX), .issuing = WRIT_BUF(CHAIN_MAX), .rest = WRIT_BUF(CHAIN_MAX), .n = 1
+	};
 	if (err)
 		return err;
 	rest = writ_view(&file);
@@ -63,7 +66,8 @@ print_buf(const char *command, struct writ_err *err, const struct writ_buf *text
 int
 cmd_inspect(int argc, char **argv)
 {
-	static const struct option_spec specs[] = { { "--json", OPTION_FLAG, false, NULL }, { "--chain", OPTION_FLAG, false, NULL } };
+	static const struct option_spec specs[] = { { "--json", OPTION_FLAG, false, NULL },
+						    { "--chain", OPTION_FLAG, false, NULL } };
 	AUTO(chain_done) struct chain chain = { 0 };
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(ARENA_MAX);
 	AUTO(writ_buf_done) struct writ_buf out = WRIT_BUF(ARENA_MAX);
@@ -78,7 +82,8 @@ cmd_inspect(int argc, char **argv)
 		return cli_fail("inspect", err);
 	if (option_given(&o, "--chain")) {
 		if (chain.n < 2)
-			return cli_fail("inspect", writ_fail(WRIT_NOT_FOUND, "%s holds no issuing CA behind the leaf", o.arguments[0]));
+			return cli_fail("inspect", writ_fail(WRIT_NOT_FOUND, "%s holds no issuing CA behind the leaf",
+							     o.arguments[0]));
 		err = pem_write("CERTIFICATE", writ_view(&chain.issuing), &out);
 		return print_buf("inspect", err, &out);
 	}
@@ -183,14 +188,15 @@ int
 cmd_verify(int argc, char **argv)
 {
 	static const struct option_spec specs[] = {
-		{ "--anchor", OPTION_VALUE, true, NULL },	   { "--trust-domain", OPTION_VALUE, true, NULL },
+		{ "--anchor", OPTION_VALUE, true, NULL },	  { "--trust-domain", OPTION_VALUE, true, NULL },
 		{ "--allow-software", OPTION_FLAG, false, NULL }, { "--audience", OPTION_VALUE, false, NULL },
-		{ "--crl", OPTION_VALUE, false, NULL },	   { "--anchor-crl", OPTION_VALUE, false, NULL },
+		{ "--crl", OPTION_VALUE, false, NULL },		  { "--anchor-crl", OPTION_VALUE, false, NULL },
 		{ "--status", OPTION_FLAG, false, NULL },
 	};
 	AUTO(chain_done) struct chain chain = { 0 };
-	AUTO(evidence_done) struct evidence evidence = { WRIT_BUF(CHAIN_MAX), WRIT_BUF(CRL_FETCH_MAX), WRIT_BUF(CRL_FETCH_MAX),
-							 WRIT_BUF(OCSP_FETCH_MAX) };
+	AUTO(evidence_done)
+	struct evidence evidence = { WRIT_BUF(CHAIN_MAX), WRIT_BUF(CRL_FETCH_MAX), WRIT_BUF(CRL_FETCH_MAX),
+				     WRIT_BUF(OCSP_FETCH_MAX) };
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(ARENA_MAX), first = WRIT_ARENA(ARENA_MAX);
 	struct verify_with with;
 	struct options o;
@@ -204,7 +210,8 @@ cmd_verify(int argc, char **argv)
 		return cli_misused("verify", err);
 	err = chain_read(o.arguments[0], &chain);
 	if (!err && chain.n < 2)
-		err = writ_fail(WRIT_INVALID, "%s holds no issuing CA behind the leaf: a path needs it", o.arguments[0]);
+		err = writ_fail(WRIT_INVALID, "%s holds no issuing CA behind the leaf: a path needs it",
+				o.arguments[0]);
 	if (!err)
 		err = leaf_read(writ_view(&chain.leaf), &first, &leaf);
 	if (!err)
@@ -225,7 +232,8 @@ cmd_verify(int argc, char **argv)
 	err = verify_chain(writ_view(&chain.leaf), writ_view(&chain.issuing), &with, &arena, &leaf);
 	if (err)
 		return cli_fail("verify", writ_because(err, "%s is refused", o.arguments[0]));
-	cli_say("verified", "path, profile and delegation%s", with.ocsp.len || with.crl.len ? ", and status" : "; status was not asked for");
+	cli_say("verified", "path, profile and delegation%s",
+		with.ocsp.len || with.crl.len ? ", and status" : "; status was not asked for");
 	cli_say("agent", "%.*s", (int)leaf.san.len, (const char *)leaf.san.data);
 	cli_say("until", "%s", writ_time_rfc3339(leaf.not_after, text));
 	return CLI_DONE;

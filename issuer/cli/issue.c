@@ -66,10 +66,10 @@ int
 cmd_issue(int argc, char **argv)
 {
 	static const struct option_spec specs[] = {
-		{ "--task", OPTION_VALUE, true, NULL },	    { "--new-key", OPTION_FLAG, false, NULL },
+		{ "--task", OPTION_VALUE, true, NULL },	     { "--new-key", OPTION_FLAG, false, NULL },
 		{ "--lifetime", OPTION_VALUE, false, NULL }, { "--out", OPTION_VALUE, true, NULL },
 		{ "--api", OPTION_VALUE, true, "WRIT_API" }, { "--ca", OPTION_VALUE, true, "WRIT_CA" },
-		{ "--key", OPTION_VALUE, true, NULL },	    { "--json", OPTION_FLAG, false, NULL },
+		{ "--key", OPTION_VALUE, true, NULL },	     { "--json", OPTION_FLAG, false, NULL },
 	};
 	AUTO(api_answer_done) struct api_answer answer = { 0 };
 	AUTO(keys_pkey_done) EVP_PKEY *key = NULL;
@@ -81,10 +81,12 @@ cmd_issue(int argc, char **argv)
 		err = option_seconds(&o, "--lifetime", LIFETIME_OPTION_MAX_S, &lifetime_s);
 	if (err)
 		return cli_misused("issue", err);
-	err = option_given(&o, "--new-key") ? keys_make(option(&o, "--key"), &key) : keys_private(option(&o, "--key"), &key);
+	err = option_given(&o, "--new-key") ? keys_make(option(&o, "--key"), &key)
+					    : keys_private(option(&o, "--key"), &key);
 	if (err)
 		return cli_fail("issue", err);
-	/* Here --key is the agent's key, which proves itself in the request; the connection needs no client certificate. */
+	/* Here --key is the agent's key, which proves itself in the request; the connection needs no client
+	 * certificate. */
 	way = o;
 	for (size_t i = 0; i < N_OF(specs); i++) {
 		if (strcmp(specs[i].name, "--key") == 0)

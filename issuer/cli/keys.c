@@ -96,7 +96,9 @@ keys_make(const char *path, EVP_PKEY **ret)
 		return writ_fail(WRIT_BROKEN, "OpenSSL made no P-256 key");
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 && errno == EEXIST)
-		return writ_fail(WRIT_CONFLICT, "%s is there already: a new key never replaces one; leave --new-key away to use it", path);
+		return writ_fail(WRIT_CONFLICT,
+				 "%s is there already: a new key never replaces one; leave --new-key away to use it",
+				 path);
 	if (fd < 0)
 		return writ_fail_errno(errno, "%s cannot be made", path);
 	bio = BIO_new_fd(fd, BIO_CLOSE);

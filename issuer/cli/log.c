@@ -6,7 +6,7 @@
 #include "issuer/cli/api.h"
 #include "policy/names.h"
 
-#define PAGE 100	/* entries asked for at once: the API's limit */
+#define PAGE 100 /* entries asked for at once: the API's limit */
 
 /* Is this text a value anywhere inside? */
 static bool
@@ -19,13 +19,15 @@ mentions(const json_t *value, const char *text)
 	if (json_is_string(value))
 		return strcmp(json_string_value(value), text) == 0;
 	if (json_is_array(value)) {
-		json_array_foreach((json_t *)value, i, item) {
+		json_array_foreach((json_t *)value, i, item)
+		{
 			if (mentions(item, text))
 				return true;
 		}
 	}
 	if (json_is_object(value)) {
-		json_object_foreach((json_t *)value, key, item) {
+		json_object_foreach((json_t *)value, key, item)
+		{
 			if (mentions(item, text))
 				return true;
 		}
@@ -35,8 +37,8 @@ mentions(const json_t *value, const char *text)
 
 /* An entry of that task, or of a serial or edge that such an entry brought in. */
 struct filter {
-	const char *task;	/* NULL: everything */
-	json_t *serials;	/* object: serial -> true */
+	const char *task; /* NULL: everything */
+	json_t *serials;  /* object: serial -> true */
 };
 
 static bool
@@ -64,7 +66,8 @@ print(const struct options *o, const json_t *item)
 		puts(text ? text : "{}");
 	} else {
 		text = json_dumps(json_object_get(item, "entry"), JSON_COMPACT | JSON_SORT_KEYS);
-		printf("%lld %s %s\n", api_number(item, "index"), api_text(json_object_get(item, "entry"), "t"), text ? text : "{}");
+		printf("%lld %s %s\n", api_number(item, "index"), api_text(json_object_get(item, "entry"), "t"),
+		       text ? text : "{}");
 	}
 	free(text);
 }
@@ -80,14 +83,16 @@ page(const struct options *o, uint64_t from, uint64_t count, struct filter *filt
 	int code;
 	struct writ_err *err;
 
-	snprintf(path, sizeof(path), "/v1/log/entries?from=%llu&count=%llu", (unsigned long long)from, (unsigned long long)count);
+	snprintf(path, sizeof(path), "/v1/log/entries?from=%llu&count=%llu", (unsigned long long)from,
+		 (unsigned long long)count);
 	err = api_ask_json(o, "GET", path, NULL, &answer);
 	if (err)
 		return cli_fail("log", err);
 	code = api_verdict("log", &answer);
 	if (code != CLI_DONE)
 		return code;
-	json_array_foreach(json_object_get(answer.json, "entries"), i, item) {
+	json_array_foreach(json_object_get(answer.json, "entries"), i, item)
+	{
 		if (wanted(filter, json_object_get(item, "entry")))
 			print(o, item);
 	}

@@ -1,5 +1,6 @@
 /*
- * writ(1): one table of name, function, purpose.  Results on stdout, complaints on stderr, exit codes as cli.h numbers them.
+ * writ(1): one table of name, function, purpose.  Results on stdout, complaints on stderr, exit codes as cli.h numbers
+ * them.
  *
  * Knows which commands there are, and nothing of what they do.
  */

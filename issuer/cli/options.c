@@ -1,5 +1,6 @@
 /*
- * Strict options, and the way every command prints and fails.  An option that is unknown, doubled, or lacks its value is named.
+ * Strict options, and the way every command prints and fails.  An option that is unknown, doubled, or lacks its value
+ * is named.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -63,8 +64,8 @@ fill_defaults(struct options *o)
 		if (o->n_values[i] == 0 && value && *value)
 			o->values[i][o->n_values[i]++] = value;
 		if (o->n_values[i] == 0 && spec->required)
-			return writ_fail(WRIT_INVALID, "%s is missing%s%s", spec->name, spec->env ? "; it may also come from " : "",
-					 spec->env ? spec->env : "");
+			return writ_fail(WRIT_INVALID, "%s is missing%s%s", spec->name,
+					 spec->env ? "; it may also come from " : "", spec->env ? spec->env : "");
 	}
 	return NULL;
 }
@@ -91,8 +92,8 @@ options_read(int argc, char **argv, const struct option_spec *specs, size_t n, s
 			return err;
 	}
 	if (ret->n_arguments < arguments)
-		return writ_fail(WRIT_INVALID, "%zu argument%s wanted, %zu given", arguments, arguments == 1 ? " is" : "s are",
-				 ret->n_arguments);
+		return writ_fail(WRIT_INVALID, "%zu argument%s wanted, %zu given", arguments,
+				 arguments == 1 ? " is" : "s are", ret->n_arguments);
 	return fill_defaults(ret);
 }
 
@@ -125,7 +126,8 @@ option_number(const struct options *o, const char *name, uint64_t max, uint64_t 
 	const char *value = option(o, name);
 
 	if (value && !writ_decimal(writ_str(value), max, ret))
-		return writ_fail(WRIT_INVALID, "%s: '%.40s' is not a number from 0 to %llu", name, value, (unsigned long long)max);
+		return writ_fail(WRIT_INVALID, "%s: '%.40s' is not a number from 0 to %llu", name, value,
+				 (unsigned long long)max);
 	return NULL;
 }
 
@@ -135,7 +137,8 @@ option_seconds(const struct options *o, const char *name, uint32_t max_s, uint32
 	const char *value = option(o, name);
 
 	if (value && !writ_duration(writ_str(value), max_s, ret_s))
-		return writ_fail(WRIT_INVALID, "%s: '%.40s' is not a duration (90s, 5m, 1h) up to %u s", name, value, max_s);
+		return writ_fail(WRIT_INVALID, "%s: '%.40s' is not a duration (90s, 5m, 1h) up to %u s", name, value,
+				 max_s);
 	return NULL;
 }
 

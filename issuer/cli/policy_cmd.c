@@ -36,8 +36,8 @@ check(int argc, char **argv)
 		return cli_fail("policy check", err);
 	fwrite(out.data, 1, out.len, stdout);
 	if (!option_given(&o, "--print"))
-		cli_say("policy", "%.*s is well formed, %u warning%s", (int)policy_id(policy).len, (const char *)policy_id(policy).data, n,
-			n == 1 ? "" : "s");
+		cli_say("policy", "%.*s is well formed, %u warning%s", (int)policy_id(policy).len,
+			(const char *)policy_id(policy).data, n, n == 1 ? "" : "s");
 	return CLI_DONE;
 }
 
@@ -63,7 +63,8 @@ split(const char *text, size_t len, size_t max, struct writ_bytes *list, struct 
 }
 
 struct asked {
-	struct writ_bytes actions[ENTITLEMENTS_MAX][ACTIONS_MAX], resources[ENTITLEMENTS_MAX][RESOURCES_MAX], audience[AUDIENCE_MAX];
+	struct writ_bytes actions[ENTITLEMENTS_MAX][ACTIONS_MAX], resources[ENTITLEMENTS_MAX][RESOURCES_MAX],
+		audience[AUDIENCE_MAX];
 	struct entitlement entitlements[ENTITLEMENTS_MAX];
 	struct grant grant;
 };
@@ -81,7 +82,8 @@ add(struct asked *asked, const char *text, bool delegable)
 		return writ_fail(WRIT_EXHAUSTED, "more than %d entitlements", ENTITLEMENTS_MAX);
 	err = split(text, (size_t)(on - text), ACTIONS_MAX, asked->actions[asked->grant.n_entitlements], &e->actions);
 	if (!err)
-		err = split(on + 4, strlen(on + 4), RESOURCES_MAX, asked->resources[asked->grant.n_entitlements], &e->resources);
+		err = split(on + 4, strlen(on + 4), RESOURCES_MAX, asked->resources[asked->grant.n_entitlements],
+			    &e->resources);
 	e->delegable = delegable;
 	asked->grant.n_entitlements++;
 	return err;
@@ -113,10 +115,10 @@ static int
 explain(int argc, char **argv)
 {
 	static const struct option_spec specs[] = {
-		{ "--delegator", OPTION_VALUE, true, NULL }, { "--kind", OPTION_VALUE, true, NULL },
-		{ "--agent", OPTION_VALUE, true, NULL },     { "--allow", OPTION_LIST, false, NULL },
+		{ "--delegator", OPTION_VALUE, true, NULL },	   { "--kind", OPTION_VALUE, true, NULL },
+		{ "--agent", OPTION_VALUE, true, NULL },	   { "--allow", OPTION_LIST, false, NULL },
 		{ "--allow-delegable", OPTION_LIST, false, NULL }, { "--audience", OPTION_LIST, true, NULL },
-		{ "--depth", OPTION_VALUE, false, NULL },    { "--ends", OPTION_VALUE, false, NULL },
+		{ "--depth", OPTION_VALUE, false, NULL },	   { "--ends", OPTION_VALUE, false, NULL },
 	};
 	static struct asked asked;
 	AUTO(policy_freep) struct policy *policy = NULL;
@@ -138,7 +140,8 @@ explain(int argc, char **argv)
 	if (!err && !principal_kind_from(writ_str(option(&o, "--kind")), &facts.delegator_kind))
 		err = writ_fail(WRIT_INVALID, "--kind: '%.20s' is none of human, service, agent", option(&o, "--kind"));
 	if (!err && facts.delegator_kind == PRINCIPAL_AGENT)
-		err = writ_fail(WRIT_INVALID, "--kind agent: what an agent may delegate depends on its leaf as well; ask the server");
+		err = writ_fail(WRIT_INVALID,
+				"--kind agent: what an agent may delegate depends on its leaf as well; ask the server");
 	if (!err)
 		err = read_asked(&o, &asked);
 	if (err)

@@ -20,8 +20,9 @@ health_url(const struct options *o, char *out, size_t out_len)
 	}
 	err = conf_read(option(o, "--config"), &conf);
 	if (!err)
-		snprintf(out, out_len, strchr(conf.status.host, ':') ? "http://[%s]:%u/healthz" : "http://%s:%u/healthz", conf.status.host,
-			 conf.status.port);
+		snprintf(out, out_len,
+			 strchr(conf.status.host, ':') ? "http://[%s]:%u/healthz" : "http://%s:%u/healthz",
+			 conf.status.host, conf.status.port);
 	return err;
 }
 
@@ -31,7 +32,8 @@ tell(const json_t *health)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach((json_t *)health, name, value) {
+	json_object_foreach((json_t *)health, name, value)
+	{
 		size_t i;
 		json_t *item;
 

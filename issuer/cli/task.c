@@ -11,7 +11,9 @@ tell_revoked(const struct options *o, const struct api_answer *a)
 		return CLI_DONE;
 	cli_say("edges", "%lld", api_number(a->json, "edges"));
 	cli_say("leaves revoked", "%lld", api_number(a->json, "leaves"));
-	cli_say("logged", "%s", json_is_true(json_object_get(a->json, "logged")) ? "yes" : "not yet: in force, but the journal owes the entry");
+	cli_say("logged", "%s",
+		json_is_true(json_object_get(a->json, "logged")) ? "yes"
+								 : "not yet: in force, but the journal owes the entry");
 	return CLI_DONE;
 }
 
@@ -57,8 +59,9 @@ cmd_task(int argc, char **argv)
 	if (*api_text(answer.json, "ended"))
 		cli_say("ended", "%s", api_text(answer.json, "ended"));
 	json_array_foreach(json_object_get(answer.json, "edges"), i, edge)
-		cli_say("edge", "%s %s: %s -> %s, %lld more, ends %s", api_text(edge, "id"), api_text(edge, "state"), api_text(edge, "delegator"),
-			api_text(edge, "agent"), api_number(edge, "depth"), api_text(edge, "not_after"));
+		cli_say("edge", "%s %s: %s -> %s, %lld more, ends %s", api_text(edge, "id"), api_text(edge, "state"),
+			api_text(edge, "delegator"), api_text(edge, "agent"), api_number(edge, "depth"),
+			api_text(edge, "not_after"));
 	return CLI_DONE;
 }
 
@@ -87,8 +90,8 @@ int
 cmd_revoke(int argc, char **argv)
 {
 	static const struct option_spec specs[] = {
-		{ "--edge", OPTION_VALUE, false, NULL }, { "--serial", OPTION_VALUE, false, NULL },
-		{ "--task", OPTION_VALUE, false, NULL }, { "--principal", OPTION_VALUE, false, NULL },
+		{ "--edge", OPTION_VALUE, false, NULL },   { "--serial", OPTION_VALUE, false, NULL },
+		{ "--task", OPTION_VALUE, false, NULL },   { "--principal", OPTION_VALUE, false, NULL },
 		{ "--reason", OPTION_VALUE, false, NULL }, API_OPTIONS,
 	};
 	static const char *const what[] = { "--edge", "--serial", "--task", "--principal" };
@@ -110,7 +113,10 @@ cmd_revoke(int argc, char **argv)
 	}
 	if (n != 1) {
 		json_decref(body);
-		return cli_misused("revoke", writ_fail(WRIT_INVALID, "exactly one of --edge, --serial, --task, --principal is wanted, %zu given", n));
+		return cli_misused(
+			"revoke",
+			writ_fail(WRIT_INVALID,
+				  "exactly one of --edge, --serial, --task, --principal is wanted, %zu given", n));
 	}
 	if (option_given(&o, "--reason"))
 		json_object_set_new(body, "reason", json_string(option(&o, "--reason")));
