@@ -1,374 +1,17 @@
 /*
- * A policy's YAML to rules and back.  Reads in the order of the file: top, roles, rules, entitlements, constraints.
+ * A policy's YAML to rules.  From the bottom up: entitlements, rules, roles, the file.
  *
  * Everything is checked here, with line and column, so that deciding needs no checks: names are canonical, lists are
  * not empty, limits are within the hard ones, and a pattern that could match nobody is refused rather than kept.
  */
 #include "policy/rules.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
-#include "base/text.h"
-#include "policy/within.h"
+#include "policy/reader.h"
 
 #define ARENA_MAX (8 * 1024 * 1024) /* bytes: 20,000 values make at most that */
 #define RULES_MAX 1024		    /* each is tried in turn */
-
-struct reader {
-	const struct yaml *yaml;
-	struct writ_arena *arena;
-};
-
-static struct writ_err *
-no_room(const struct reader *r)
-{
-	return writ_fail(WRIT_EXHAUSTED, "%s: no memory for its rules", r->yaml->name);
-}
-
-/* Takes `err`, which a check of names made; the same with the place before it. */
-static struct writ_err *
-at_place(const struct reader *r, const struct yaml_node *node, struct writ_err *err)
-{
-	struct writ_err *ret = yaml_fail(r->yaml, node, "%s", err->cause ? err->cause->message : err->message);
-
-	writ_err_free(err);
-	return ret;
-}
-
-static struct writ_err *
-needed(const struct reader *r, const struct yaml_node *map, const char *key, struct yaml_node **ret)
-{
-	*ret = yaml_get(map, key);
-	return *ret ? NULL : yaml_fail(r->yaml, map, "'%s' is missing here", key);
-}
-
-/* A list that is there, of 1 to `max` items. */
-static struct writ_err *
-list_of(const struct reader *r, const struct yaml_node *node, const char *what, size_t max)
-{
-	struct writ_err *err;
-
-	err = yaml_kind_is(r->yaml, node, what, YAML_LIST);
-	if (err)
-		return err;
-	if (node->n_items == 0)
-		return yaml_fail(r->yaml, node, "%s: the list is empty, which never means all", what);
-	if (node->n_items > max)
-		return yaml_fail(r->yaml, node, "%s: %zu in the list, at most %zu", what, node->n_items, max);
-	return NULL;
-}
-
-typedef struct writ_err *text_check(struct writ_bytes);
-
-static struct writ_err *
-read_texts(const struct reader *r, const struct yaml_node *node, const char *what, size_t max, text_check *check,
-	   struct texts *ret)
-{
-	struct writ_bytes *list;
-	struct writ_err *err;
-	size_t n = 0;
-
-	err = list_of(r, node, what, max);
-	if (err)
-		return err;
-	list = writ_arena_take(r->arena, node->n_items * sizeof(*list));
-	if (!list)
-		return no_room(r);
-	for (const struct yaml_node *item = node->first; item; item = item->next, n++) {
-		err = yaml_text(r->yaml, item, what, &list[n]);
-		if (err)
-			return err;
-		err = check(list[n]);
-		if (err)
-			return at_place(r, item, err);
-		for (size_t i = 0; i < n; i++)
-			if (writ_equal(list[i], list[n]))
-				return yaml_fail(r->yaml, item, "%s: '%.*s' is there twice", what, WRIT_FMT(list[n]));
-	}
-	*ret = (struct texts){ n, list };
-	return NULL;
-}
-
-static struct writ_err *
-needed_texts(const struct reader *r, const struct yaml_node *map, const char *key, size_t max, text_check *check,
-	     struct texts *ret)
-{
-	struct yaml_node *node;
-	struct writ_err *err;
-
-	err = needed(r, map, key, &node);
-	if (err)
-		return err;
-	return read_texts(r, node, key, max, check, ret);
-}
-
-/* ---- constraints ---- */
-
-static struct writ_err *
-param_value_check(struct writ_bytes text)
-{
-	if (text.len > PARAM_VALUE_MAX)
-		return writ_fail(WRIT_INVALID, "value of %zu octets, at most %d", text.len, PARAM_VALUE_MAX);
-	if (!writ_is_clean_utf8(text))
-		return writ_fail(WRIT_INVALID, "value holds control characters");
-	return NULL;
-}
-
-/* "10.0.0.0/8" to address || mask, in canonical form only. */
-static struct writ_err *
-read_net(const struct reader *r, const struct yaml_node *item, struct writ_bytes *ret)
-{
-	char address[INET6_ADDRSTRLEN], again[INET6_ADDRSTRLEN];
-	struct writ_bytes text;
-	const uint8_t *slash;
-	struct writ_err *err;
-	size_t n, len;
-	uint64_t bits;
-	uint8_t *net;
-	int family;
-
-	err = yaml_text(r->yaml, item, "source_net", &text);
-	if (err)
-		return err;
-	slash = text.len > 0 ? memchr(text.data, '/', text.len) : NULL;
-	len = slash ? (size_t)(slash - text.data) : 0;
-	if (len == 0 || len >= sizeof(address))
-		return yaml_fail(r->yaml, item, "source_net '%.*s': is not ADDRESS/BITS", WRIT_FMT(text));
-	memcpy(address, text.data, len);
-	address[len] = '\0';
-	family = strchr(address, ':') ? AF_INET6 : AF_INET;
-	n = family == AF_INET6 ? 16 : 4;
-
-	net = writ_arena_take(r->arena, 2 * n);
-	if (!net)
-		return no_room(r);
-	if (inet_pton(family, address, net) != 1 || !inet_ntop(family, net, again, sizeof(again)) ||
-	    strcmp(address, again) != 0)
-		return yaml_fail(r->yaml, item, "source_net '%.*s': not an address in its shortest form",
-				 WRIT_FMT(text));
-	if (!writ_decimal((struct writ_bytes){ slash + 1, text.len - len - 1 }, n * 8, &bits))
-		return yaml_fail(r->yaml, item, "source_net '%.*s': %zu bits at most stand after '/'", WRIT_FMT(text),
-				 n * 8);
-	for (size_t i = 0; i < bits; i++)
-		net[n + i / 8] |= (uint8_t)(0x80 >> (i % 8));
-	for (size_t i = 0; i < n; i++)
-		if (net[i] & (uint8_t)~net[n + i])
-			return yaml_fail(r->yaml, item, "source_net '%.*s': has bits set beyond its %u", WRIT_FMT(text),
-					 (unsigned)bits);
-	*ret = (struct writ_bytes){ net, 2 * n };
-	return NULL;
-}
-
-static struct writ_err *
-read_source_net(const struct reader *r, const struct yaml_node *node, struct constraint *ret)
-{
-	struct writ_bytes *list;
-	struct writ_err *err;
-	size_t n = 0;
-
-	err = list_of(r, node, "source_net", CONSTRAINT_VALUES_MAX);
-	if (err)
-		return err;
-	list = writ_arena_take(r->arena, node->n_items * sizeof(*list));
-	if (!list)
-		return no_room(r);
-	for (const struct yaml_node *item = node->first; item; item = item->next, n++) {
-		err = read_net(r, item, &list[n]);
-		if (err)
-			return err;
-		for (size_t i = 0; i < n; i++)
-			if (writ_equal(list[i], list[n]))
-				return yaml_fail(r->yaml, item, "source_net: '%.*s' is there twice",
-						 WRIT_FMT(item->text));
-	}
-	ret->n_values = n;
-	ret->values = list;
-	return NULL;
-}
-
-static struct writ_err *
-read_time(const struct reader *r, const struct yaml_node *map, const char *key, writ_time *ret)
-{
-	struct yaml_node *node;
-	struct writ_bytes text;
-	struct writ_err *err;
-
-	err = needed(r, map, key, &node);
-	if (err)
-		return err;
-	err = yaml_text(r->yaml, node, key, &text);
-	if (err)
-		return err;
-	if (!writ_time_from_rfc3339(text, ret))
-		return yaml_fail(r->yaml, node, "%s: '%.*s' is not a time like 2026-11-23T20:51:37Z", key,
-				 WRIT_FMT(text));
-	return NULL;
-}
-
-static struct writ_err *
-read_window(const struct reader *r, const struct yaml_node *node, struct constraint *ret)
-{
-	static const char *const keys[] = { "from", "to", NULL };
-	struct writ_err *err;
-
-	err = yaml_kind_is(r->yaml, node, "window", YAML_MAP);
-	if (err)
-		return err;
-	err = yaml_only(r->yaml, node, keys);
-	if (err)
-		return err;
-	err = read_time(r, node, "from", &ret->not_before);
-	if (err)
-		return err;
-	err = read_time(r, node, "to", &ret->not_after);
-	if (err)
-		return err;
-	if (ret->not_before > ret->not_after)
-		return yaml_fail(r->yaml, node, "window: ends before it begins");
-	return NULL;
-}
-
-/* E4: parameter names are printable ASCII without spaces. */
-static struct writ_err *
-read_param_name(const struct reader *r, const struct yaml_node *map, struct writ_bytes *ret)
-{
-	struct yaml_node *node;
-	struct writ_err *err;
-
-	err = needed(r, map, "name", &node);
-	if (err)
-		return err;
-	err = yaml_text(r->yaml, node, "name", ret);
-	if (err)
-		return err;
-	if (ret->len == 0 || ret->len > PARAM_NAME_MAX)
-		return yaml_fail(r->yaml, node, "name: %zu octets, 1 to %d", ret->len, PARAM_NAME_MAX);
-	for (size_t i = 0; i < ret->len; i++)
-		if (ret->data[i] < 0x21 || ret->data[i] > 0x7e)
-			return yaml_fail(r->yaml, node, "name: '%.*s' holds more than printable ASCII", WRIT_FMT(*ret));
-	return NULL;
-}
-
-static struct writ_err *
-read_param_in(const struct reader *r, const struct yaml_node *node, struct constraint *ret)
-{
-	static const char *const keys[] = { "name", "values", NULL };
-	struct texts values = { 0 };
-	struct writ_err *err;
-
-	err = yaml_kind_is(r->yaml, node, "param_in", YAML_MAP);
-	if (err)
-		return err;
-	err = yaml_only(r->yaml, node, keys);
-	if (err)
-		return err;
-	err = read_param_name(r, node, &ret->name);
-	if (err)
-		return err;
-	err = needed_texts(r, node, "values", CONSTRAINT_VALUES_MAX, param_value_check, &values);
-	if (err)
-		return err;
-	ret->n_values = values.n;
-	ret->values = values.list;
-	return NULL;
-}
-
-static struct writ_err *
-read_param_max(const struct reader *r, const struct yaml_node *node, struct constraint *ret)
-{
-	static const char *const keys[] = { "name", "max", NULL };
-	const uint64_t limit = 9007199254740991; /* 2^53 - 1 */
-	struct yaml_node *max;
-	struct writ_bytes text;
-	struct writ_err *err;
-	uint64_t value;
-	bool minus;
-
-	err = yaml_kind_is(r->yaml, node, "param_max", YAML_MAP);
-	if (err)
-		return err;
-	err = yaml_only(r->yaml, node, keys);
-	if (err)
-		return err;
-	err = read_param_name(r, node, &ret->name);
-	if (err)
-		return err;
-	err = needed(r, node, "max", &max);
-	if (err)
-		return err;
-	err = yaml_text(r->yaml, max, "max", &text);
-	if (err)
-		return err;
-	minus = text.len > 1 && text.data[0] == '-' && text.data[1] != '0';
-	if (max->quoted || !writ_decimal((struct writ_bytes){ text.data + minus, text.len - minus }, limit, &value))
-		return yaml_fail(r->yaml, max, "max: '%.*s' is not a whole number within 2^53 - 1", WRIT_FMT(text));
-	ret->max = minus ? -(int64_t)value : (int64_t)value;
-	return NULL;
-}
-
-static const struct {
-	const char *key;
-	enum constraint_kind kind;
-	struct writ_err *(*read)(const struct reader *, const struct yaml_node *, struct constraint *);
-} constraint_kinds[] = {
-	{ "source_net", CONSTRAINT_SOURCE_NET, read_source_net },
-	{ "window", CONSTRAINT_WINDOW, read_window },
-	{ "param_in", CONSTRAINT_PARAM_IN, read_param_in },
-	{ "param_max", CONSTRAINT_PARAM_MAX, read_param_max },
-};
-
-static struct writ_err *
-read_constraint(const struct reader *r, const struct yaml_node *item, struct constraint *ret)
-{
-	static const char *const keys[] = { "source_net", "window", "param_in", "param_max", NULL };
-	struct writ_err *err;
-
-	err = yaml_kind_is(r->yaml, item, "constraints", YAML_MAP);
-	if (err)
-		return err;
-	err = yaml_only(r->yaml, item, keys);
-	if (err)
-		return err;
-	if (item->n_items != 1)
-		return yaml_fail(r->yaml, item, "constraints: %zu in one item, each is an item of its own",
-				 item->n_items);
-	for (size_t i = 0; i < N_OF(constraint_kinds); i++) {
-		if (!writ_equal(item->first->key, writ_str(constraint_kinds[i].key)))
-			continue;
-		ret->kind = constraint_kinds[i].kind;
-		return constraint_kinds[i].read(r, item->first, ret);
-	}
-	return writ_fail(WRIT_BROKEN, "constraint of a known key without a reader");
-}
-
-static struct writ_err *
-read_constraints(const struct reader *r, const struct yaml_node *node, struct constraints *ret)
-{
-	struct constraint *list;
-	struct writ_err *err;
-	size_t n = 0;
-
-	err = list_of(r, node, "constraints", CONSTRAINTS_MAX);
-	if (err)
-		return err;
-	list = writ_arena_take(r->arena, node->n_items * sizeof(*list));
-	if (!list)
-		return no_room(r);
-	for (const struct yaml_node *item = node->first; item; item = item->next, n++) {
-		err = read_constraint(r, item, &list[n]);
-		if (err)
-			return err;
-		for (size_t i = 0; i < n; i++)
-			if (constraint_counterpart(&list[i], &list[n]))
-				return yaml_fail(r->yaml, item, "constraints: a second %.*s%s%.*s%s",
-						 WRIT_FMT(item->first->key), list[n].name.len ? " of '" : "",
-						 WRIT_FMT(list[n].name), list[n].name.len ? "'" : "");
-	}
-	*ret = (struct constraints){ n, list };
-	return NULL;
-}
 
 /* ---- rules ---- */
 
@@ -385,10 +28,10 @@ read_entitlement(const struct reader *r, const struct yaml_node *item, struct en
 	err = yaml_only(r->yaml, item, keys);
 	if (err)
 		return err;
-	err = needed_texts(r, item, "actions", ACTIONS_MAX, action_check, &ret->actions);
+	err = reader_needed_texts(r, item, "actions", ACTIONS_MAX, action_check, &ret->actions);
 	if (err)
 		return err;
-	err = needed_texts(r, item, "resources", RESOURCES_MAX, resource_check, &ret->resources);
+	err = reader_needed_texts(r, item, "resources", RESOURCES_MAX, resource_check, &ret->resources);
 	if (err)
 		return err;
 	node = yaml_get(item, "delegable");
@@ -398,7 +41,7 @@ read_entitlement(const struct reader *r, const struct yaml_node *item, struct en
 			return err;
 	}
 	node = yaml_get(item, "constraints");
-	return node ? read_constraints(r, node, &ret->constraints) : NULL;
+	return node ? reader_constraints(r, node, &ret->constraints) : NULL;
 }
 
 static struct writ_err *
@@ -409,15 +52,15 @@ read_entitlements(const struct reader *r, const struct yaml_node *map, struct gr
 	struct writ_err *err;
 	size_t n = 0;
 
-	err = needed(r, map, "entitlements", &node);
+	err = reader_needed(r, map, "entitlements", &node);
 	if (err)
 		return err;
-	err = list_of(r, node, "entitlements", ENTITLEMENTS_MAX);
+	err = reader_list(r, node, "entitlements", ENTITLEMENTS_MAX);
 	if (err)
 		return err;
 	list = writ_arena_take(r->arena, node->n_items * sizeof(*list));
 	if (!list)
-		return no_room(r);
+		return reader_no_room(r);
 	for (const struct yaml_node *item = node->first; item; item = item->next, n++) {
 		err = read_entitlement(r, item, &list[n]);
 		if (err)
@@ -511,7 +154,7 @@ read_who(const struct reader *r, const struct yaml_node *map, struct rule *rule)
 	struct writ_bytes text;
 	struct writ_err *err;
 
-	err = needed(r, map, "kind", &node);
+	err = reader_needed(r, map, "kind", &node);
 	if (err)
 		return err;
 	err = yaml_text(r->yaml, node, "kind", &text);
@@ -519,10 +162,10 @@ read_who(const struct reader *r, const struct yaml_node *map, struct rule *rule)
 		return err;
 	if (!principal_kind_from(text, &rule->kind))
 		return yaml_fail(r->yaml, node, "kind: '%.*s' is not human, service or agent", WRIT_FMT(text));
-	err = needed(r, map, "delegator", &node);
+	err = reader_needed(r, map, "delegator", &node);
 	if (err)
 		return err;
-	err = read_texts(r, node, "delegator", PRINCIPALS_MAX, principal_pattern_check, &rule->delegators);
+	err = reader_texts(r, node, "delegator", PRINCIPALS_MAX, principal_pattern_check, &rule->delegators);
 	if (err)
 		return err;
 	for (const struct yaml_node *item = node->first; item; item = item->next) {
@@ -530,7 +173,7 @@ read_who(const struct reader *r, const struct yaml_node *map, struct rule *rule)
 		if (err)
 			return err;
 	}
-	return needed_texts(r, map, "agents", PRINCIPALS_MAX, agents_check, &rule->agents);
+	return reader_needed_texts(r, map, "agents", PRINCIPALS_MAX, agents_check, &rule->agents);
 }
 
 static struct writ_err *
@@ -540,7 +183,7 @@ read_limits(const struct reader *r, const struct yaml_node *map, struct rule *ru
 	struct writ_err *err;
 	uint64_t depth = DEPTH_DEFAULT;
 
-	err = needed(r, map, "max_lifetime", &node);
+	err = reader_needed(r, map, "max_lifetime", &node);
 	if (err)
 		return err;
 	err = yaml_duration(r->yaml, node, "max_lifetime", LIFETIME_MIN_S, LIFETIME_MAX_S, &rule->max_lifetime_s);
@@ -581,7 +224,7 @@ read_rule(const struct reader *r, const struct yaml_node *item, struct rule *rul
 	if (err)
 		return err;
 	rule->line = item->line;
-	err = needed(r, item, "name", &node);
+	err = reader_needed(r, item, "name", &node);
 	if (err)
 		return err;
 	err = yaml_text(r->yaml, node, "name", &rule->name);
@@ -589,14 +232,14 @@ read_rule(const struct reader *r, const struct yaml_node *item, struct rule *rul
 		return err;
 	err = rule_name_check(rule->name);
 	if (err)
-		return at_place(r, node, err);
+		return reader_at_place(r, node, err);
 	err = read_who(r, item, rule);
 	if (err)
 		return err;
 	err = read_entitlements(r, item, &rule->grants);
 	if (err)
 		return err;
-	err = needed_texts(r, item, "audience", AUDIENCE_MAX, resource_check, &rule->grants.audience);
+	err = reader_needed_texts(r, item, "audience", AUDIENCE_MAX, resource_check, &rule->grants.audience);
 	if (err)
 		return err;
 	return read_limits(r, item, rule);
@@ -608,7 +251,7 @@ read_rules(const struct reader *r, const struct yaml_node *root, struct policy *
 	struct yaml_node *node;
 	struct writ_err *err;
 
-	err = needed(r, root, "rules", &node);
+	err = reader_needed(r, root, "rules", &node);
 	if (err)
 		return err;
 	err = yaml_kind_is(r->yaml, node, "rules", YAML_LIST);
@@ -620,7 +263,7 @@ read_rules(const struct reader *r, const struct yaml_node *root, struct policy *
 		return NULL; /* denies everything: a fair policy, of which lint tells */
 	policy->rules = writ_arena_take(r->arena, node->n_items * sizeof(*policy->rules));
 	if (!policy->rules)
-		return no_room(r);
+		return reader_no_room(r);
 	for (const struct yaml_node *item = node->first; item; item = item->next) {
 		struct rule *rule = &policy->rules[policy->n_rules];
 
@@ -661,7 +304,7 @@ read_roles(const struct reader *r, const struct yaml_node *root, struct policy *
 
 		if (!role)
 			continue;
-		err = read_texts(r, role, role_names[i], PRINCIPALS_MAX, principal_pattern_check, &policy->roles[i]);
+		err = reader_texts(r, role, role_names[i], PRINCIPALS_MAX, principal_pattern_check, &policy->roles[i]);
 		if (err)
 			return err;
 	}
@@ -675,7 +318,7 @@ read_id(const struct reader *r, const struct yaml_node *root, struct writ_bytes 
 	struct yaml_node *node;
 	struct writ_err *err;
 
-	err = needed(r, root, "id", &node);
+	err = reader_needed(r, root, "id", &node);
 	if (err)
 		return err;
 	err = yaml_text(r->yaml, node, "id", ret);
@@ -707,7 +350,7 @@ read_policy(const struct reader *r, struct policy *policy)
 	err = yaml_only(r->yaml, root, keys);
 	if (err)
 		return err;
-	err = needed(r, root, "version", &node);
+	err = reader_needed(r, root, "version", &node);
 	if (err)
 		return err;
 	err = yaml_number(r->yaml, node, "version", 1, 1, &version);

@@ -28,6 +28,17 @@ void scope_excess(const struct grant *child, const struct grant *holder, enum ho
 typedef bool covers_fn(struct writ_bytes parent, struct writ_bytes child);
 const struct writ_bytes *first_outside(const struct texts *child, const struct texts *holder, covers_fn *);
 
+/* Delegable, actions and resources: all of S1 but the constraints. */
+bool names_within(const struct entitlement *e, const struct entitlement *f, enum holder);
+
+/* K(e) in turn: the grant's own first; NULL after the last. */
+const struct constraint *constraint_at(const struct grant *, const struct entitlement *e, size_t i);
+
+/* The first constraint in K(e) that stands in that relation to `parent`, or NULL. */
+typedef bool constraint_test(const struct constraint *child, const struct constraint *parent);
+const struct constraint *constraint_find(const struct grant *, const struct entitlement *e,
+					 const struct constraint *parent, constraint_test *);
+
 /* "limit <= 100", "source_net 10.0.0.0/8": into 160 bytes, as excess and verdict hold them. */
 #define WORDS_MAX 160
 void constraint_words(const struct constraint *, char out[WORDS_MAX]);

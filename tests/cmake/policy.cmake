@@ -2,3 +2,5 @@
 foreach(name names grant rules decide)
 	writ_test(test_policy_${name} SOURCES unit/test_policy_${name}.c DEPS writ_policy LABELS unit)
 endforeach()
+writ_fuzz(policy DEPS writ_policy)
+writ_fuzz(names DEPS writ_policy)
