@@ -11,19 +11,10 @@
 #include <openssl/x509.h>
 
 #include "base/event.h"
-#include "tests/contract/cmocka.h"
 #include "tests/contract/rig.h"
+#include "tests/unit/expect.h"
 
 /* ---- how a claim speaks ---- */
-
-static void
-assert_ok(struct writ_err *err)
-{
-	char text[1024];
-
-	if (err)
-		fail_msg("refused: %s: %s", writ_code_name(err->code), writ_err_text(err, text, sizeof(text)));
-}
 
 /* Refused, with this code, and a message with these words in it. */
 static void
@@ -79,8 +70,8 @@ made_done(struct made *made)
 static void
 make_and_load(struct rig *rig, enum key_kind kind, struct made *ret)
 {
-	assert_ok(rig_make(rig, kind, "contract", &ret->ref, &ret->spki));
-	assert_ok(rig_load(rig, writ_view(&ret->ref), writ_view(&ret->spki), &ret->handle));
+	expect_ok(rig_make(rig, kind, "contract", &ret->ref, &ret->spki));
+	expect_ok(rig_load(rig, writ_view(&ret->ref), writ_view(&ret->spki), &ret->handle));
 }
 
 static void
@@ -89,7 +80,7 @@ assert_signs(struct rig *rig, const struct made *made, const EVP_MD *md)
 	const struct writ_bytes message = WRIT_LIT("to be signed");
 	AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
 
-	assert_ok(rig_sign(rig, made->handle, message, &sig));
+	expect_ok(rig_sign(rig, made->handle, message, &sig));
 	assert_true(openssl_verifies(writ_view(&made->spki), message, writ_view(&sig), md));
 	sig.data[sig.len - 1] ^= 1;
 	assert_false(openssl_verifies(writ_view(&made->spki), message, writ_view(&sig), md));
@@ -135,7 +126,7 @@ labels_are_bounded(void **state)
 
 	memset(label, 'x', sizeof(label));
 	label[CUSTODY_LABEL_MAX] = '\0';
-	assert_ok(rig_make(*state, KEY_P256, label, &made.ref, &made.spki));
+	expect_ok(rig_make(*state, KEY_P256, label, &made.ref, &made.spki));
 	label[CUSTODY_LABEL_MAX] = 'x';
 	label[CUSTODY_LABEL_MAX + 1] = '\0';
 	assert_refused(rig_make(*state, KEY_P256, label, &made.ref, &made.spki), WRIT_INVALID, "1 to 64 bytes, not 65");
@@ -149,10 +140,10 @@ keys_outlive_the_process(void **state)
 	struct rig *const rig = *state;
 	AUTO(made_done) struct made made = MADE;
 
-	assert_ok(rig_make(rig, KEY_P256, "contract", &made.ref, &made.spki));
+	expect_ok(rig_make(rig, KEY_P256, "contract", &made.ref, &made.spki));
 	rig_close(rig);
-	assert_ok(rig_open(rig, &rig->here));
-	assert_ok(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle));
+	expect_ok(rig_open(rig, &rig->here));
+	expect_ok(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle));
 	assert_signs(rig, &made, EVP_sha256());
 	rig_unload(rig, made.handle);
 }
@@ -164,8 +155,8 @@ another_pinned_key_is_locked(void **state)
 	uint32_t handle;
 
 	make_and_load(*state, KEY_P256, &a);
-	assert_ok(rig_make(*state, KEY_P256, "contract", &b.ref, &b.spki));
-	assert_ok(rig_make(*state, KEY_P384, "contract", &big.ref, &big.spki));
+	expect_ok(rig_make(*state, KEY_P256, "contract", &b.ref, &b.spki));
+	expect_ok(rig_make(*state, KEY_P384, "contract", &big.ref, &big.spki));
 	assert_code(rig_load(*state, writ_view(&a.ref), writ_view(&b.spki), &handle), WRIT_LOCKED);
 	assert_code(rig_load(*state, writ_view(&a.ref), writ_view(&big.spki), &handle), WRIT_LOCKED);
 	assert_code(rig_load(*state, writ_view(&a.ref), WRIT_LIT("no key"), &handle), WRIT_INVALID);
@@ -185,7 +176,7 @@ damaged_references_are_refused(void **state)
 	uint32_t handle;
 	uint8_t *p;
 
-	assert_ok(rig_make(*state, KEY_P256, "contract", &made.ref, &made.spki));
+	expect_ok(rig_make(*state, KEY_P256, "contract", &made.ref, &made.spki));
 	for (size_t i = 0; i < N_OF(garbage); i++)
 		assert_code(rig_load(*state, garbage[i], writ_view(&made.spki), &handle), WRIT_INVALID);
 	/* Cut off anywhere before what names the key. */
@@ -194,10 +185,10 @@ damaged_references_are_refused(void **state)
 			    WRIT_INVALID);
 	assert_code(rig_load(*state, (struct writ_bytes){ made.ref.data, 0 }, writ_view(&made.spki), &handle),
 		    WRIT_INVALID);
-	assert_ok(writ_buf_grow(&big, CUSTODY_REF_MAX + 1, &p));
+	expect_ok(writ_buf_grow(&big, CUSTODY_REF_MAX + 1, &p));
 	memset(p, 'x', CUSTODY_REF_MAX + 1);
 	assert_code(rig_load(*state, writ_view(&big), writ_view(&made.spki), &handle), WRIT_INVALID);
-	assert_ok(rig_load(*state, writ_view(&made.ref), writ_view(&made.spki), &handle));
+	expect_ok(rig_load(*state, writ_view(&made.ref), writ_view(&made.spki), &handle));
 	rig_unload(*state, handle);
 }
 
@@ -207,11 +198,11 @@ a_key_of_another_device_is_locked(void **state)
 	struct rig *const rig = *state;
 	AUTO(made_done) struct made made = MADE;
 
-	assert_ok(rig_make(rig, KEY_P256, "contract", &made.ref, &made.spki));
+	expect_ok(rig_make(rig, KEY_P256, "contract", &made.ref, &made.spki));
 	rig_close(rig);
-	assert_ok(rig_open(rig, &rig->other));
+	expect_ok(rig_open(rig, &rig->other));
 	assert_code(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle), WRIT_LOCKED);
-	assert_ok(rig_health(rig));
+	expect_ok(rig_health(rig));
 }
 
 static void
@@ -222,7 +213,7 @@ messages_are_bounded(void **state)
 	AUTO(made_done) struct made made = MADE;
 
 	make_and_load(*state, KEY_P256, &made);
-	assert_ok(rig_sign(*state, made.handle, (struct writ_bytes){ message, CUSTODY_MESSAGE_MAX }, &sig));
+	expect_ok(rig_sign(*state, made.handle, (struct writ_bytes){ message, CUSTODY_MESSAGE_MAX }, &sig));
 	assert_true(openssl_verifies(writ_view(&made.spki), (struct writ_bytes){ message, CUSTODY_MESSAGE_MAX },
 				     writ_view(&sig), EVP_sha256()));
 	assert_code(rig_sign(*state, made.handle, (struct writ_bytes){ message, CUSTODY_MESSAGE_MAX + 1 }, &sig),
@@ -256,14 +247,14 @@ a_secret_comes_back(void **state)
 	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX), second = WRIT_BUF(CUSTODY_BLOB_MAX);
 
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	assert_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_seal(rig, &secret, &blob));
 	assert_null(memmem(blob.data, blob.len, secret.data, secret.len));
-	assert_ok(rig_seal(rig, &secret, &second));
+	expect_ok(rig_seal(rig, &secret, &second));
 	assert_false(writ_equal(writ_view(&blob), writ_view(&second)));
 	rig_close(rig);
-	assert_ok(rig_open(rig, &rig->here));
-	assert_ok(rig_unseal(rig, writ_view(&blob), &again));
+	expect_ok(rig_open(rig, &rig->here));
+	expect_ok(rig_unseal(rig, writ_view(&blob), &again));
 	assert_int_equal(again.len, CUSTODY_SECRET_LEN);
 	assert_memory_equal(again.data, secret.data, CUSTODY_SECRET_LEN);
 }
@@ -274,9 +265,9 @@ a_secret_has_32_bytes(void **state)
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
 	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
 
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN - 1));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN - 1));
 	assert_refused(rig_seal(*state, &secret, &blob), WRIT_INVALID, "seals 32 bytes, not 31");
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN + 1));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN + 1));
 	assert_refused(rig_seal(*state, &secret, &blob), WRIT_INVALID, "seals 32 bytes, not 33");
 }
 
@@ -287,8 +278,8 @@ a_flipped_bit_is_refused(void **state)
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
 	struct rig *const rig = *state;
 
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	assert_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_seal(rig, &secret, &blob));
 	for (size_t i = 0; i<blob.len; i += blob.len> 200 ? 5 : 1) {
 		struct writ_err *err;
 
@@ -303,7 +294,7 @@ a_flipped_bit_is_refused(void **state)
 	}
 	assert_code(rig_unseal(rig, (struct writ_bytes){ blob.data, blob.len - 1 }, &again), WRIT_INVALID);
 	assert_code(rig_unseal(rig, WRIT_LIT("garbage"), &again), WRIT_INVALID);
-	assert_ok(rig_unseal(rig, writ_view(&blob), &again));
+	expect_ok(rig_unseal(rig, writ_view(&blob), &again));
 }
 
 static void
@@ -313,10 +304,10 @@ a_blob_of_another_device_is_refused(void **state)
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
 	struct rig *const rig = *state;
 
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	assert_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_seal(rig, &secret, &blob));
 	rig_close(rig);
-	assert_ok(rig_open(rig, &rig->other));
+	expect_ok(rig_open(rig, &rig->other));
 	assert_code(rig_unseal(rig, writ_view(&blob), &again), WRIT_LOCKED);
 	assert_int_equal(again.len, 0);
 }
@@ -328,9 +319,9 @@ a_key_is_no_blob_and_a_blob_no_key(void **state)
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
 	AUTO(made_done) struct made made = MADE;
 
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	assert_ok(rig_seal(*state, &secret, &blob));
-	assert_ok(rig_make(*state, KEY_P256, "contract", &made.ref, &made.spki));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_seal(*state, &secret, &blob));
+	expect_ok(rig_make(*state, KEY_P256, "contract", &made.ref, &made.spki));
 	assert_code(rig_load(*state, writ_view(&blob), writ_view(&made.spki), &made.handle), WRIT_INVALID);
 	assert_code(rig_unseal(*state, writ_view(&made.ref), &secret), WRIT_INVALID);
 }
@@ -340,7 +331,7 @@ software_is_seen(void **state)
 {
 	struct custody_info info = { 0 };
 
-	assert_ok(rig_info(*state, &info));
+	expect_ok(rig_info(*state, &info));
 	assert_true(info.software);
 	assert_true(info.can_seal);
 	assert_string_equal(info.maker, ((struct rig *)*state)->tpm ? "IBM" : "SoftHSM project");
@@ -362,7 +353,7 @@ away_is_unavailable_and_back_is_healed(void **state)
 	assert_code(rig_sign(rig, made.handle, WRIT_LIT("m"), &sig), WRIT_UNAVAILABLE);
 	assert_code(rig_health(rig), WRIT_UNAVAILABLE);
 	machine_back(&rig->here);
-	assert_ok(rig_health(rig));
+	expect_ok(rig_health(rig));
 	assert_signs(rig, &made, EVP_sha256());
 	rig_unload(rig, made.handle);
 }
@@ -376,8 +367,8 @@ a_restart_costs_one_request_at_most(void **state)
 	struct rig *const rig = *state;
 	AUTO(made_done) struct made made = MADE;
 
-	assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	assert_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_seal(rig, &secret, &blob));
 	make_and_load(rig, KEY_P256, &made);
 	for (int i = 0; i < 4; i++) {
 		struct writ_err *err = NULL;
@@ -391,12 +382,12 @@ a_restart_costs_one_request_at_most(void **state)
 		else if (i == 2)
 			err = rig_seal(rig, &secret, &sig);
 		else
-			assert_ok(rig_health(rig)); /* asked in between, it heals at once */
+			expect_ok(rig_health(rig)); /* asked in between, it heals at once */
 		if (err)
 			assert_code(err, WRIT_UNAVAILABLE);
 		assert_signs(rig, &made, EVP_sha256());
 		writ_secret_done(&again);
-		assert_ok(rig_unseal(rig, writ_view(&blob), &again));
+		expect_ok(rig_unseal(rig, writ_view(&blob), &again));
 	}
 	rig_unload(rig, made.handle);
 }
@@ -410,14 +401,14 @@ a_wrong_secret_is_tried_once(void **state)
 	AUTO(made_done) struct made made = MADE;
 	struct writ_err *err;
 
-	assert_ok(rig_make(rig, KEY_P256, "contract", &made.ref, &made.spki));
+	expect_ok(rig_make(rig, KEY_P256, "contract", &made.ref, &made.spki));
 	rig_close(rig);
 
 	/* A TPM asks at the first use of a key, a token at once. */
 	rig->secret = rig->tpm ? "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" : "7654321";
 	err = rig_open(rig, &rig->here);
 	if (rig->tpm) {
-		assert_ok(err);
+		expect_ok(err);
 		err = rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle);
 	}
 	assert_refused(err, WRIT_LOCKED, rig->tpm ? "TPM2_Sign" : "CKR_PIN_INCORRECT");
@@ -425,7 +416,7 @@ a_wrong_secret_is_tried_once(void **state)
 	/* From now on nothing is asked of the device: it may even be away. */
 	machine_away(&rig->here);
 	if (rig->tpm || rig->wire) {
-		assert_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+		expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
 		assert_code(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle), WRIT_LOCKED);
 		assert_code(rig_seal(rig, &secret, &blob), WRIT_LOCKED);
 		assert_code(rig_health(rig), WRIT_LOCKED);
@@ -434,8 +425,8 @@ a_wrong_secret_is_tried_once(void **state)
 	rig_close(rig);
 
 	rig->secret = NULL;
-	assert_ok(rig_open(rig, &rig->here));
-	assert_ok(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle));
+	expect_ok(rig_open(rig, &rig->here));
+	expect_ok(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle));
 	rig_unload(rig, made.handle);
 }
 
@@ -473,7 +464,7 @@ claim_start(void **state)
 	struct rig *const rig = *state;
 
 	rig->secret = NULL;
-	assert_ok(rig_open(rig, &rig->here));
+	expect_ok(rig_open(rig, &rig->here));
 	return 0;
 }
 

@@ -18,7 +18,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-#include "tests/contract/cmocka.h"
+#include "tests/unit/expect.h"
 
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
 
