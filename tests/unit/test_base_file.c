@@ -332,10 +332,42 @@ a_fault_point_kills_at_the_pass_that_was_asked_for(void **state)
 	put("", 0600);
 	assert_int_equal(signal_of(pass_three_times), 0);
 }
+
+/* This program again, from its beginning: main() sees the argument. */
+static void
+begin_anew(void)
+{
+	execl("/proc/self/exe", "test_base_file", "stage", (char *)NULL);
+	_exit(9);
+}
+
+static void
+a_fault_ordered_in_a_file_kills_once(void **state)
+{
+	struct fault_order order = { .stage = "stage" };
+	char setting[sizeof(path) + 1];
+	int fd;
+
+	(void)state;
+	put("", 0600);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	snprintf(setting, sizeof(setting), "@%s", path);
+	setenv("WRIT_FAULT", setting, 1);
+	assert_int_equal(signal_of(begin_anew), SIGABRT); /* too short to be an order */
+	assert_int_equal(pwrite(fd, &order, sizeof(order), 0), sizeof(order));
+	assert_int_equal(signal_of(begin_anew), 0);
+	atomic_store(&order.left, 2);
+	assert_int_equal(pwrite(fd, &order, sizeof(order), 0), sizeof(order));
+	assert_int_equal(signal_of(begin_anew), 0); /* one pass each */
+	assert_int_equal(signal_of(begin_anew), SIGKILL);
+	assert_int_equal(signal_of(begin_anew), 0);
+	unsetenv("WRIT_FAULT");
+	close(fd);
+}
 #endif
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_file_is_read_to_its_limit_and_appended, setup, teardown),
@@ -348,6 +380,7 @@ main(void)
 		cmocka_unit_test(an_fsync_error_ends_the_process),
 #ifdef WRIT_FAULTS
 		cmocka_unit_test_setup_teardown(a_fault_point_kills_at_the_pass_that_was_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_fault_ordered_in_a_file_kills_once, setup, teardown),
 #endif
 		cmocka_unit_test(secrets_are_refused_before_their_heap_is_made),
 		cmocka_unit_test(secrets_live_in_the_secure_heap_of_a_process_without_cores),
@@ -355,5 +388,13 @@ main(void)
 						teardown),
 	};
 
+#ifdef WRIT_FAULTS
+	if (argc == 2) {
+		fault_point(argv[1]);
+		return 0;
+	}
+#endif
+	(void)argc;
+	(void)argv;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
