@@ -55,16 +55,30 @@ explain_rule(const struct rule *rule, const struct policy_facts *facts, writ_tim
 	return err;
 }
 
+/* A name, unless it could play tricks on a terminal. */
+static struct writ_bytes
+shown(struct writ_bytes name)
+{
+	struct spiffe_id id;
+	struct writ_err *err;
+
+	err = spiffe_parse(name, &id);
+	if (!err)
+		return name;
+	writ_err_free(err);
+	return WRIT_LIT("(no name)");
+}
+
 struct writ_err *
 policy_explain(const struct policy *policy, const struct policy_facts *facts, writ_time now, struct writ_buf *ret)
 {
 	static const char *const acts[] = { [ACT_DELEGATE] = "delegate", [ACT_ISSUE] = "issue", [ACT_RENEW] = "renew" };
+	const struct writ_bytes from = shown(facts->delegator), to = shown(facts->agent);
 	struct verdict v = { 0 };
 	struct writ_err *err;
 
 	err = writ_buf_printf(ret, "%s: %s %.*s to %.*s, depth %u\n", acts[facts->act],
-			      principal_kind_name(facts->delegator_kind), ALL(facts->delegator), ALL(facts->agent),
-			      facts->depth);
+			      principal_kind_name(facts->delegator_kind), ALL(from), ALL(to), facts->depth);
 	if (err)
 		return err;
 	if (!facts_allowed(facts, now, &v)) { /* then no rule is tried, and names may not be fit for it */
@@ -174,13 +188,38 @@ lint_entitlement(struct linter *l, const struct rule *rule, size_t i)
 	return NULL;
 }
 
+/* "spiffe://TD" of a name or pattern. */
+static struct writ_bytes
+domain_of(struct writ_bytes text)
+{
+	const uint8_t *slash = memchr(text.data + strlen("spiffe://"), '/', text.len - strlen("spiffe://"));
+
+	return (struct writ_bytes){ text.data, slash ? (size_t)(slash - text.data) : text.len };
+}
+
+/* Principals are all of one trust domain; a pattern of another is most likely mistyped, and matches nobody. */
+static struct writ_err *
+lint_domains(struct linter *l, const struct policy *policy, const struct rule *rule)
+{
+	const struct writ_bytes first = domain_of(policy->rules[0].agents.list[0]);
+	const struct texts *lists[] = { &rule->delegators, &rule->agents };
+	struct writ_err *err = NULL;
+
+	for (size_t k = 0; k < N_OF(lists); k++)
+		for (size_t i = 0; i < lists[k]->n && !err; i++)
+			if (!writ_equal(domain_of(lists[k]->list[i]), first))
+				err = remark(l, "line %u: rule '%.*s': '%.*s' is in another trust domain than '%.*s'",
+					     rule->line, ALL(rule->name), WRIT_FMT(lists[k]->list[i]), WRIT_FMT(first));
+	return err;
+}
+
 static struct writ_err *
 lint_rule(struct linter *l, const struct policy *policy, const struct rule *rule)
 {
 	const struct writ_bytes *everybody = first_that(&rule->delegators, is_everybody);
-	struct writ_err *err = NULL;
+	struct writ_err *err = lint_domains(l, policy, rule);
 
-	if (everybody && first_that(&rule->agents, resource_is_pattern))
+	if (!err && everybody && first_that(&rule->agents, resource_is_pattern))
 		err = remark(l, "line %u: rule '%.*s': every %s under '%.*s' may delegate to every agent", rule->line,
 			     ALL(rule->name), principal_kind_name(rule->kind), WRIT_FMT(*everybody));
 	if (!err && rule->wildcard_audience)

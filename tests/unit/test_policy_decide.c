@@ -765,6 +765,14 @@ a_decision_is_explained_rule_by_rule(void **state)
 			 "verdict: allowed by rule 'invoices-long' (line 13): a leaf from 2026-11-23T20:51:07Z to "
 			 "2026-11-23T20:56:37Z\n");
 
+	facts = from_olga(&grant);
+	facts.agent = WRIT_LIT(TD "/agent/\x1b[2Jx"); /* a name that would clear the screen */
+	expect_explained(&facts, "delegate: human " OLGA " to (no name), depth 1\n"
+				 "no rule was tried: this is refused under any policy\n"
+				 "verdict: denied, names: SPIFFE ID '" TD
+				 "/agent/?[2Jx': a segment holds more than A-Z, a-z, 0-9, "
+				 "'.', '_' and '-'; limit: the canonical form; correct the agent's name\n");
+
 	facts = from_bot(&grant, &parent);
 	facts.depth = 6;
 	expect_explained(

@@ -444,6 +444,30 @@ the_example_that_we_ship_parses_and_lints_clean(void **state)
 	assert_int_equal(remarks.len, 0);
 }
 
+/* Between .Bd and .Ed, taken from the page as it is. */
+static void
+the_example_of_the_man_page_parses_and_lints_clean(void **state)
+{
+	AUTO(policy_freep) struct policy *policy = NULL;
+	AUTO(writ_buf_done) struct writ_buf remarks = WRIT_BUF(65536);
+	char *page = make_room(65536), *from, *to;
+	FILE *file = fopen("deploy/man/writ-policy.5", "re");
+	unsigned n = 1;
+
+	(void)state;
+	assert_non_null(file);
+	assert_true(fread(page, 1, 65535, file) > 100);
+	fclose(file);
+	from = strstr(page, ".Bd -literal -offset indent\n");
+	assert_non_null(from);
+	from += strlen(".Bd -literal -offset indent\n");
+	to = strstr(from, ".Ed\n");
+	assert_non_null(to);
+	expect_ok(policy_parse("writ-policy.5", (struct writ_bytes){ (uint8_t *)from, (size_t)(to - from) }, &policy));
+	expect_ok(policy_lint(policy, &remarks, &n));
+	assert_int_equal(n, 0);
+}
+
 static void
 lint_names_what_is_suspicious(void **state)
 {
@@ -460,7 +484,11 @@ lint_names_what_is_suspicious(void **state)
 		"    audience: [\"https://h\"]\n    max_lifetime: 5m\n    max_depth: 0\n"
 		"  - name: deeper\n" WHO "    agents: [\"" TD "/agent/bot\"]\n    entitlements:\n"
 		"      - actions: [\"a:b\"]\n        resources: [\"https://h/x/**\"]\n"
-		"    audience: [\"https://h\"]\n    max_lifetime: 5m\n    max_depth: 1\n");
+		"    audience: [\"https://h\"]\n    max_lifetime: 5m\n    max_depth: 1\n"
+		"  - name: mistyped\n    delegator: [\"" TD
+		"/service/ci/*\", \"spiffe://agent.corp.example/service/ci/*\"]\n"
+		"    kind: service\n    agents: [\"" TD "/agent/bot\"]\n    entitlements:\n" WHAT
+		"    audience: [\"https://h\"]\n    max_lifetime: 5m\n");
 	AUTO(policy_freep) struct policy *none = parsed(HEAD "rules: []\n");
 	AUTO(writ_buf_done) struct writ_buf out = WRIT_BUF(65536), out2 = WRIT_BUF(65536);
 	unsigned n = 0;
@@ -474,8 +502,12 @@ lint_names_what_is_suspicious(void **state)
 			    "line 5: rule 'all': a leaf may name an audience by wildcard\n"
 			    "line 5: rule 'all', entitlement 1: every action under 'a:*' on all of 'https://h/**'\n"
 			    "line 5: rule 'all', entitlement 1: delegable, but with max_depth 0 nothing is handed on\n"
-			    "line 14: rule 'late' never decides: rule 'all' (line 5) allows all that it allows\n");
-	assert_int_equal(n, 6);
+			    "line 14: rule 'late' never decides: rule 'all' (line 5) allows all that it allows\n"
+			    "line 34: rule 'mistyped': 'spiffe://agent.corp.example/service/ci/*' is in another trust "
+			    "domain than 'spiffe://agents.corp.example'\n"
+			    "line 34: rule 'mistyped', entitlement 1: every action under 'a:*' on all of "
+			    "'https://h/**'\n");
+	assert_int_equal(n, 8);
 
 	expect_ok(policy_lint(none, &out2, &n));
 	expect_ok(writ_buf_add(&out2, (struct writ_bytes){ (const uint8_t *)"", 1 }));
@@ -500,6 +532,7 @@ main(void)
 		cmocka_unit_test(what_is_printed_parses_to_the_same_policy),
 		cmocka_unit_test(printing_stops_at_the_limit_of_the_buffer),
 		cmocka_unit_test(the_example_that_we_ship_parses_and_lints_clean),
+		cmocka_unit_test(the_example_of_the_man_page_parses_and_lints_clean),
 		cmocka_unit_test(lint_names_what_is_suspicious),
 	};
 	const int failed = cmocka_run_group_tests(tests, NULL, NULL);
