@@ -35,13 +35,13 @@ refuse(struct reading *r, const char *rule, const char *fmt, ...)
 static bool
 take(struct reading *r, struct der *in, uint8_t tag, const char *field, struct der *ret)
 {
-	return der_take(in, tag, ret) || refuse(r, "E1", "%s is missing, misplaced or not DER", field);
+	return der_take(in, tag, ret) || refuse(r, "E1", "%s: missing, misplaced or not DER", field);
 }
 
 static bool
 take_bytes(struct reading *r, struct der *in, uint8_t tag, const char *field, struct writ_bytes *ret)
 {
-	return der_take_bytes(in, tag, ret) || refuse(r, "E1", "%s is missing, misplaced or not DER", field);
+	return der_take_bytes(in, tag, ret) || refuse(r, "E1", "%s: missing, misplaced or not DER", field);
 }
 
 /* One that is there must not be empty: empty means absent in our structures, and has no encoding. */
@@ -50,7 +50,7 @@ take_optional(struct reading *r, struct der *in, uint8_t tag, const char *field,
 {
 	if (!der_next_is(in, tag))
 		return true;
-	return take_bytes(r, in, tag, field, ret) && (ret->len > 0 || refuse(r, "E1", "%s is empty", field));
+	return take_bytes(r, in, tag, field, ret) && (ret->len > 0 || refuse(r, "E1", "%s: empty", field));
 }
 
 static bool
@@ -59,15 +59,15 @@ take_time(struct reading *r, struct der *in, uint8_t tag, const char *field, wri
 	if (der_take_generalized(in, tag, ret))
 		return true;
 	if (der_next_is(in, tag))
-		return refuse(r, "E5", "%s is not YYYYMMDDHHMMSSZ of a real date", field);
-	return refuse(r, "E1", "%s is missing or misplaced", field);
+		return refuse(r, "E5", "%s: not YYYYMMDDHHMMSSZ of a real date", field);
+	return refuse(r, "E1", "%s: missing or misplaced", field);
 }
 
 static bool
 take_number(struct reading *r, struct der *in, uint8_t tag, const char *field, uint64_t max, uint64_t *ret)
 {
 	return der_take_unsigned(in, tag, max, ret) ||
-	       refuse(r, "E1", "%s is missing, not DER, or not in 0..%llu", field, (unsigned long long)max);
+	       refuse(r, "E1", "%s: missing, not DER, or not in 0..%llu", field, (unsigned long long)max);
 }
 
 static bool
@@ -93,7 +93,7 @@ take_list(struct reading *r, struct der *in, uint8_t tag, const char *field, siz
 		if (!der_take_any(&ahead, &any, &whole))
 			return refuse(r, "E1", "%s: element %zu is not DER", field, *ret_n + 1);
 	}
-	return *ret_n > 0 || refuse(r, "E1", "%s is empty: that never means \"all\"", field);
+	return *ret_n > 0 || refuse(r, "E1", "%s: empty: a list has at least one element", field);
 }
 
 static void *
@@ -236,7 +236,8 @@ read_entitlement(struct reading *r, struct der *in, struct entitlement *e)
 		if (!e->delegable)
 			return refuse(r, "E1", "delegable FALSE is written out: DER leaves a default out");
 	}
-	return read_constraints(r, &inner, DER_CONTEXT_CONS(1), &e->constraints) && at_end(r, &inner, "entitlement");
+	return read_constraints(r, &inner, DER_CONTEXT_CONS(1), &e->constraints) &&
+	       at_end(r, &inner, "the entitlement");
 }
 
 static bool
@@ -420,7 +421,7 @@ read_version(struct reading *r, struct der *in)
 	int64_t version;
 
 	if (!der_take_int(in, DER_INTEGER, &version))
-		return refuse(r, "E1", "version is missing or not DER");
+		return refuse(r, "E1", "version: missing or not DER");
 	return version == 1 || refuse(r, "E2", "version %lld: this reader knows version 1 only", (long long)version);
 }
 

@@ -86,18 +86,19 @@ static struct writ_err *
 size(const struct place *place, const char *field, size_t n, size_t max)
 {
 	if (n == 0 || n > max)
-		return rule_broken(place, "E1", "%s has %zu elements, 1 to %zu are allowed", field, n, max);
+		return rule_broken(place, "E1", "%s: %zu elements, 1 to %zu are allowed", field, n, max);
 	return NULL;
 }
 
 static struct writ_err *
-names(const struct place *place, const char *field, const struct texts *texts, size_t max, size_t text_max)
+names(const struct place *place, const char *field, const char *one, const struct texts *texts, size_t max,
+      size_t text_max)
 {
 	struct writ_err *err;
 
 	err = size(place, field, texts->n, max);
 	for (size_t i = 0; !err && i < texts->n; i++)
-		err = visible(place, field, texts->list[i], text_max);
+		err = visible(place, one, texts->list[i], text_max);
 	return err ? err : ascending(place, field, texts);
 }
 
@@ -185,15 +186,15 @@ grant_rules(const struct grant *grant)
 		const struct entitlement *e = &grant->entitlements[i];
 
 		place.entitlement = (unsigned)i + 1;
-		err = names(&place, "actions", &e->actions, ACTIONS_MAX, ACTION_MAX);
+		err = names(&place, "actions", "an action", &e->actions, ACTIONS_MAX, ACTION_MAX);
 		if (!err)
-			err = names(&place, "resources", &e->resources, RESOURCES_MAX, RESOURCE_MAX);
+			err = names(&place, "resources", "a resource", &e->resources, RESOURCES_MAX, RESOURCE_MAX);
 		if (!err)
 			err = constraints_rules(place, &e->constraints);
 	}
 	place.entitlement = 0;
 	if (!err)
-		err = names(&place, "audience", &grant->audience, AUDIENCE_MAX, RESOURCE_MAX);
+		err = names(&place, "audience", "one of the audience", &grant->audience, AUDIENCE_MAX, RESOURCE_MAX);
 	if (!err)
 		err = constraints_rules(place, &grant->constraints);
 	if (err)
@@ -379,7 +380,7 @@ delegation_check_validity(const struct delegation *d, writ_time cert_not_after)
 	writ_time end;
 
 	if (d->n_hops == 0)
-		return rule_broken(&place, "E1", "hops has 0 elements, 1 to %d are allowed", HOPS_MAX);
+		return rule_broken(&place, "E1", "hops: 0 elements, 1 to %d are allowed", HOPS_MAX);
 	end = d->hops[d->n_hops - 1].not_after;
 	if (cert_not_after > end)
 		return rule_broken(&place, "E8", "the certificate ends %lld s after its last hop",

@@ -323,7 +323,7 @@ take_slot(struct der *in, enum slot slot, struct writ_bytes *ret_value)
 static struct writ_err *
 take_fixed(struct der *in, enum slot slot, struct writ_bytes wanted, const char *why)
 {
-	struct writ_bytes value;
+	struct writ_bytes value = { 0 };
 	struct writ_err *err;
 
 	err = take_slot(in, slot, &value);
@@ -335,7 +335,7 @@ take_fixed(struct der *in, enum slot slot, struct writ_bytes wanted, const char 
 static struct writ_err *
 read_san(struct der *in, struct leaf *ret)
 {
-	struct writ_bytes value;
+	struct writ_bytes value = { 0 };
 	struct der outer, names;
 	struct spiffe_id id;
 	struct writ_err *err;
@@ -431,7 +431,7 @@ read_status_urls(struct der *in, struct leaf *ret)
 {
 	struct der ahead = *in;
 	struct extension ext;
-	struct writ_bytes value;
+	struct writ_bytes value = { 0 };
 	struct writ_err *err;
 
 	if (!der_at_end(in) && take_extension(&ahead, &ext) && writ_equal(ext.oid, OID_NO_REV_AVAIL))
@@ -452,7 +452,7 @@ read_status_urls(struct der *in, struct leaf *ret)
 static struct writ_err *
 read_log_ref(struct der *in, struct leaf *ret)
 {
-	struct writ_bytes value;
+	struct writ_bytes value = { 0 };
 	struct der outer, ref;
 	struct writ_err *err;
 
@@ -471,7 +471,7 @@ read_log_ref(struct der *in, struct leaf *ret)
 static struct writ_err *
 read_extensions(struct der *in, struct writ_arena *arena, struct leaf *ret)
 {
-	struct writ_bytes value;
+	struct writ_bytes value = { 0 };
 	struct der outer, list, extra;
 	struct extension ext;
 	struct writ_err *err;
