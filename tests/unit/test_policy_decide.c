@@ -116,6 +116,8 @@ what_a_rule_covers_is_allowed_in_its_name(void **state)
 	expect_bytes(verdict.by, WRIT_LIT("invoices"));
 	assert_int_equal(verdict.line, 4);
 	assert_int_equal(verdict.max_lifetime_s, 300);
+	facts.lifetime_s = 901; /* is of leaves, not of edges */
+	assert_string_equal(decided(&facts), "allow invoices |  |  | ");
 	facts.agent = writ_str(BOT_1); /* the full id stands for its class */
 	assert_string_equal(decided(&facts), "allow invoices |  |  | ");
 }

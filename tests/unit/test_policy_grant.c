@@ -308,7 +308,8 @@ a_looser_constraint_is_refused_and_never_narrowed(void **state)
 static void
 of_two_covering_entitlements_the_one_that_adds_less_is_taken(void **state)
 {
-	struct entitlement limited = make_entitlement("read", HOST "/**", DELEGABLE);
+	struct entitlement limited = make_entitlement("read", HOST "/**", DELEGABLE), wider = limited;
+	struct entitlement middle = make_entitlement("read", HOST "/x", LOCAL);
 	struct grant parent, child = reading(HOST "/x"), inherited;
 
 	(void)state;
@@ -316,6 +317,16 @@ of_two_covering_entitlements_the_one_that_adds_less_is_taken(void **state)
 	parent = GRANT(HOST, limited, make_entitlement("read", HOST "/x", DELEGABLE));
 	expect_ok(grant_inherit(&child, &parent, &make_arena, &inherited));
 	assert_int_equal(inherited.entitlements[0].constraints.n, 0);
+	assert_string_equal(excess_line(&inherited, &parent), "inside");
+
+	/* One whose constraint the child exceeds covers nothing, however little it adds. */
+	limited.constraints = CONSTRAINTS(param_max("limit", 50));
+	wider.constraints = CONSTRAINTS(param_max("limit", 200), param_in("to", "a"));
+	parent = GRANT(HOST, limited, wider);
+	middle.constraints = CONSTRAINTS(param_max("limit", 100));
+	child = GRANT(HOST, middle);
+	expect_ok(grant_inherit(&child, &parent, &make_arena, &inherited));
+	assert_int_equal(inherited.entitlements[0].constraints.n, 2);
 	assert_string_equal(excess_line(&inherited, &parent), "inside");
 }
 
@@ -476,6 +487,7 @@ a_constraint_implies_only_a_looser_one_of_its_kind_and_name(void **state)
 		{ source_net(0x0a010000, 16), source_net(0x0a000000, 8), true },
 		{ source_net(0x0a000000, 8), source_net(0x0a010000, 16), false },
 		{ source_net(0x0b010000, 16), source_net(0x0a000000, 8), false },
+		{ source_net(0x0a000000, 7), source_net(0x0a000000, 8), false }, /* one address, two widths */
 		{ source_net(0x0a000000, 8), source_net(0, 0), true },
 		{ source_net(0, 0), source_net(0x0a000000, 8), false },
 	};
