@@ -9,7 +9,8 @@
  * (1) One connection writes, under a lock on the folder; only it checkpoints.
  * (2) Below a revoked edge everything is revoked: revoking marks all descendants in its transaction, and no edge is
  *     added below a dead one (delegation.md R1).
- * (3) cert_good holds exactly the good certificates: it answers "newest leaf", "how many live leaves" and "which to
+ * (3) Every edge of a task lies below the task's first, which is therefore the oldest and the last to be pruned.
+ * (4) cert_good holds exactly the good certificates: it answers "newest leaf", "how many live leaves" and "which to
  *     revoke" without their rows.
  */
 #include "issuer/store/sqlite.h"
@@ -64,7 +65,7 @@ static const char schema[] =
 	"  issuer_key BLOB NOT NULL CHECK (length(issuer_key) = 20), sha256 BLOB NOT NULL CHECK (length(sha256) = 32),"
 	"  log_index INTEGER NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, state INTEGER NOT NULL,"
 	"  reason INTEGER NOT NULL, revoked_at INTEGER NOT NULL) STRICT;"
-	"CREATE INDEX cert_good ON cert(edge, not_after) WHERE state = 1;"
+	"CREATE INDEX cert_good ON cert(edge, not_after, state) WHERE state = 1;" /* with state it covers its queries */
 	"CREATE INDEX cert_not_after ON cert(not_after);"
 	"CREATE TABLE cert_der (n INTEGER PRIMARY KEY, der BLOB NOT NULL) STRICT;"
 
@@ -161,8 +162,8 @@ static const char *const queries[N_QUERIES] = {
 	[Q_TAKE_EDGE] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE id = ?1 AND state = 1",
 	[Q_TAKE_LEAF] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE n = (SELECT edge FROM cert WHERE serial = ?1) "
 			"AND state = 1",
-	[Q_TAKE_TASK] = WITH_TASKS
-	"INSERT INTO taken SELECT e.n, 1 FROM tasks CROSS JOIN edge e ON e.task = tasks.n WHERE e.state = 1",
+	[Q_TAKE_TASK] = WITH_TASKS "INSERT INTO taken SELECT n, 1 FROM edge WHERE n IN "
+				   "(SELECT (SELECT min(n) FROM edge WHERE task = tasks.n) FROM tasks) AND state = 1",
 	[Q_TAKE_PRINCIPAL] =
 		"INSERT INTO taken SELECT n, 1 FROM edge WHERE (delegator = ?1 OR agent = ?1) AND state = 1",
 	[Q_TAKE_BELOW] = "WITH RECURSIVE below(n) AS (SELECT n FROM taken UNION "
@@ -555,11 +556,9 @@ connection_ready(struct sqlite *s, const char *path, enum store_mode mode)
 	sqlite3_busy_timeout(s->db, BUSY_MS);
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	if (mode == STORE_WRITE) {
-		err = writer_ready(s);
-		if (err)
-			return err;
-	}
+	err = mode == STORE_WRITE ? writer_ready(s) : execute(s, "PRAGMA cache_size = -16384", "setting up");
+	if (err)
+		return err;
 	err = schema_ready(s, mode);
 	if (err)
 		return err;
