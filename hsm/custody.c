@@ -208,7 +208,7 @@ sign_verified(struct key *key, struct writ_bytes message, struct writ_buf *ret_s
 
 	err = key->custody->ops->sign(key, message, &sig);
 	if (err)
-		return err;
+		return err->code == WRIT_LOCKED ? custody_latch(key->custody, err) : err;
 	err = pubkey_verify(&key->public, message, writ_view(&sig));
 	if (err)
 		return custody_latch(

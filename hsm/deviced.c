@@ -12,7 +12,6 @@
  * connection that loaded them and go with it.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -557,7 +556,7 @@ static const char usage_line[] =
 static struct writ_err *
 peers_read(const char *text, struct settings *ret)
 {
-	while (*text) {
+	for (;;) {
 		const size_t len = strcspn(text, ",");
 		uint64_t uid;
 
@@ -566,11 +565,10 @@ peers_read(const char *text, struct settings *ret)
 			return writ_fail(WRIT_INVALID,
 					 "--peer-uid: 1 to %d numbers with commas between them are wanted", PEERS_MAX);
 		ret->peers[ret->n_peers++] = (uid_t)uid;
-		text += len;
-		if (*text == ',')
-			text++;
+		if (text[len] == '\0')
+			return NULL;
+		text += len + 1;
 	}
-	return NULL;
 }
 
 static struct writ_err *
@@ -618,7 +616,7 @@ one_argument(int option, const char *value, struct settings *ret)
 			return writ_fail(WRIT_INVALID, "--log-level '%.20s': debug, info, warn or alarm", value);
 		return NULL;
 	default:
-		return writ_fail(WRIT_INVALID, "an argument is not known, or lacks its value");
+		return writ_fail(WRIT_BROKEN, "option %d is listed and not read", option);
 	}
 }
 
@@ -642,28 +640,42 @@ settings_check(struct settings *settings)
 	return NULL;
 }
 
+/* `--name VALUE`, whole names only: an abbreviation that means one thing today may mean another tomorrow. */
 static struct writ_err *
 arguments_read(int argc, char **argv, struct settings *ret)
 {
-	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' },	  { "fd", required_argument, NULL, 'f' },
-		{ "peer-uid", required_argument, NULL, 'p' },	  { "tpm", required_argument, NULL, 't' },
-		{ "allow-software-tpm", no_argument, NULL, 'w' }, { "pkcs11", required_argument, NULL, 'm' },
-		{ "uri", required_argument, NULL, 'u' },	  { "auth-file", required_argument, NULL, 'a' },
-		{ "pin-file", required_argument, NULL, 'i' },	  { "env", required_argument, NULL, 'e' },
-		{ "log-level", required_argument, NULL, 'l' },	  { 0 },
+	static const struct {
+		const char *name;
+		int option;
+	} options[] = {
+		{ "--socket", 's' },
+		{ "--fd", 'f' },
+		{ "--peer-uid", 'p' },
+		{ "--tpm", 't' },
+		{ "--allow-software-tpm", 'w' },
+		{ "--pkcs11", 'm' },
+		{ "--uri", 'u' },
+		{ "--auth-file", 'a' },
+		{ "--pin-file", 'i' },
+		{ "--env", 'e' },
+		{ "--log-level", 'l' },
 	};
-	struct writ_err *err;
-	int option;
 
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		err = one_argument(option, optarg, ret);
+	for (int i = 1; i < argc; i++) {
+		const char *value = NULL;
+		struct writ_err *err;
+		size_t at = 0;
+
+		while (at < N_OF(options) && strcmp(options[at].name, argv[i]) != 0)
+			at++;
+		if (at == N_OF(options))
+			return writ_fail(WRIT_INVALID, "'%.40s' is not an option", argv[i]);
+		if (options[at].option != 'w' && !(value = argv[++i]))
+			return writ_fail(WRIT_INVALID, "%s wants a value", options[at].name);
+		err = one_argument(options[at].option, value, ret);
 		if (err)
 			return err;
 	}
-	if (optind != argc)
-		return writ_fail(WRIT_INVALID, "'%.40s': no argument without an option is wanted", argv[optind]);
 	return settings_check(ret);
 }
 
@@ -678,6 +690,7 @@ main(int argc, char **argv)
 	err = arguments_read(argc, argv, &settings);
 	if (err) {
 		fprintf(stderr, "writ-deviced: %s\n%s", err->message, usage_line);
+		writ_err_free(err);
 		return EXIT_MISUSED;
 	}
 	event_start(STDERR_FILENO, "writ-deviced", settings.level);

@@ -436,9 +436,8 @@ pkcs11_sign(struct key *base, struct writ_bytes message, struct writ_buf *ret_si
 	if (err)
 		return err;
 	if (sig_len != 2 * n)
-		return custody_latch(&p->base, writ_fail(WRIT_LOCKED,
-							 "the token's signature has %lu bytes; r and s of %s have %zu",
-							 sig_len, key_kind_name(key->kind), 2 * n));
+		return writ_fail(WRIT_LOCKED, "the token's signature has %lu bytes; r and s of %s have %zu", sig_len,
+				 key_kind_name(key->kind), 2 * n);
 	return custody_ecdsa_der(key->kind, (struct writ_bytes){ sig, n }, (struct writ_bytes){ sig + n, n }, ret_sig);
 }
 

@@ -312,8 +312,7 @@ sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, st
 	tpm->policy_dirty = false;
 	ecc = &sig->signature.ecdsa;
 	if (sig->sigAlg != TPM2_ALG_ECDSA)
-		err = custody_latch(&tpm->base, writ_fail(WRIT_LOCKED, "the TPM answered with signature algorithm 0x%x",
-							  sig->sigAlg));
+		err = writ_fail(WRIT_LOCKED, "the TPM answered with signature algorithm 0x%x", sig->sigAlg);
 	else
 		err = custody_ecdsa_der(key->kind, (struct writ_bytes){ ecc->signatureR.buffer, ecc->signatureR.size },
 					(struct writ_bytes){ ecc->signatureS.buffer, ecc->signatureS.size }, ret_sig);

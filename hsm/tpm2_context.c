@@ -453,23 +453,31 @@ identify(struct tpm2 *tpm)
 		return custody_latch(
 			&tpm->base,
 			writ_fail(WRIT_LOCKED,
-				  "%s '%s' %s is a software TPM: its keys are only as safe as its host; for tests and "
+				  "'%s' '%s' at %s is a software TPM, only as safe as its host: for tests and "
 				  "demonstrations set allow_software_tpm",
 				  tpm->info.maker, tpm->info.model, tpm->conf.tcti));
 	return NULL;
 }
 
+/*
+ * Reads the TPM's clock.  `*ret_same`: it was neither reset nor restarted since the last look, by its own counts and
+ * because the time since its start only grows (another TPM in its place may have the same counts).
+ */
 static struct writ_err *
-reset_count(struct tpm2 *tpm, uint32_t *ret)
+clock_look(struct tpm2 *tpm, bool *ret_same)
 {
 	TPMS_TIME_INFO *info = NULL;
 	struct writ_err *err;
+	uint32_t resets;
 
 	err = tpm2_result(tpm, Esys_ReadClock(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &info),
 			  "TPM2_ReadClock");
 	if (err)
 		return err;
-	*ret = info->clockInfo.resetCount + info->clockInfo.restartCount;
+	resets = info->clockInfo.resetCount + info->clockInfo.restartCount;
+	*ret_same = resets == tpm->resets && info->time >= tpm->up_ms;
+	tpm->resets = resets;
+	tpm->up_ms = info->time;
 	Esys_Free(info);
 	return NULL;
 }
@@ -526,6 +534,7 @@ start(struct tpm2 *tpm)
 	struct tpm2_parent *parent;
 	struct writ_err *err;
 	TSS2_RC rc;
+	bool same;
 
 	rc = Tss2_TctiLdr_Initialize(tpm->conf.tcti, &tpm->tcti);
 	if (rc != TSS2_RC_SUCCESS)
@@ -551,7 +560,7 @@ start(struct tpm2 *tpm)
 	err = self_tested(tpm);
 	if (err)
 		return err;
-	err = reset_count(tpm, &tpm->resets);
+	err = clock_look(tpm, &same);
 	if (err)
 		return err;
 	err = choose_parent(tpm, &parent);
@@ -608,16 +617,14 @@ struct writ_err *
 tpm2_alive(struct tpm2 *tpm)
 {
 	struct writ_err *err;
-	uint32_t resets;
+	bool same;
 
 	err = tpm2_ready(tpm);
 	if (err)
 		return err;
-	err = reset_count(tpm, &resets);
-	if (err)
+	err = clock_look(tpm, &same);
+	if (err || same)
 		return err;
-	if (resets == tpm->resets)
-		return NULL;
 	tpm->stale = true; /* what we had loaded is gone: make it new now, not under a certificate */
 	return tpm2_ready(tpm);
 }

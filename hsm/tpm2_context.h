@@ -45,7 +45,8 @@ struct tpm2 {
 	TSS2_TCTI_CONTEXT *tcti;
 	bool stale; /* (1) */
 	unsigned commands;
-	uint32_t resets; /* the TPM's own count of its resets, when we came up */
+	uint32_t resets; /* the TPM's own count of its resets and restarts, at the last look */
+	uint64_t up_ms;	 /* and its time since its start */
 	ESYS_TR hmac, policy;
 	bool policy_dirty; /* a command failed after PolicyAuthValue: restart before the next use */
 

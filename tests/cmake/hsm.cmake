@@ -11,3 +11,28 @@ foreach(name keyfile wire)
 endforeach()
 writ_fuzz(keyfile DEPS writ_hsm)
 writ_fuzz(device_wire DEPS writ_hsm_wire)
+
+# A PKCS#11 module that fails and lies when told to.
+add_library(pkcs11_shim MODULE contract/pkcs11_shim.c)
+target_include_directories(pkcs11_shim PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(pkcs11_shim PRIVATE PkgConfig::P11 ${CMAKE_DL_LIBS})
+target_link_options(pkcs11_shim PRIVATE -Wl,--no-as-needed)
+writ_test(contract_pkcs11
+	SOURCES contract/pkcs11.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire ${CMAKE_DL_LIBS}
+	LABELS contract)
+target_compile_definitions(contract_pkcs11 PRIVATE
+	WRIT_DEVICED="$<TARGET_FILE:writ-deviced>" WRIT_SHIM="$<TARGET_FILE:pkcs11_shim>")
+add_dependencies(contract_pkcs11 pkcs11_shim)
+
+writ_test(contract_tpm2
+	SOURCES contract/tpm2.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire
+	LABELS contract)
+target_compile_definitions(contract_tpm2 PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
+writ_test(contract_deviced
+	SOURCES contract/deviced.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire
+	LABELS contract)
+target_compile_definitions(contract_deviced PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
+add_dependencies(contract_deviced writ-deviced)

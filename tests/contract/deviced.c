@@ -1,0 +1,483 @@
+/*
+ * writ-deviced as a process: whom it serves, what it does with garbage, how it ends.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/event.h"
+#include "hsm/wire_codec.h"
+#include "tests/contract/rig.h"
+#include "tests/unit/expect.h"
+
+static struct rig rig;
+
+static int
+group_start(void **state)
+{
+	(void)state;
+	rig = (struct rig){ .name = "deviced", .tpm = true, .wire = true };
+	machine_make(&rig.here, true);
+	return 0;
+}
+
+static int
+group_end(void **state)
+{
+	(void)state;
+	machine_done(&rig.here, false);
+	return 0;
+}
+
+static int
+claim_start(void **state)
+{
+	(void)state;
+	expect_ok(rig_open(&rig, &rig.here));
+	return 0;
+}
+
+static int
+claim_end(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+static int
+code_of(struct writ_err *err)
+{
+	const int code = err ? (int)err->code : -1;
+
+	writ_err_free(err);
+	return code;
+}
+
+static int
+connected(void)
+{
+	int sock;
+
+	expect_ok(frame_connect(rig.socket, 1000, &sock));
+	return sock;
+}
+
+/* Its answer to a whole frame; false when it closed the connection instead. */
+static bool
+asked(int sock, unsigned type, struct writ_bytes body, uint8_t packet[FRAME_MAX], struct frame *ret)
+{
+	struct writ_err *err;
+
+	expect_ok(frame_send(sock, (uint16_t)type, 9, body, -1, 1000));
+	err = frame_receive(sock, packet, ret, NULL, 5000);
+	if (!err)
+		return true;
+	writ_err_free(err);
+	return false;
+}
+
+/* ---- who, and what ---- */
+
+static void
+a_uid_that_is_not_named_is_not_served(void **state)
+{
+	char socket[RIG_PATH_MAX];
+	struct device *device = NULL;
+	pid_t pid;
+
+	(void)state;
+	rig_close(&rig);
+	snprintf(socket, sizeof(socket), "%s/foreign.sock", rig.here.dir);
+	pid = deviced_start(&rig, &rig.here, socket, "54321,54322");
+	for (int i = 0; i < 1000 && access(socket, F_OK) != 0; i++)
+		usleep(5000);
+	expect_ok(device_connect(socket, (uid_t)-1, &device));
+	assert_int_equal(code_of(device_health(device)), WRIT_UNAVAILABLE);
+	device_close(device);
+	kill(pid, SIGTERM);
+	assert_int_equal(process_wait(pid, 5000), 0);
+	assert_int_equal(access(socket, F_OK), -1); /* and it takes its socket away */
+}
+
+static void
+a_server_of_another_uid_is_not_spoken_to(void **state)
+{
+	struct device *device = NULL;
+	char message[200];
+
+	(void)state;
+	snprintf(message, sizeof(message), "%s is served by uid %u, which is not writ-deviced's", rig.socket,
+		 (unsigned)geteuid());
+	expect_refused(device_connect(rig.socket, 54321, &device), WRIT_UNAUTHENTICATED, message);
+	assert_null(device);
+}
+
+static void
+garbage_ends_its_connection_and_no_other(void **state)
+{
+	static uint8_t big[FRAME_MAX + 1];
+	static const uint8_t version_2[FRAME_HEADER_LEN] = { 0, 2, 0, 1 },
+			     lying[FRAME_HEADER_LEN] = { 0, 1, 0, 1, 0, 0, 0, 9 };
+	const struct writ_bytes garbage[] = {
+		WRIT_LIT("garbage"), { big, sizeof(big) }, { version_2, sizeof(version_2) }, { lying, sizeof(lying) }
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(garbage); i++) {
+		const int sock = connected();
+		uint8_t byte;
+
+		assert_int_equal(send(sock, garbage[i].data, garbage[i].len, 0), (ssize_t)garbage[i].len);
+		assert_int_equal(recv(sock, &byte, 1, 0), 0);
+		close(sock);
+		expect_ok(rig_health(&rig));
+	}
+}
+
+static void
+a_frame_that_is_no_request_is_answered_with_an_error(void **state)
+{
+	static const struct {
+		unsigned type;
+		struct writ_bytes body;
+		const char *message;
+	} cases[] = {
+		{ 0, { NULL, 0 }, "device wire: 0 is no request" },
+		{ 9, { NULL, 0 }, "device wire: 9 is no request" },
+		{ 0x81, { NULL, 0 }, "device wire: 129 is no request" },
+		{ 0xff, { NULL, 0 }, "device wire: 255 is no request" },
+		{ 0xffff, { NULL, 0 }, "device wire: 65535 is no request" },
+		{ DEVICE_SIGN,
+		  { (const uint8_t *)"\0\0\0\1\377\377\377\377", 8 },
+		  "device wire: malformed SIGN request of 8 bytes" },
+		{ DEVICE_SEAL, { (const uint8_t *)"short", 5 }, "device wire: malformed SEAL request of 5 bytes" },
+		{ DEVICE_SIGN, { (const uint8_t *)"\0\0\0\1\0\0\0\1m", 9 }, "no key 1 is loaded over this connection" },
+		{ DEVICE_SIGN, { (const uint8_t *)"\0\0\0\0\0\0\0\1m", 9 }, "no key 0 is loaded over this connection" },
+		{ DEVICE_UNLOAD,
+		  { (const uint8_t *)"\377\377\377\377", 4 },
+		  "no key 4294967295 is loaded over this connection" },
+	};
+	const int sock = connected();
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(cases); i++) {
+		uint8_t packet[FRAME_MAX];
+		struct device_answer answer;
+		struct writ_err *failed;
+		struct frame frame;
+
+		assert_true(asked(sock, cases[i].type, cases[i].body, packet, &frame));
+		assert_int_equal(frame.id, 9);
+		expect_ok(device_answer_decode(&frame, DEVICE_HEALTH, &answer, &failed));
+		assert_non_null(failed);
+		assert_string_equal(failed->message, cases[i].message);
+		writ_err_free(failed);
+	}
+	close(sock);
+}
+
+static void
+a_key_belongs_to_its_connection(void **state)
+{
+	AUTO(writ_buf_done)
+	struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
+	AUTO(device_closep) struct device *other = NULL;
+	uint32_t handle = 0, again = 0;
+
+	(void)state;
+	expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handle));
+	expect_ok(device_connect(rig.socket, (uid_t)-1, &other));
+	assert_int_equal(code_of(device_sign(other, handle, WRIT_LIT("m"), &sig)), WRIT_NOT_FOUND);
+	assert_int_equal(code_of(device_unload(other, handle)), WRIT_NOT_FOUND);
+	expect_ok(rig_sign(&rig, handle, WRIT_LIT("m"), &sig));
+	rig_unload(&rig, handle);
+	assert_int_equal(code_of(rig_sign(&rig, handle, WRIT_LIT("m"), &sig)), WRIT_NOT_FOUND);
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &again));
+	assert_int_not_equal(again, handle); /* a handle is not given twice */
+}
+
+static void
+a_connection_holds_16_keys(void **state)
+{
+	AUTO(writ_buf_done)
+	struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
+	uint32_t handles[17];
+
+	(void)state;
+	expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
+	for (int i = 0; i < 16; i++)
+		expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[i]));
+	expect_refused(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[16]), WRIT_EXHAUSTED,
+		       "16 keys are loaded over this connection, which is the limit");
+	rig_unload(&rig, handles[3]);
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[16]));
+	expect_ok(rig_sign(&rig, handles[16], WRIT_LIT("m"), &sig));
+}
+
+static void
+a_fifth_connection_waits_for_a_place(void **state)
+{
+	struct device *devices[4] = { NULL };
+	uint8_t packet[FRAME_MAX];
+	struct frame frame;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		expect_ok(device_connect(rig.socket, (uid_t)-1, &devices[i]));
+		expect_ok(device_health(devices[i]));
+	}
+	expect_ok(device_connect(rig.socket, (uid_t)-1, &devices[3]));
+	expect_ok(frame_send(device_fd(devices[3]), DEVICE_HEALTH, 1, (struct writ_bytes){ 0 }, -1, 1000));
+	assert_int_equal(code_of(frame_receive(device_fd(devices[3]), packet, &frame, NULL, 200)), WRIT_UNAVAILABLE);
+	device_close(devices[0]);
+	expect_ok(frame_receive(device_fd(devices[3]), packet, &frame, NULL, 5000));
+	assert_int_equal(frame.type, DEVICE_HEALTH | DEVICE_ANSWER);
+	for (size_t i = 1; i < 4; i++)
+		device_close(devices[i]);
+}
+
+static void
+sixty_four_signatures_are_answered_without_waiting_for_each(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX);
+	AUTO(pubkey_done) struct pubkey public = { 0 };
+	static uint8_t message[2500];
+	uint64_t seen = 0;
+	uint32_t handle = 0;
+
+	(void)state;
+	expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handle));
+	expect_ok(pubkey_load(writ_view(&spki), &public));
+	for (uint64_t id = 0; id < 64; id++)
+		expect_ok(device_sign_start(rig.device, id, handle, (struct writ_bytes){ message, 1000 + id }));
+	while (seen != UINT64_MAX) {
+		AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
+		struct writ_err *failed;
+		uint64_t id = 0;
+		bool any;
+
+		expect_ok(device_sign_next(rig.device, &any, &id, &sig, &failed));
+		if (!any) {
+			usleep(1000);
+			continue;
+		}
+		expect_ok(failed);
+		expect_ok(pubkey_verify(&public, (struct writ_bytes){ message, 1000 + id }, writ_view(&sig)));
+		assert_false(seen >> id & 1);
+		seen |= UINT64_C(1) << id;
+	}
+	rig_unload(&rig, handle);
+}
+
+/* ---- how it ends ---- */
+
+static void
+a_device_that_hangs_ends_the_process_at_the_deadline(void **state)
+{
+	const int64_t began = clock_read().mono_ms;
+	struct writ_err *err;
+	int64_t took;
+
+	(void)state;
+	kill(rig.here.swtpm, SIGSTOP);
+	err = rig_health(&rig);
+	took = clock_read().mono_ms - began;
+	assert_int_equal(code_of(err), WRIT_UNAVAILABLE);
+	assert_in_range(took, DEVICE_TIMEOUT_MS - 100, DEVICE_TIMEOUT_MS + 1000);
+	assert_int_equal(process_wait(rig.deviced, 2000), DEVICE_EXIT_DEADLINE);
+	rig.deviced = 0;
+	kill(rig.here.swtpm, SIGCONT);
+}
+
+static void
+a_device_that_is_away_at_the_start_is_served_when_it_comes(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	machine_away(&rig.here);
+	assert_int_equal(code_of(rig_open(&rig, &rig.here)), WRIT_UNAVAILABLE);
+	machine_back(&rig.here);
+	expect_ok(rig_health(&rig));
+}
+
+static void
+an_inherited_connection_is_served_to_its_end(void **state)
+{
+	char auth[160], fd[16], uid[16];
+	struct device *device = NULL;
+	int pair[2];
+	pid_t pid;
+
+	(void)state;
+	rig_close(&rig);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
+	snprintf(fd, sizeof(fd), "%d", pair[1]);
+	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
+	snprintf(auth, sizeof(auth), "%s/secret", rig.here.dir);
+	pid = fork();
+	if (pid == 0) {
+		execl(WRIT_DEVICED, WRIT_DEVICED, "--fd", fd, "--peer-uid", uid, "--tpm", rig.here.tcti,
+		      "--allow-software-tpm", "--auth-file", auth, "--log-level", "alarm", (char *)NULL);
+		_exit(127);
+	}
+	close(pair[1]);
+	expect_ok(device_adopt(pair[0], &device));
+	expect_ok(device_health(device));
+	device_close(device);
+	assert_int_equal(process_wait(pid, 5000), 0);
+}
+
+#ifdef WRIT_FAULTS
+static void
+a_fault_point_kills_before_and_after_the_signature(void **state)
+{
+	static const char *const stages[] = { "device:sign:2", "device:signed:2" };
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(stages); i++) {
+		AUTO(writ_buf_done)
+		struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX),
+				sig = WRIT_BUF(SIGNATURE_MAX);
+		uint32_t handle = 0;
+
+		rig_close(&rig);
+		setenv("WRIT_FAULT", stages[i], 1);
+		expect_ok(rig_open(&rig, &rig.here));
+		unsetenv("WRIT_FAULT");
+		expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
+		expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handle));
+		expect_ok(rig_sign(&rig, handle, WRIT_LIT("m"), &sig));
+		assert_int_equal(code_of(rig_sign(&rig, handle, WRIT_LIT("m"), &sig)), WRIT_UNAVAILABLE);
+		assert_int_equal(process_wait(rig.deviced, 2000), 128 + SIGKILL);
+		rig.deviced = 0;
+		device_close(TAKE(rig.device));
+		expect_ok(rig_open(&rig, &rig.here)); /* over what the dead one left in the TPM, and its socket */
+	}
+}
+#endif
+
+/* ---- how it is called ---- */
+
+/* Exit status and first line of what it says. */
+static int
+called(const char *arguments, char *out, int out_len)
+{
+	char command[1200];
+	FILE *pipe;
+	int status;
+
+	snprintf(command, sizeof(command), "timeout 10 %s %s 2>&1", WRIT_DEVICED, arguments);
+	pipe = popen(command, "r");
+	assert_non_null(pipe);
+	out[0] = '\0';
+	if (!fgets(out, out_len, pipe))
+		out[0] = '\0';
+	while (fgetc(pipe) != EOF)
+		;
+	status = pclose(pipe);
+	return WEXITSTATUS(status);
+}
+
+static void
+a_wrong_call_is_told_and_ends_with_2(void **state)
+{
+	static const struct {
+		const char *arguments, *says;
+	} cases[] = {
+		{ "", "one of --socket and --fd is needed" },
+		{ "--socket /tmp/x --fd 3", "one of --socket and --fd is needed" },
+		{ "--socket /tmp/x", "--peer-uid is needed" },
+		{ "--socket /tmp/x --peer-uid root", "--peer-uid: 1 to 8 numbers with commas between them are wanted" },
+		{ "--socket /tmp/x --peer-uid 1,,2", "--peer-uid: 1 to 8 numbers with commas between them are wanted" },
+		{ "--socket /tmp/x --peer-uid 1,", "--peer-uid: 1 to 8 numbers with commas between them are wanted" },
+		{ "--socket /tmp/x --peer-uid 4294967295",
+		  "--peer-uid: 1 to 8 numbers with commas between them are wanted" },
+		{ "--socket /tmp/x --peer-uid 1,2,3,4,5,6,7,8,9",
+		  "--peer-uid: 1 to 8 numbers with commas between them are wanted" },
+		{ "--socket /tmp/x --peer-uid 1", "one of --tpm and --pkcs11 is needed" },
+		{ "--socket /tmp/x --peer-uid 1 --tpm swtpm:x --pkcs11 /x", "one of --tpm and --pkcs11 is needed" },
+		{ "--socket /tmp/x --peer-uid 1 --tpm swtpm:x", "--auth-file is needed: secrets come by file" },
+		{ "--socket /tmp/x --peer-uid 1 --tpm swtpm:x --pin-file /x",
+		  "--auth-file is needed: secrets come by file" },
+		{ "--socket /tmp/x --peer-uid 1 --tpm swtpm:x --auth-file /x --uri pkcs11:",
+		  "--uri goes with --pkcs11" },
+		{ "--socket /tmp/x --peer-uid 1 --pkcs11 /x --pin-file /x",
+		  "--pkcs11 goes with --uri, and not with --allow-software-tpm" },
+		{ "--socket /tmp/x --peer-uid 1 --pkcs11 /x --uri pkcs11: --auth-file /x",
+		  "--pin-file is needed: secrets come by file" },
+		{ "--fd x --peer-uid 1", "--fd 'x': a descriptor's number is wanted" },
+		{ "--log-level loud", "--log-level 'loud': debug, info, warn or alarm" },
+		{ "--pin 1234", "'--pin' is not an option" },
+		{ "--socket", "--socket wants a value" },
+		{ "--auth-file a --pin-file b", "one of --auth-file and --pin-file, once" },
+		{ "--socket /tmp/x --peer-uid 1 --tpm swtpm:x --auth-file /x more", "'more' is not an option" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(cases); i++) {
+		char out[400], want[400];
+
+		assert_int_equal(called(cases[i].arguments, out, sizeof(out)), 2);
+		snprintf(want, sizeof(want), "writ-deviced: %s\n", cases[i].says);
+		assert_string_equal(out, want);
+	}
+}
+
+static void
+a_secret_file_that_others_read_is_refused(void **state)
+{
+	char auth[160], arguments[600], out[1000];
+
+	(void)state;
+	snprintf(auth, sizeof(auth), "%s/open-secret", rig.here.dir);
+	run("echo %s > %s && chmod 644 %s", rig_auth, auth, auth);
+	snprintf(arguments, sizeof(arguments),
+		 "--socket %s/s --peer-uid 1 --tpm %s --allow-software-tpm --auth-file %s", rig.here.dir, rig.here.tcti,
+		 auth);
+	assert_int_equal(called(arguments, out, sizeof(out)), 2);
+	assert_non_null(strstr(out, "others than its owner may read it"));
+	run("chmod 600 %s && echo nothex > %s", auth, auth);
+	assert_int_equal(called(arguments, out, sizeof(out)), 2);
+	assert_non_null(strstr(out, "an auth value is 64 hex digits on one line"));
+	assert_null(strstr(out, "nothex"));
+}
+
+#define claim(test) cmocka_unit_test_setup_teardown(test, claim_start, claim_end)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		claim(a_uid_that_is_not_named_is_not_served),
+		claim(a_server_of_another_uid_is_not_spoken_to),
+		claim(garbage_ends_its_connection_and_no_other),
+		claim(a_frame_that_is_no_request_is_answered_with_an_error),
+		claim(a_key_belongs_to_its_connection),
+		claim(a_connection_holds_16_keys),
+		claim(a_fifth_connection_waits_for_a_place),
+		claim(sixty_four_signatures_are_answered_without_waiting_for_each),
+		claim(a_device_that_hangs_ends_the_process_at_the_deadline),
+		claim(a_device_that_is_away_at_the_start_is_served_when_it_comes),
+		claim(an_inherited_connection_is_served_to_its_end),
+#ifdef WRIT_FAULTS
+		claim(a_fault_point_kills_before_and_after_the_signature),
+#endif
+		cmocka_unit_test(a_wrong_call_is_told_and_ends_with_2),
+		cmocka_unit_test(a_secret_file_that_others_read_is_refused),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	event_start(STDERR_FILENO, "contract", EVENT_ALARM);
+	if (writ_secret_start())
+		return 1;
+	return cmocka_run_group_tests(tests, group_start, group_end);
+}
