@@ -6,17 +6,24 @@
  * (2) Entries are numbered from 0 without gaps; a number is given once.
  * (3) A torn last entry is cut off on open and reported; no earlier byte is ever rewritten; damage before good records refuses the open.
  * (4) An entry without a row in the store was never released: abort it.			I3
- * (5) A reserve of 16 MiB takes revoke, abort, crl, key and settled entries when the disk is full: only issuing stops.	I13
+ * (5) A reserve of 16 MiB (the file DIR/reserve, renamed to be the last segment) takes revoke, abort, crl, key, settled and the signer's own start,
+ *     stop, recover, clock and admin entries when the disk is full: only issuing stops.		I13
  *
  * Segments are DIR/%016x.wj (first index): a 64-byte header - magic "WRITJRNL", u32le version, u32le 0, u64le first index, 8 bytes log id,
  * 32 bytes leaf hash of the entry before - then records, then zeros (preallocated): a length of 0 ends it.  A record:
  *	u32le	length of what follows
  *	32	leaf hash: SHA-256(0x00 || entry), RFC 6962 2.1
- *	8	check: first bytes of SHA-256(leaf hash || header)
- *	52	header: u8 type, u8 reason, u16le 0, u32le entry length, 16 serial, i64le notAfter, 8 key (first bytes of the key id), i64le time,
+ *	8	check: first bytes of SHA-256(leaf hash || header || rest)
+ *	52	header: u8 type, u8 reason, u16le flags, u32le entry length, 16 serial, i64le notAfter, 8 key (first bytes of the key id), i64le time,
  *		u32le time's milliseconds
  *	entry	canonical JSON (sorted keys, no floats, one line)
- *	rest	TBS (type issue), outside the hashed leaf
+ *	rest	TBS (types issue and key), outside the hashed leaf
+ * Flags: 1 marks the first record of a group, that is of those which waited for one fdatasync.  The pages of a group reach the disk in any order, so
+ * after a power cut a bad record may stand before good ones of its own group: that is a torn tail, since none of them was acknowledged.  A bad
+ * record before the first one of a later group is damage.
+ * What a type puts into the fixed header beside its time: issue serial, notAfter, key; abort serial, key; revoke reason, serial, key - or, with key
+ * zero, an edge id in the serial's place; key serial, notAfter, key of what was certified; crl key, notAfter = nextUpdate, and the CRL's number,
+ * big endian, in the last 8 bytes of the serial's place; settled the index, likewise.
  * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal.
  */
 #ifndef WRIT_ISSUER_LOG_JOURNAL_H
@@ -47,6 +54,7 @@ struct entry {
 	unsigned time_ms;
 	struct writ_bytes json;
 	struct writ_bytes tbs;
+	bool group_first;		/* journal_add() sets it */
 	/* reading, and after journal_add(): */
 	uint64_t index;
 	uint8_t leaf_hash[32];

@@ -12,11 +12,13 @@
 #include "base/clock.h"
 #include "base/frame.h"
 #include "issuer/x509/leaf.h"
+#include "issuer/x509/ocsp.h"
 
 #define SIGNER_OUTSTANDING_MAX 64	/* a connection; one more is refused */
 #define SIGNER_CERTS_MAX 8
 #define SIGNER_REVOKE_MAX 256		/* serials a frame; a cascade is many frames */
 #define SIGNER_SAID_MAX 2048
+#define OCSP_CERT_ID_MAX 256		/* bytes of DER; a SHA-256 CertID has 105 to 120 */
 
 enum signer_message {
 	SIGNER_HELLO = 1,	/* must be the first on a connection, once */
@@ -24,7 +26,7 @@ enum signer_message {
 	SIGNER_REVOKE,
 	SIGNER_OCSP,
 	SIGNER_CRL,
-	SIGNER_NOTE,		/* no answer is waited for: denials, tasks, grants, policy changes */
+	SIGNER_NOTE,		/* denials, tasks, grants, policy changes; answered like all, though nobody need wait for it */
 	SIGNER_SETTLED,
 	SIGNER_ABORT,
 	SIGNER_HEALTH,
@@ -81,7 +83,10 @@ struct signer_status {
 	struct writ_bytes response;
 };
 
-/* CRL: -> key id of the CA whose list is wanted; <- number, times, length, and the list in a sealed memfd beside the frame. */
+/*
+ * CRL: -> key id of the CA whose list is wanted (an issuing CA's or the anchor's); <- number, times, length, and the list in a sealed memfd beside
+ * the frame.  The descriptor's offset is shared with other receivers: read it with pread() or mmap().
+ */
 struct signer_crl {
 	uint8_t key_id[20];
 };
@@ -91,7 +96,7 @@ struct signer_crl_is {
 	uint32_t len;
 };
 
-/* NOTE: an entry of type deny, task, grant or policy; JSON as in LEAF's `said`. */
+/* NOTE: an entry of type deny, task, grant or policy; JSON as in LEAF's `said`.  <- empty. */
 struct signer_note {
 	uint8_t type;				/* enum entry_type */
 	struct writ_bytes said;
@@ -150,6 +155,14 @@ WRIT_CHECKED struct writ_err *signer_health_read(struct writ_bytes, struct signe
 /* An error answer, both ways. */
 WRIT_CHECKED struct writ_err *signer_error_write(const struct writ_err *, struct writ_buf *);
 struct writ_err *signer_error_read(struct writ_bytes);	/* never NULL */
+
+/* ---- where what the signer publishes is found: the URLs that certificates carry, and the gate demands ---- */
+
+#define SIGNER_URL_MAX 512	/* bytes with the NUL */
+
+char *signer_crl_url(const char *status_url, const uint8_t key_id[20], char out[SIGNER_URL_MAX]);	/* STATUS/crl/KEYID.crl */
+char *signer_ca_url(const char *status_url, const uint8_t key_id[20], char out[SIGNER_URL_MAX]);	/* STATUS/ca/KEYID.cer */
+char *signer_ocsp_url(const char *status_url, char out[SIGNER_URL_MAX]);				/* STATUS/ocsp */
 
 /* ---- the client's blocking use: start-up, recovery, tests ---- */
 

@@ -1,0 +1,165 @@
+/*
+ * The gate's rules, one function a subject.  Cheap ones first: this runs before every signature.
+ */
+#include "issuer/signer/gate.h"
+
+#include <inttypes.h>
+
+static struct writ_err *
+check_issuer(const struct leaf *leaf, const struct gate_facts *facts)
+{
+	if (!writ_equal(leaf->issuer, facts->issuer_name))
+		return writ_fail(WRIT_INVALID, "gate: the issuer name is not that of the CA that signs now");
+	if (!writ_equal(leaf->authority_key_id, facts->issuer_key_id))
+		return writ_fail(WRIT_INVALID, "gate: the authority key id is not that of the CA that signs now");
+	if (leaf->tier != facts->tier)
+		return writ_fail(WRIT_INVALID, "gate: it asserts tier %s, and the issuing key's is %s",
+				 leaf_tier_name(leaf->tier), leaf_tier_name(facts->tier));
+	return NULL;
+}
+
+/* Both ends inclusive (delegation.md 2).  Differences cannot overflow: readable times end with year 9999. */
+static struct writ_err *
+check_validity(const struct leaf *leaf, const struct gate_facts *facts, writ_time now)
+{
+	const int64_t lifetime_s = leaf->not_after - leaf->not_before + 1;
+
+	if (leaf->not_before < now - GATE_BEFORE_MAX_S)
+		return writ_fail(WRIT_INVALID,
+				 "gate: notBefore is %" PRId64 " s before now: at most %d are allowed (backdated)",
+				 now - leaf->not_before, GATE_BEFORE_MAX_S);
+	if (leaf->not_before > now + GATE_AHEAD_MAX_S)
+		return writ_fail(WRIT_INVALID, "gate: notBefore is %" PRId64 " s ahead of now: at most %d are allowed",
+				 leaf->not_before - now, GATE_AHEAD_MAX_S);
+	if (leaf->not_after < now)
+		return writ_fail(WRIT_INVALID, "gate: notAfter is %" PRId64 " s before now: it has expired already",
+				 now - leaf->not_after);
+	if (leaf->not_after > now + GATE_AFTER_MAX_S)
+		return writ_fail(WRIT_INVALID,
+				 "gate: notAfter is %" PRId64 " s ahead of now: at most %d are allowed (I5)",
+				 leaf->not_after - now, GATE_AFTER_MAX_S);
+	if (lifetime_s > LEAF_LIFETIME_SEEN_MAX_S)
+		return writ_fail(WRIT_INVALID, "gate: lifetime %" PRId64 " s is over the %d s allowed", lifetime_s,
+				 LEAF_LIFETIME_SEEN_MAX_S);
+	if (leaf->not_after > facts->issuer_not_after)
+		return writ_fail(WRIT_INVALID, "gate: it would outlive its issuing CA by %" PRId64 " s (I5)",
+				 leaf->not_after - facts->issuer_not_after);
+	return NULL;
+}
+
+static struct writ_err *
+check_name(const struct leaf *leaf, const struct gate_facts *facts)
+{
+	struct writ_err *err;
+	struct spiffe_id id;
+
+	if (!writ_equal(leaf->trust_domain, facts->trust_domain))
+		return writ_fail(WRIT_INVALID, "gate: trust domain %.*s is not ours, %.*s",
+				 WRIT_FMT(leaf->trust_domain), WRIT_FMT(facts->trust_domain));
+	err = spiffe_parse(leaf->san, &id);
+	if (err)
+		return writ_recode(err, WRIT_INVALID, "gate: the SAN");
+	if (!writ_equal(id.trust_domain, facts->trust_domain))
+		return writ_fail(WRIT_INVALID, "gate: SAN trust domain %.*s is not ours, %.*s",
+				 WRIT_FMT(id.trust_domain), WRIT_FMT(facts->trust_domain));
+	if (id.kind != PRINCIPAL_AGENT || id.instance.len == 0)
+		return writ_fail(WRIT_INVALID, "gate: SAN %.*s is not an agent with an instance", WRIT_FMT(leaf->san));
+	return NULL;
+}
+
+/* Who they are is the issuer's word; what can be seen is that kind and name agree, and that agents are ours. */
+static struct writ_err *
+check_hops(const struct leaf *leaf, const struct gate_facts *facts)
+{
+	const struct delegation *d = &leaf->delegation;
+
+	if (d->n_hops == 0)
+		return writ_fail(WRIT_INVALID, "gate: no delegation: who authorised this agent?");
+	for (size_t i = 0; i < d->n_hops; i++) {
+		struct spiffe_id id;
+		struct writ_err *err = spiffe_parse(d->hops[i].principal, &id);
+
+		if (err)
+			return writ_recode(err, WRIT_INVALID, "gate: the principal of hop %zu", i);
+		if (id.kind != d->hops[i].kind)
+			return writ_fail(WRIT_INVALID, "gate: hop %zu says kind %s, and its principal is a %s", i,
+					 principal_kind_name(d->hops[i].kind), principal_kind_name(id.kind));
+		if (id.kind == PRINCIPAL_AGENT && !writ_equal(id.trust_domain, facts->trust_domain))
+			return writ_fail(WRIT_INVALID, "gate: hop %zu is an agent of %.*s, which is not ours", i,
+					 WRIT_FMT(id.trust_domain));
+	}
+	if (!writ_equal(d->task_id, leaf->task_id))
+		return writ_fail(WRIT_INVALID, "gate: the delegation's task %.*s is not the subject's, %.*s",
+				 WRIT_FMT(d->task_id), WRIT_FMT(leaf->task_id));
+	return delegation_check_validity(d, leaf->not_after);
+}
+
+static struct writ_err *
+check_status(const struct leaf *leaf, const struct gate_facts *facts, writ_time now)
+{
+	const struct delegation *d = &leaf->delegation;
+
+	if (!leaf->no_rev_avail) {
+		if (!writ_equal(leaf->crl_url, facts->crl_url))
+			return writ_fail(WRIT_INVALID, "gate: CRL address %.*s is not ours", WRIT_FMT(leaf->crl_url));
+		if (!writ_equal(leaf->ocsp_url, facts->ocsp_url))
+			return writ_fail(WRIT_INVALID, "gate: OCSP address %.*s is not ours", WRIT_FMT(leaf->ocsp_url));
+		return NULL;
+	}
+	if (leaf->not_after > now + GATE_NO_REV_AVAIL_MAX_S)
+		return writ_fail(WRIT_INVALID, "gate: noRevAvail with %" PRId64 " s to live: at most %d are allowed",
+				 leaf->not_after - now, GATE_NO_REV_AVAIL_MAX_S);
+	if (d->hops[d->n_hops - 1].depth_remaining != 0)
+		return writ_fail(WRIT_INVALID, "gate: noRevAvail on an agent that may delegate further (depth %u)",
+				 d->hops[d->n_hops - 1].depth_remaining);
+	return NULL;
+}
+
+static bool
+all_zero(struct writ_bytes bytes)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < bytes.len; i++)
+		any |= bytes.data[i];
+	return any == 0;
+}
+
+/* What the signer fills in must be empty; what it has for itself must not be certified for others. */
+static struct writ_err *
+check_ours(const struct leaf *leaf, const struct gate_facts *facts)
+{
+	if (!writ_equal(leaf->log_id, facts->log_id))
+		return writ_fail(WRIT_INVALID, "gate: the log reference names another log");
+	if (!all_zero(leaf->serial))
+		return writ_fail(WRIT_INVALID, "gate: the serial is not zero: the signer fills it in (I4)");
+	if (!all_zero(leaf->log_index) || !all_zero(leaf->log_hash))
+		return writ_fail(WRIT_INVALID, "gate: the log reference is not zero: the signer fills it in");
+	for (size_t i = 0; i < facts->n_keys; i++)
+		if (memcmp(leaf->spki_sha256, facts->keys[i], 32) == 0)
+			return writ_fail(WRIT_INVALID, "gate: the public key is one of our CA's or responder's");
+	return NULL;
+}
+
+struct writ_err *
+gate_check(struct writ_bytes tbs, const struct gate_facts *facts, writ_time now, struct writ_arena *arena,
+	   struct leaf *ret)
+{
+	struct writ_err *err;
+
+	err = leaf_read_tbs(tbs, arena, ret);
+	if (err)
+		return writ_recode(err, WRIT_INVALID, "gate: not a leaf");
+	err = check_issuer(ret, facts);
+	if (!err)
+		err = check_validity(ret, facts, now);
+	if (!err)
+		err = check_name(ret, facts);
+	if (!err)
+		err = check_hops(ret, facts);
+	if (!err)
+		err = check_status(ret, facts, now);
+	if (!err)
+		err = check_ours(ret, facts);
+	return err;
+}

@@ -1,0 +1,76 @@
+/*
+ * The ledger: the signer's own memory of live serials - issued, aborted, revoked - and of what the next CRL must say.
+ *
+ * (1) A serial that is not here as issued is never answered good.						I9
+ * (2) A row ends once: the first end (aborted or revoked), its time and its reason stay.			I8
+ * (3) An ended serial stays in its CA's list until one CRL was made past its notAfter (RFC 5280 3.3).	I10
+ * (4) Replaying the journal gives the same ledger: time is a parameter, and the journal has every change.
+ *
+ * Rows stand in tables by the minute of issue, which a serial begins with; a table goes as a whole once all in it have expired.
+ * Knows no certificate, no key, no journal.  Threading: one thread a ledger.
+ */
+#ifndef WRIT_ISSUER_SIGNER_LEDGER_H
+#define WRIT_ISSUER_SIGNER_LEDGER_H
+
+#include "base/clock.h"
+#include "issuer/x509/crl.h"
+
+#define LEDGER_KEEP_S 180		/* after expiry; a serial drawn in these minutes is known not to repeat (I4) */
+#define LEDGER_EDGES_MAX 100000		/* revokedDelegations: 1.8 MB of a CRL */
+#define LEDGER_EDGE_KEEP_S 960		/* delegation.md 5, R3: longer than any leaf lives */
+
+enum ledger_state { LEDGER_ISSUED = 1, LEDGER_ABORTED, LEDGER_REVOKED };
+
+struct ledger_row {
+	enum ledger_state state;
+	unsigned reason;
+	writ_time not_after, ended_at;
+	const uint8_t *key;		/* 8: first bytes of the issuing key's id */
+};
+
+struct ledger;
+
+WRIT_CHECKED struct writ_err *ledger_new(struct ledger **ret);
+void ledger_free(struct ledger *);
+void ledger_freep(struct ledger **);
+
+/* WRIT_CONFLICT: the serial is there already. */
+WRIT_CHECKED struct writ_err *ledger_issue(struct ledger *, const uint8_t serial[16], const uint8_t key[8], writ_time not_after);
+
+/* False: not a live serial of ours. */
+bool ledger_find(const struct ledger *, const uint8_t serial[16], struct ledger_row *ret);
+
+/* LEDGER_ABORTED or LEDGER_REVOKED.  `*ret_changed` is false when the serial is unknown or had ended before. */
+WRIT_CHECKED struct writ_err *ledger_end(struct ledger *, const uint8_t serial[16], enum ledger_state, enum crl_reason, writ_time at,
+					 bool *ret_changed);
+
+/* An origin edge for revokedDelegations; twice is once. */
+WRIT_CHECKED struct writ_err *ledger_edge(struct ledger *, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed);
+
+/* Drops tables whose rows have all expired by LEDGER_KEEP_S, and old edges. */
+void ledger_prune(struct ledger *, writ_time now);
+
+/* What a CRL of that CA says now; valid until the next change.  `changes` grows with every change of either. */
+struct ledger_list {
+	struct writ_bytes entries;
+	size_t n_entries, n_edges;
+	const uint8_t (*edges)[EDGE_ID];
+	uint64_t changes;
+};
+void ledger_list(const struct ledger *, const uint8_t key[8], struct ledger_list *ret);
+
+/* A CRL of that CA with this thisUpdate was made: what expired before it may go (3). */
+void ledger_listed(struct ledger *, const uint8_t key[8], writ_time this_update);
+
+struct ledger_counts {
+	uint64_t issued, ended;		/* rows still kept */
+};
+void ledger_count(const struct ledger *, struct ledger_counts *ret);
+
+/*
+ * 4 bytes minutes since 1970, big endian, and 12 of `random` (writ_random, but in tests); drawn anew up to 3 times when the ledger has it.
+ * WRIT_BROKEN: it repeats still, so the generator has failed and issuing must stop (I4).
+ */
+WRIT_CHECKED struct writ_err *serial_draw(const struct ledger *, writ_time now, void (*random)(uint8_t *, size_t), uint8_t out[16]);
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * writ-signerd: the process with the issuing keys.  No network, no store, no token library.
+ *
+ *	writ-signerd --config FILE [--fd N]
+ *	writ-signerd --config FILE --ceremony self-signed|csr OUT.pem|import CERT.pem [--anchor-key P-256|P-384]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/event.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "issuer/signer/signer.h"
+
+#define EXIT_MISUSED 2
+
+struct options {
+	const char *config;
+	int fd;
+	enum ceremony ceremony;
+	const char *path;
+	enum key_kind anchor_kind;
+};
+
+static bool
+ceremony_from(const char *name, enum ceremony *ret)
+{
+	static const char *const names[] = {
+		[CEREMONY_SELF_SIGNED] = "self-signed", [CEREMONY_CSR] = "csr", [CEREMONY_IMPORT] = "import"
+	};
+
+	for (size_t i = CEREMONY_SELF_SIGNED; i < N_OF(names); i++)
+		if (strcmp(name, names[i]) == 0) {
+			*ret = (enum ceremony)i;
+			return true;
+		}
+	return false;
+}
+
+static struct writ_err *
+options_read(int argc, char **argv, struct options *ret)
+{
+	static const struct option known[] = { { "config", required_argument, NULL, 'c' },
+					       { "fd", required_argument, NULL, 'f' },
+					       { "ceremony", required_argument, NULL, 'y' },
+					       { "anchor-key", required_argument, NULL, 'a' },
+					       { NULL, 0, NULL, 0 } };
+	uint64_t fd;
+	int c;
+
+	*ret = (struct options){ .fd = -1, .anchor_kind = KEY_P256 };
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			ret->config = optarg;
+			break;
+		case 'f':
+			if (!writ_decimal(writ_str(optarg), 1023, &fd) || fd < 3)
+				return writ_fail(WRIT_INVALID, "--fd %s is not a descriptor from 3 to 1023", optarg);
+			ret->fd = (int)fd;
+			break;
+		case 'y':
+			if (!ceremony_from(optarg, &ret->ceremony))
+				return writ_fail(WRIT_INVALID,
+						 "--ceremony %s is none of self-signed, csr OUT.pem, import CERT.pem",
+						 optarg);
+			break;
+		case 'a':
+			if (!key_kind_from(writ_str(optarg), &ret->anchor_kind) || ret->anchor_kind == KEY_ED25519)
+				return writ_fail(WRIT_INVALID, "--anchor-key %s is neither P-256 nor P-384", optarg);
+			break;
+		default:
+			return writ_fail(WRIT_INVALID, "%s is no option of writ-signerd, or lacks its value",
+					 argv[optind - 1]);
+		}
+	}
+	if (!ret->config)
+		return writ_fail(WRIT_INVALID, "--config FILE is missing");
+	if (ret->ceremony == CEREMONY_CSR || ret->ceremony == CEREMONY_IMPORT) {
+		if (optind + 1 != argc)
+			return writ_fail(WRIT_INVALID, "--ceremony csr and import take one file name");
+		ret->path = argv[optind++];
+	}
+	return optind == argc ? NULL : writ_fail(WRIT_INVALID, "%s is one argument too many", argv[optind]);
+}
+
+/* Inherited, or made at RUN/signer.sock. */
+static struct writ_err *
+listener_get(const struct options *options, const struct conf *conf, int *ret)
+{
+	char path[PATH_MAX];
+	struct writ_err *err = NULL;
+	int kind = 0, listening = 0;
+	socklen_t len = sizeof(int);
+
+	if (options->fd < 0) {
+		err = frame_listen(conf_path(conf->run, "signer.sock", path), ret);
+	} else {
+		*ret = options->fd;
+		if (getsockopt(*ret, SOL_SOCKET, SO_TYPE, &kind, &len) != 0 || kind != SOCK_SEQPACKET ||
+		    getsockopt(*ret, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || !listening)
+			return writ_fail(WRIT_INVALID, "--fd %d is not a listening SOCK_SEQPACKET socket", *ret);
+	}
+	if (!err && fcntl(*ret, F_SETFL, O_NONBLOCK) != 0)
+		err = writ_fail_errno(errno, "preparing the listening socket");
+	return err;
+}
+
+static struct writ_err *
+state_ready(const struct conf *conf)
+{
+	AUTO(writ_buf_done) struct writ_buf version = WRIT_BUF(16);
+	char path[PATH_MAX];
+	struct writ_err *err = file_read(conf_path(conf->state, "VERSION", path), FILE_CONFIG, &version);
+
+	if (err && err->code == WRIT_NOT_FOUND)
+		return writ_recode(err, WRIT_NOT_FOUND, "%s is not initialised: run writ init", conf->state);
+	if (err)
+		return err;
+	if (!writ_equal(writ_view(&version), WRIT_LIT("1\n")))
+		return writ_fail(WRIT_INVALID, "%s is of another version of Writ: this one knows version 1", path);
+	return NULL;
+}
+
+static struct writ_err *
+serve(const struct options *options, const struct conf *conf, struct signer *s)
+{
+	struct writ_err *err;
+	int listener;
+
+	err = state_ready(conf);
+	if (!err)
+		err = signer_start(s, conf);
+	if (!err)
+		err = listener_get(options, conf, &listener);
+	return err ? err : signer_serve(s, listener);
+}
+
+static struct writ_err *
+run(const struct options *options)
+{
+	static struct signer signer;
+	struct conf conf = { 0 };
+	struct writ_err *err;
+
+	signer = (struct signer){ .epoll = -1, .listener = -1, .signals = -1, .keys.anchor_crl.fd = -1 };
+	err = writ_secret_start();
+	if (!err)
+		err = conf_read(options->config, &conf);
+	if (!err)
+		event_start(STDERR_FILENO, "writ-signerd", conf.log_level);
+	if (!err && options->ceremony != CEREMONY_NONE)
+		err = ceremony_run(&signer, &conf, options->ceremony, options->path, options->anchor_kind);
+	else if (!err)
+		err = serve(options, &conf, &signer);
+	signer_done(&signer);
+	conf_done(&conf);
+	return err;
+}
+
+int
+main(int argc, char **argv)
+{
+	AUTO(writ_err_freep) struct writ_err *err = NULL;
+	struct options options;
+
+	event_start(STDERR_FILENO, "writ-signerd", EVENT_INFO);
+	err = options_read(argc, argv, &options);
+	if (err) {
+		fprintf(stderr, "writ-signerd: %s\n", err->message);
+		return EXIT_MISUSED;
+	}
+	err = run(&options);
+	if (!err)
+		return 0;
+	event(EVENT_ALARM, "signer.ended", EV_ERR(err));
+	return err->code == WRIT_UNAVAILABLE ? 4 : 1;
+}

@@ -1,0 +1,285 @@
+/*
+ * What the signer publishes: CRLs and OCSP responses, built from the ledger and nothing else (I9, I10).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/der.h"
+#include "base/event.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "issuer/signer/signer.h"
+
+#define CRL_MAX (512u * 1024 * 1024)
+#define ANCHOR_CRL_MAX (1024 * 1024)
+
+void
+crl_made_done(struct crl_made *made)
+{
+	if (made->fd >= 0)
+		close(made->fd);
+	*made = (struct crl_made){ .fd = -1 };
+}
+
+static void
+fd_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+/* The receiver may map it without fear: nobody can change or shrink it any more. */
+static struct writ_err *
+memfd_make(struct writ_bytes contents, int *ret_fd)
+{
+	AUTO(fd_closep) int fd = memfd_create("writ-crl", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return writ_fail_errno(errno, "making a memfd");
+	while (contents.len > 0) {
+		const ssize_t n = write(fd, contents.data, contents.len);
+
+		if (n < 0 && errno != EINTR)
+			return writ_fail_errno(errno, "writing a memfd of %zu bytes", contents.len);
+		contents.data += n > 0 ? n : 0;
+		contents.len -= n > 0 ? (size_t)n : 0;
+	}
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+		return writ_fail_errno(errno, "sealing a memfd");
+	*ret_fd = fd;
+	fd = -1;
+	return NULL;
+}
+
+/* ---- CRLs ---- */
+
+/* Builds, journals, signs; the list in `ret_der`.  `by` NULL: the anchor's. */
+static struct writ_err *
+crl_sign(struct signer *s, struct generation *by, const struct ledger_list *list, struct signer_crl_is *is,
+	 struct writ_buf *ret_der)
+{
+	AUTO(writ_buf_done) struct writ_buf tbs = WRIT_BUF(CRL_MAX);
+	AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
+	const struct ca_cert *ca = by ? &by->cert : &s->keys.anchor;
+	/* Never backwards, also after an older journal was restored: the time is in it too. */
+	const uint64_t last = s->crl_number > (uint64_t)s->now.wall ? s->crl_number : (uint64_t)s->now.wall;
+	const struct crl_facts facts = {
+		.issuer_name = ca->subject,
+		.issuer_key_id = { ca->key_id, 20 },
+		.kind = ca->kind,
+		.number = last + 1,
+		.this_update = s->now.wall - SIGNER_BACKDATE_S,
+		.next_update = s->now.wall + (by ? CRL_LIFE_S : ANCHOR_CRL_LIFE_S),
+		.entries = list->entries,
+		.n_edges = list->n_edges,
+		.edges = list->edges,
+	};
+	struct writ_err *err;
+
+	err = crl_build_tbs(&facts, &tbs);
+	if (!err && !(by && by->soft.pkey) && tbs.len > CUSTODY_MESSAGE_MAX)
+		return writ_fail(WRIT_EXHAUSTED,
+				 "a CRL of %zu entries has %zu bytes: the device signs at most %d (resident tier)",
+				 list->n_entries, tbs.len, CUSTODY_MESSAGE_MAX);
+	if (!err)
+		err = entry_crl(s, ca->key_id, facts.number, facts.next_update, list->n_entries, writ_view(&tbs));
+	if (err)
+		return err;
+	s->crl_number = facts.number;
+	journal_sync(s->journal); /* I2 */
+	err = keys_sign(s, by, writ_view(&tbs), &signature);
+	if (!err)
+		err = x509_assemble(writ_view(&tbs), ca->kind, writ_view(&signature), ret_der);
+	*is = (struct signer_crl_is){ .number = facts.number,
+				      .this_update = facts.this_update,
+				      .next_update = facts.next_update,
+				      .len = (uint32_t)ret_der->len };
+	return err;
+}
+
+static struct writ_err *
+crl_make(struct signer *s, struct generation *g)
+{
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(CRL_MAX);
+	struct crl_made made = { .fd = -1 };
+	struct ledger_list list;
+	struct writ_err *err;
+
+	ledger_list(s->ledger, g->cert.key_id, &list);
+	made.changes = list.changes;
+	err = crl_sign(s, g, &list, &made.is, &der);
+	if (!err)
+		err = memfd_make(writ_view(&der), &made.fd);
+	if (err)
+		return err;
+	crl_made_done(&g->crl);
+	g->crl = made;
+	ledger_listed(s->ledger, g->cert.key_id, made.is.this_update);
+	return NULL;
+}
+
+/* Revocations of issuing CAs come with key revocation; until then the anchor's list is empty, and says so with a date.
+ */
+static struct writ_err *
+anchor_crl_make(struct signer *s)
+{
+	const struct ledger_list none = { 0 };
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(ANCHOR_CRL_MAX);
+	struct crl_made made = { .fd = -1 };
+	char path[PATH_MAX];
+	struct writ_err *err;
+
+	err = crl_sign(s, NULL, &none, &made.is, &der);
+	if (!err)
+		err = file_replace(state_path(s, "certs", "anchor.crl", path), 0644, writ_view(&der));
+	if (!err)
+		err = memfd_make(writ_view(&der), &made.fd);
+	if (err)
+		return err;
+	crl_made_done(&s->keys.anchor_crl);
+	s->keys.anchor_crl = made;
+	return NULL;
+}
+
+/* What an earlier run signed, so that it survives a device that is away. */
+struct writ_err *
+publish_anchor_crl_load(struct signer *s)
+{
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(ANCHOR_CRL_MAX);
+	struct crl_made *made = &s->keys.anchor_crl;
+	char path[PATH_MAX];
+	struct writ_err *err;
+	struct crl crl;
+
+	err = file_read(state_path(s, "certs", "anchor.crl", path), FILE_CONFIG, &der);
+	if (err && err->code == WRIT_NOT_FOUND) {
+		writ_err_free(err);
+		return NULL;
+	}
+	if (!err)
+		err = crl_read(writ_view(&der), &crl);
+	if (!err)
+		err = pubkey_verify(&s->keys.anchor_public, crl.tbs, crl.signature);
+	if (!err)
+		err = memfd_make(writ_view(&der), &made->fd);
+	if (err)
+		return writ_because(err, "%s", path);
+	made->is = (struct signer_crl_is){ crl.number, crl.this_update, crl.next_update, (uint32_t)der.len };
+	return NULL;
+}
+
+static bool
+crl_stale(const struct signer *s, const struct generation *g)
+{
+	const struct crl_made *made = g ? &g->crl : &s->keys.anchor_crl;
+	const writ_time age_s = s->now.wall - (made->is.this_update + SIGNER_BACKDATE_S);
+	struct ledger_list list;
+
+	if (made->fd < 0)
+		return true;
+	if (!g)
+		return age_s >= ANCHOR_CRL_AGE_MAX_S || age_s < 0;
+	ledger_list(s->ledger, g->cert.key_id, &list);
+	return list.changes != made->changes || age_s >= CRL_AGE_MAX_S || age_s < 0;
+}
+
+struct writ_err *
+publish_crl(struct signer *s, const uint8_t key_id[20], const struct crl_made **ret)
+{
+	struct generation *g = keys_find(s, key_id);
+	const struct crl_made *made = g ? &g->crl : &s->keys.anchor_crl;
+	struct writ_err *err = NULL;
+
+	if (!g && memcmp(s->keys.anchor.key_id, key_id, 20) != 0)
+		return writ_fail(WRIT_NOT_FOUND, "no CA of ours has that key id");
+	if (crl_stale(s, g))
+		err = g ? crl_make(s, g) : anchor_crl_make(s);
+	if (err && (made->fd < 0 || made->is.next_update <= s->now.wall))
+		return writ_because(err, "the CRL");
+	if (err) /* the old list is true until its nextUpdate */
+		event(EVENT_ALARM, "signer.crl-not-renewed", EV_ERR(err), EV_NUM("next_update", made->is.next_update));
+	writ_err_free(err);
+	*ret = made;
+	return NULL;
+}
+
+/* ---- OCSP ---- */
+
+/* A CertID alone, read by the reader of whole requests: one parser, one set of rules. */
+static struct writ_err *
+cert_id_parse(struct writ_bytes cert_id, struct writ_buf *scratch, struct ocsp_request *ret)
+{
+	struct der_out out = der_write(scratch);
+	struct writ_err *err;
+
+	for (unsigned i = 0; i < 4; i++) /* OCSPRequest, TBSRequest, requestList, Request */
+		der_open(&out, DER_SEQUENCE);
+	der_put_raw(&out, cert_id);
+	for (unsigned i = 0; i < 4; i++)
+		der_close(&out);
+	err = der_finish(&out, "an OCSP CertID");
+	return err ? err : ocsp_request_parse(writ_view(scratch), ret);
+}
+
+static struct generation *
+issuer_of(const struct signer *s, const struct ocsp_request *request)
+{
+	for (size_t i = 0; i < s->keys.n; i++)
+		if (ocsp_issuer_is(&s->keys.gen[i]->ocsp, request))
+			return s->keys.gen[i];
+	return NULL;
+}
+
+struct writ_err *
+publish_ocsp(struct signer *s, const struct signer_ocsp *asked, struct writ_buf *ret, struct signer_status *status)
+{
+	AUTO(writ_buf_done) struct writ_buf scratch = WRIT_BUF(OCSP_REQUEST_MAX);
+	AUTO(writ_buf_done) struct writ_buf tbs = WRIT_BUF(OCSP_RESPONSE_MAX);
+	uint8_t signature[SOFT_KEY_SIGNATURE_MAX];
+	struct ocsp_request request;
+	struct ledger_row row;
+	struct generation *g;
+	struct writ_err *err;
+	size_t len;
+
+	err = cert_id_parse(asked->cert_id, &scratch, &request);
+	if (err)
+		return err;
+	g = issuer_of(s, &request);
+	if (!g)
+		return writ_fail(WRIT_NOT_FOUND, "OCSP: not an issuing CA of ours");
+	if (request.serial.len != 16 || !ledger_find(s->ledger, request.serial.data, &row) ||
+	    memcmp(row.key, g->cert.key_id, 8) != 0 || row.not_after < s->now.wall)
+		return writ_fail(WRIT_NOT_FOUND, "OCSP: not a live serial of ours"); /* I9 */
+	if (g->responder.len == 0 || g->responder_until < s->now.wall)
+		return writ_fail(WRIT_UNAVAILABLE,
+				 "OCSP: the responder's certificate has expired, and the CA cannot sign a new one now");
+	*status = (struct signer_status){
+		.status = row.state == LEDGER_ISSUED ? OCSP_GOOD : OCSP_REVOKED,
+		.this_update = s->now.wall - SIGNER_BACKDATE_S,
+		.next_update = row.not_after < s->now.wall + OCSP_LIFE_S ? row.not_after : s->now.wall + OCSP_LIFE_S,
+	};
+	err = ocsp_build_tbs(&(struct ocsp_facts){ .cert_id = asked->cert_id,
+						   .status = (enum ocsp_status)status->status,
+						   .revoked_at = row.ended_at,
+						   .reason = (enum crl_reason)row.reason,
+						   .produced_at = s->now.wall,
+						   .this_update = status->this_update,
+						   .next_update = status->next_update,
+						   .nonce = asked->nonce,
+						   .responder_key_id = { s->keys.ocsp_key_id, 20 },
+						   .responder_cert = writ_view(&g->responder),
+						   .kind = KEY_P256 },
+			     &tbs);
+	if (!err)
+		err = soft_key_sign(&s->keys.ocsp, writ_view(&tbs), signature, &len);
+	if (!err)
+		err = ocsp_assemble(writ_view(&tbs), KEY_P256, (struct writ_bytes){ signature, len },
+				    writ_view(&g->responder), ret);
+	status->response = writ_view(ret);
+	return err;
+}

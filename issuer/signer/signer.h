@@ -1,0 +1,247 @@
+/*
+ * The signer from inside: what its parts share.  Read serve.c first: a wake-up of the loop, and the table of what is allowed when.
+ *
+ *	gate.c		is this TBS a leaf of ours, now?				pure
+ *	ledger.c	live serials; what CRLs must say				no I/O
+ *	entries.c	what is written into the journal, and read back at start
+ *	softkey.c	P-256 keys in memory, wrapped at rest
+ *	keys.c		anchor, issuing CA generations, the device; certifies CAs and OCSP keys
+ *	publish.c	CRLs and OCSP responses
+ *	issue.c		LEAF: gate, serial, journal, signature
+ *	serve.c		connections, messages, housekeeping
+ *	ceremony.c	`writ init`: the anchor, the first generation, the folders
+ *
+ * One thread.  Order in a wake-up: read and judge everything, journal it, one fdatasync, then sign and answer; nothing leaves before (I2, I3).
+ */
+#ifndef WRIT_ISSUER_SIGNER_SIGNER_H
+#define WRIT_ISSUER_SIGNER_SIGNER_H
+
+#include <limits.h>
+
+#include "hsm/wire.h"
+#include "issuer/conf/conf.h"
+#include "issuer/log/journal.h"
+#include "issuer/log/json.h"
+#include "issuer/signer/gate.h"
+#include "issuer/signer/ledger.h"
+#include "issuer/signer/softkey.h"
+#include "issuer/signer/wire.h"
+#include "issuer/x509/ca.h"
+#include "issuer/x509/ocsp.h"
+
+#define SIGNER_BACKDATE_S 30		/* notBefore and thisUpdate lie this far behind (DESIGN.md, Clock) */
+#define SIGNER_QUEUE_MAX 256		/* leaves waiting for the device (resident tier); beyond: UNAVAILABLE */
+#define SIGNER_DEVICE_AHEAD 8		/* of them in the device's hands, so that a CRL's signature need not wait for all */
+
+#define ISSUING_LIFE_S (30 * 86400)	/* the first form has no rotation every 4 h: one generation a month */
+#define ISSUING_RENEW_S 86400		/* with less than this left a new generation is made */
+#define ANCHOR_LIFE_S (3653LL * 86400)	/* 10 years */
+#define RESPONDER_LIFE_S 3600
+#define CRL_LIFE_S 180
+#define CRL_AGE_MAX_S 60		/* an unchanged list is made anew from here on */
+#define ANCHOR_CRL_LIFE_S 86400
+#define ANCHOR_CRL_AGE_MAX_S 43200
+#define OCSP_LIFE_S 120
+
+/* A list made, in a sealed memfd. */
+struct crl_made {
+	int fd;				/* -1: none yet */
+	struct signer_crl_is is;
+	uint64_t changes;		/* of the ledger, when it was made */
+};
+
+/* One issuing CA. */
+struct generation {
+	struct writ_buf der;		/* its certificate, */
+	struct ca_cert cert;		/* read: views into it */
+	struct ocsp_issuer ocsp;
+	struct soft_key soft;		/* sealed tier; else empty */
+	struct writ_buf ref;		/* resident tier: how the device loads it; else empty */
+	uint32_t handle;
+	struct pubkey public;		/* to verify what the device signed */
+	struct writ_buf responder;	/* certificate of our OCSP key by this CA; empty: none yet */
+	writ_time responder_from, responder_until;
+	struct crl_made crl;
+};
+
+struct keys {
+	enum leaf_tier tier;		/* what leaves assert: seen at the device, and in the certificates */
+	bool sealed;			/* configured: issuing keys in memory */
+	struct writ_buf anchor_der, anchor_ref;
+	struct ca_cert anchor;
+	struct pubkey anchor_public;
+	uint32_t anchor_handle;
+	struct crl_made anchor_crl;
+	size_t n;
+	struct generation *gen[SIGNER_CERTS_MAX];	/* newest first; [0] issues */
+	struct soft_key ocsp;
+	uint8_t ocsp_key_id[20];
+};
+
+/* The connection to writ-deviced; comes and goes. */
+struct device_link {
+	struct device *device;		/* NULL: down */
+	bool locked;			/* authentication failed or a key was not ours: never tried again (I12) */
+	int64_t next_try_ms;		/* monotonic */
+	unsigned delay_ms;
+	uint64_t outstanding;		/* leaf signatures it works on */
+	char why[160];
+};
+
+/* A bounded rate: `n` of them now, refilled with time; what does not fit is counted. */
+struct bucket {
+	int64_t last_ms, credit_ms;
+	uint64_t dropped;
+};
+
+struct owed {
+	uint8_t serial[16];		/* or an edge id, with key zero */
+	uint8_t key[8];
+	enum entry_type type;
+	unsigned reason;
+	writ_time at;
+};
+
+struct job;
+struct conn;
+
+struct signer {
+	const struct conf *conf;
+	struct clock now;		/* of this wake-up */
+	struct clock_guard guard;
+	bool clock_ok;
+	bool broken;			/* the generator repeated itself: no more issuing until a restart */
+	struct journal *journal;
+	struct ledger *ledger;
+	struct keys keys;
+	struct device_link link;
+	struct gate_facts gate;
+	char crl_url[SIGNER_URL_MAX], ocsp_url[SIGNER_URL_MAX];	/* of the gate's facts */
+	uint8_t log_id[LOG_ID_LEN];
+	uint64_t settled, crl_number;
+	uint64_t issued, refused, garbage;	/* since start */
+	size_t n_owed, cap_owed;
+	struct owed *owed;
+	struct bucket denials;
+	struct writ_buf json;		/* scratch of entries.c */
+	struct writ_arena arena;	/* scratch of one LEAF */
+
+	/* issue.c */
+	struct job *jobs;		/* SIGNER_QUEUE_MAX */
+	size_t n_group;			/* journalled in this wake-up, not yet signed: */
+	struct job *group[SIGNER_QUEUE_MAX];
+	size_t n_waiting;		/* resident: signed by the device in this order */
+	struct job *waiting[SIGNER_QUEUE_MAX];
+
+	/* serve.c */
+	struct conn **conns;
+	size_t n_conns;
+	int epoll, listener, signals;
+	bool revoked_in_group, stop;
+	int64_t next_second_ms, next_keys_ms;	/* monotonic */
+	writ_time next_prune;
+};
+
+/* ---- entries.c: each journals one entry; WRIT_EXHAUSTED when the disk is full ---- */
+
+WRIT_CHECKED struct writ_err *entry_issue(struct signer *, const struct leaf *, const uint8_t serial[16], struct writ_bytes tbs,
+					  struct writ_bytes said, struct entry *ret);
+WRIT_CHECKED struct writ_err *entry_end(struct signer *, const struct owed *);
+WRIT_CHECKED struct writ_err *entry_deny(struct signer *, const char *what, const struct writ_err *why, struct writ_bytes tbs,
+					 struct writ_bytes said);
+WRIT_CHECKED struct writ_err *entry_note(struct signer *, enum entry_type, struct writ_bytes said);
+WRIT_CHECKED struct writ_err *entry_key(struct signer *, const char *role, const uint8_t serial[16], writ_time not_after,
+					const uint8_t key_id[20], const uint8_t by[20], struct writ_bytes tbs);
+WRIT_CHECKED struct writ_err *entry_crl(struct signer *, const uint8_t key_id[20], uint64_t number, writ_time next_update,
+					size_t n_entries, struct writ_bytes tbs);
+WRIT_CHECKED struct writ_err *entry_settled(struct signer *, uint64_t index);
+WRIT_CHECKED struct writ_err *entry_start(struct signer *);
+WRIT_CHECKED struct writ_err *entry_stop(struct signer *);
+WRIT_CHECKED struct writ_err *entry_recover(struct signer *, const struct journal_cut *);
+WRIT_CHECKED struct writ_err *entry_clock(struct signer *, bool right, int64_t step_s);
+
+/* Opens the journal and replays it into the ledger. */
+WRIT_CHECKED struct writ_err *entries_open(struct signer *);
+
+/* ---- keys.c ---- */
+
+char *state_path(const struct signer *, const char *folder, const char *name, char out[PATH_MAX]);
+
+/* Connects when it is time to; loads anchor and resident keys.  False: the device is away, link.why says so. */
+bool device_ready(struct signer *);
+void device_lost(struct signer *, struct writ_err *takes_why);
+
+/* The anchor's certificate and reference: what device_ready() loads. */
+WRIT_CHECKED struct writ_err *keys_read_anchor(struct signer *);
+
+/* The generations of STATE/keys and STATE/certs, and the OCSP key; the device must be ready. */
+WRIT_CHECKED struct writ_err *keys_load(struct signer *);
+void keys_done(struct keys *);
+
+/* A new issuing key and its certificate, newest from now on. */
+WRIT_CHECKED struct writ_err *keys_generation_make(struct signer *);
+
+/* Certificates and signatures by the anchor (`by` NULL) or a generation.  Journalled and durable before (I2); verified. */
+WRIT_CHECKED struct writ_err *keys_certify(struct signer *, struct generation *by, const struct ca_facts *, const char *role,
+					   struct writ_buf *ret_der);
+WRIT_CHECKED struct writ_err *keys_sign(struct signer *, struct generation *by, struct writ_bytes message, struct writ_buf *ret_sig);
+
+/* Drops generations that have expired; makes a new one in time; certifies the OCSP key at half of its life. */
+WRIT_CHECKED struct writ_err *keys_housekeep(struct signer *);
+
+struct generation *keys_find(const struct signer *, const uint8_t key_id[20]);
+
+/* ---- publish.c ---- */
+
+/* The list of that CA, made anew when it must be; WRIT_NOT_FOUND: not a CA of ours.  `*ret` stays the signer's. */
+WRIT_CHECKED struct writ_err *publish_crl(struct signer *, const uint8_t key_id[20], const struct crl_made **ret);
+WRIT_CHECKED struct writ_err *publish_anchor_crl_load(struct signer *);
+void crl_made_done(struct crl_made *);
+
+/* WRIT_NOT_FOUND: another CA's, or not a live serial of ours (I9).  `status->response` is a view into `ret`. */
+WRIT_CHECKED struct writ_err *publish_ocsp(struct signer *, const struct signer_ocsp *, struct writ_buf *ret, struct signer_status *status);
+
+/* ---- issue.c ---- */
+
+/* NULL: journalled in this group, answered later.  The error is the answer. */
+WRIT_CHECKED struct writ_err *issue_leaf(struct signer *, struct conn *, uint64_t id, struct writ_bytes body);
+
+/* After the fdatasync: signs the group, or hands it to the device. */
+void issue_sign(struct signer *);
+
+/* The device has answered something, or is gone. */
+void issue_collect(struct signer *);
+
+/* Waits until the device has answered all leaves, so that a blocking call may be made. */
+void issue_drain(struct signer *);
+void issue_forget(struct signer *, const struct conn *);
+bool issue_room(const struct signer *);
+
+/* Why no leaf can be issued now, or NULL. */
+struct writ_err *issue_blocked(struct signer *);
+
+/* ---- serve.c ---- */
+
+void conn_answer(struct signer *, struct conn *, uint64_t id, enum signer_message, struct writ_bytes body, int fd);
+void conn_refuse(struct signer *, struct conn *, uint64_t id, const struct writ_err *);
+/* Journals a refusal, within the rate; what does not fit is counted in the next one. */
+void refusal_note(struct signer *, const char *what, const struct writ_err *, struct writ_bytes tbs, struct writ_bytes said);
+bool bucket_take(struct bucket *, int64_t now_ms);
+
+/* Memory, signals and clock; then signer_start() or ceremony_run().  signer_done() after a failure too. */
+WRIT_CHECKED struct writ_err *signer_init(struct signer *, const struct conf *);
+WRIT_CHECKED struct writ_err *signer_start(struct signer *, const struct conf *);
+/* Tries until the device is there, a signal comes, or the time is over (-1: never). */
+WRIT_CHECKED struct writ_err *signer_device_wait(struct signer *, int64_t timeout_ms);
+WRIT_CHECKED struct writ_err *signer_serve(struct signer *, int listener);
+void signer_done(struct signer *);
+
+/* ---- ceremony.c ---- */
+
+enum ceremony { CEREMONY_NONE, CEREMONY_SELF_SIGNED, CEREMONY_CSR, CEREMONY_IMPORT };
+
+/* Prints a transcript of plain lines to stdout.  WRIT_CONFLICT on a state that is initialised, or half so. */
+WRIT_CHECKED struct writ_err *ceremony_run(struct signer *, const struct conf *, enum ceremony, const char *path,
+					   enum key_kind anchor_kind);
+
+#endif
