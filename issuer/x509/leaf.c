@@ -278,7 +278,7 @@ static const struct {
 	[SLOT_LOG_REF] = { &OID_LOG_REF, "LogRef", false },
 };
 
-/* Why the extension found does not stand where `wanted` should. */
+/* Why the extension found does not stand where `wanted` should.  All slots before that one are taken. */
 static struct writ_err *
 misplaced(const struct extension *ext, enum slot wanted)
 {
@@ -287,16 +287,13 @@ misplaced(const struct extension *ext, enum slot wanted)
 	for (enum slot i = 0; i < N_SLOTS; i++) {
 		if (!writ_equal(ext->oid, *slots[i].oid))
 			continue;
-		if (i == SLOT_CRL || i == SLOT_OCSP) /* noRevAvail is before, or they would have been taken */
-			return writ_fail(WRIT_INVALID,
-					 "leaf: %s: out of its place, twice, or beside noRevAvail (RFC 9608 4)",
-					 slots[i].name);
-		if (i == SLOT_NO_REV_AVAIL)
-			return writ_fail(WRIT_INVALID, "leaf: noRevAvail: out of its place, twice, or beside "
-						       "cRLDistributionPoints (RFC 9608 4)");
-		return writ_fail(WRIT_INVALID, "leaf: %s: %s; %s should stand there", slots[i].name,
-				 i < wanted ? "stands there twice, or out of order" : "out of order",
-				 slots[wanted].name);
+		if (wanted == SLOT_LOG_REF && (i == SLOT_CRL || i == SLOT_OCSP || i == SLOT_NO_REV_AVAIL))
+			return bad(slots[i].name,
+				   "twice, or beside what excludes it: status URLs or noRevAvail (RFC 9608 4)");
+		if (i < wanted)
+			return bad(slots[i].name, "stands there twice");
+		return writ_fail(WRIT_INVALID, "leaf: %s: missing, or out of order: %s stands in its place",
+				 slots[wanted].name, slots[i].name);
 	}
 	return writ_fail(WRIT_INVALID, "leaf: %sextension %s is not of the profile; %s should stand there",
 			 ext->critical ? "critical " : "", oid_text(ext->oid, text), slots[wanted].name);
