@@ -1,10 +1,10 @@
 /*
  * Status: which serials are good, revoked or aborted, and the plain-HTTP front that tells: /ocsp, /crl/, /ca/.
  *
- * Table: a ring of per-minute tables keyed by the 12 random bytes (a serial begins with its minute); its only writer is the store writer thread, its
- * readers are loops; C11 atomics, no locks; pruning drops a whole table once every loop has passed a quiescent point.
- * Front: per loop; a cached answer is one lookup and one copy; a miss or a nonce asks the signer through `ask`.
- * Knows no store, no key; never says good by itself: what it sends was signed by the signer (I9).
+ * Table: a ring of per-minute tables keyed by the 12 random bytes (a serial begins with its minute); its only writer is
+ * the store writer thread, its readers are loops; C11 atomics, no locks; pruning drops a whole table once every loop
+ * has passed a quiescent point. Front: per loop; a cached answer is one lookup and one copy; a miss or a nonce asks the
+ * signer through `ask`. Knows no store, no key; never says good by itself: what it sends was signed by the signer (I9).
  */
 #ifndef WRIT_ISSUER_STATUS_STATUS_H
 #define WRIT_ISSUER_STATUS_STATUS_H
@@ -14,19 +14,20 @@
 
 struct status_table;
 
-enum status_state { STATUS_UNKNOWN, STATUS_GOOD, STATUS_REVOKED };	/* aborted counts as revoked */
+enum status_state { STATUS_UNKNOWN, STATUS_GOOD, STATUS_REVOKED }; /* aborted counts as revoked */
 
 struct status_entry {
 	enum status_state state;
 	writ_time not_after;
-	uint32_t generation;	/* raised by a change: a cached response of another generation is stale */
+	uint32_t generation; /* raised by a change: a cached response of another generation is stale */
 };
 
 WRIT_CHECKED struct writ_err *status_table_new(unsigned n_readers, struct status_table **ret);
 void status_table_free(struct status_table *);
 
 /* Writer thread only.  Adding what is there already changes its state; revoked never becomes good again. */
-WRIT_CHECKED struct writ_err *status_set(struct status_table *, const uint8_t serial[16], enum status_state, writ_time not_after);
+WRIT_CHECKED struct writ_err *status_set(struct status_table *, const uint8_t serial[16], enum status_state,
+					 writ_time not_after);
 void status_prune(struct status_table *, writ_time now);
 
 /* Readers: `reader` is the loop's number; call status_quiet() once a wake-up, when no entry is held. */
@@ -45,9 +46,11 @@ struct publish;
 WRIT_CHECKED struct writ_err *publish_new(struct publish **ret);
 void publish_free(struct publish *);
 
-/* Puts (replaces) one document under its path: "/crl/KEYID.crl", "/ca/KEYID.cer".  `max_age_s` for Cache-Control; bytes are copied.  Any thread. */
-WRIT_CHECKED struct writ_err *publish_put(struct publish *, const char *path, const char *content_type, struct writ_bytes,
-					  writ_time last_modified, writ_time expires, unsigned max_age_s);
+/* Puts (replaces) one document under its path: "/crl/KEYID.crl", "/ca/KEYID.cer".  `max_age_s` for Cache-Control; bytes
+ * are copied.  Any thread. */
+WRIT_CHECKED struct writ_err *publish_put(struct publish *, const char *path, const char *content_type,
+					  struct writ_bytes, writ_time last_modified, writ_time expires,
+					  unsigned max_age_s);
 
 /* ---- the front ---- */
 
@@ -58,14 +61,14 @@ struct status_front_conf {
 	unsigned reader;
 	struct publish *publish;
 	/*
-	 * Asks the signer; must end in status_front_answer() with the same token, later, on this loop's thread.  Returns false when it cannot take it
-	 * now (then the front answers tryLater).
+	 * Asks the signer; must end in status_front_answer() with the same token, later, on this loop's thread. Returns
+	 * false when it cannot take it now (then the front answers tryLater).
 	 */
 	bool (*ask)(void *ctx, struct writ_bytes cert_id, struct writ_bytes nonce, void *token);
 	/* The plain listener's other paths (/healthz, /metrics): true when it answered. */
 	bool (*other)(void *ctx, struct http_request *);
 	void *ctx;
-	unsigned nonces_per_s;		/* budget; above it the answer has no nonce (RFC 9919 allows that) */
+	unsigned nonces_per_s; /* budget; above it the answer has no nonce (RFC 9919 allows that) */
 	size_t cache_bytes_max;
 };
 
@@ -79,8 +82,8 @@ WRIT_CHECKED struct writ_err *status_front_issuers(struct status_front *, const 
 void status_front_request(struct http_request *, void *front);
 
 /* The signer's answer, or its error (taken): WRIT_NOT_FOUND becomes unauthorized, anything else tryLater. */
-void status_front_answer(struct status_front *, void *token, struct writ_err *err, struct writ_bytes response, writ_time this_update,
-			 writ_time next_update);
+void status_front_answer(struct status_front *, void *token, struct writ_err *err, struct writ_bytes response,
+			 writ_time this_update, writ_time next_update);
 
 struct status_front_counts {
 	uint64_t hits, misses, nonces, unauthorized, malformed, try_later, documents, not_modified;

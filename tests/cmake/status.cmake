@@ -1,0 +1,2 @@
+add_executable(bench_front bench/front.c)
+target_link_libraries(bench_front PRIVATE writ_status)
