@@ -1,0 +1,160 @@
+/*
+ * writ.yaml: custody.  One device, named by path or TCTI, and no secret in the file (I11).
+ */
+#include "issuer/conf/reader.h"
+
+#define ENVIRONMENT_MAX 16
+
+static struct writ_err *
+read_tpm(const struct reader *r, const struct yaml_node *map)
+{
+	struct conf *conf = r->conf;
+	struct yaml_node *node;
+	struct writ_err *err;
+
+	conf->custody.scheme = "tpm2";
+	err = reader_text(r, map, "custody.tpm.tcti", READER_NEEDED, &conf->custody.tcti);
+	if (err)
+		return err;
+	err = reader_find(r, map, "custody.tpm.allow_software_tpm", READER_OPTIONAL, &node);
+	if (err)
+		return err;
+	if (node)
+		err = yaml_bool(r->yaml, node, "custody.tpm.allow_software_tpm", &conf->custody.allow_software_tpm);
+	if (err)
+		return err;
+	return reader_path(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
+}
+
+/* NAME=VALUE for the module's process.  The loader's own variables would make it another module than the one named. */
+static struct writ_err *
+environment_check(const struct reader *r, const struct yaml_node *node, const char *text)
+{
+	const size_t name_len = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+
+	if (name_len == 0 || text[name_len] != '=')
+		return yaml_fail(r->yaml, node, "custody.pkcs11.environment: found \"%.80s\", wanted NAME=VALUE", text);
+	if (strncmp(text, "LD_", 3) == 0)
+		return yaml_fail(r->yaml, node,
+				 "custody.pkcs11.environment sets %.*s, which tells the loader what to load: refused",
+				 (int)name_len, text);
+	if (memmem(text, name_len, "PIN", 3))
+		return yaml_fail(r->yaml, node,
+				 "custody.pkcs11.environment sets %.*s: a PIN comes by custody.pkcs11.pin_file only",
+				 (int)name_len, text);
+	return NULL;
+}
+
+static struct writ_err *
+read_environment(const struct reader *r, const struct yaml_node *map)
+{
+	struct conf *conf = r->conf;
+	struct yaml_node *list;
+	struct writ_err *err;
+	const char **texts;
+	size_t n = 0;
+
+	err = reader_find(r, map, "custody.pkcs11.environment", READER_OPTIONAL, &list);
+	if (err || !list)
+		return err;
+	err = yaml_kind_is(r->yaml, list, "custody.pkcs11.environment", YAML_LIST);
+	if (err)
+		return err;
+	if (list->n_items > ENVIRONMENT_MAX)
+		return yaml_fail(r->yaml, list, "custody.pkcs11.environment has %zu entries, at most %d are allowed",
+				 list->n_items, ENVIRONMENT_MAX);
+	texts = writ_arena_take(&conf->arena, (list->n_items + 1) * sizeof(*texts));
+	if (!texts)
+		return writ_fail(WRIT_EXHAUSTED, "configuration: no memory for the environment");
+	for (const struct yaml_node *node = list->first; node; node = node->next) {
+		err = reader_text_of(r, node, "custody.pkcs11.environment", &texts[n]);
+		if (err)
+			return err;
+		err = environment_check(r, node, texts[n++]);
+		if (err)
+			return err;
+	}
+	conf->custody.environment = texts;
+	conf->custody.n_environment = n;
+	return NULL;
+}
+
+static struct writ_err *
+read_pkcs11(const struct reader *r, const struct yaml_node *map)
+{
+	struct conf *conf = r->conf;
+	struct writ_err *err;
+
+	conf->custody.scheme = "pkcs11";
+	err = reader_text(r, map, "custody.pkcs11.module", READER_NEEDED, &conf->custody.module);
+	if (err)
+		return err;
+	if (conf->custody.module[0] != '/')
+		return yaml_fail(
+			r->yaml, yaml_get(map, "module"),
+			"custody.pkcs11.module: found \"%.80s\", wanted an absolute path: nothing is searched for",
+			conf->custody.module);
+	err = reader_text(r, map, "custody.pkcs11.uri", READER_NEEDED, &conf->custody.uri);
+	if (err)
+		return err;
+	if (strncmp(conf->custody.uri, "pkcs11:", 7) != 0)
+		return yaml_fail(r->yaml, yaml_get(map, "uri"),
+				 "custody.pkcs11.uri must begin with pkcs11: (RFC 7512)");
+	if (strstr(conf->custody.uri, "pin-value") ||
+	    strstr(conf->custody.uri, "pin-source")) /* I11: not shown again */
+		return yaml_fail(
+			r->yaml, yaml_get(map, "uri"),
+			"custody.pkcs11.uri carries a PIN attribute: a PIN comes by custody.pkcs11.pin_file only");
+	err = reader_path(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
+	if (err)
+		return err;
+	return read_environment(r, map);
+}
+
+struct writ_err *
+reader_custody(const struct reader *r, const struct yaml_node *root)
+{
+	static const char *const keys[] = { "tier", "anchor", "tpm", "pkcs11", NULL };
+	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
+	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", NULL };
+	struct conf *conf = r->conf;
+	struct yaml_node *map, *node, *tpm, *pkcs11;
+	struct writ_err *err;
+	struct writ_bytes anchor;
+	bool sealed;
+
+	err = reader_map(r, root, "custody", READER_NEEDED, keys, &map);
+	if (err)
+		return err;
+
+	err = reader_find(r, map, "custody.tier", READER_NEEDED, &node);
+	if (err)
+		return err;
+	err = reader_word(r, node, "custody.tier", "resident", "sealed", &sealed);
+	if (err)
+		return err;
+	conf->custody.tier = sealed ? TIER_SEALED : TIER_RESIDENT;
+
+	err = reader_find(r, map, "custody.anchor", READER_OPTIONAL, &node);
+	if (err)
+		return err;
+	if (node) {
+		err = yaml_text(r->yaml, node, "custody.anchor", &anchor);
+		if (err)
+			return err;
+		if (!writ_equal(anchor, WRIT_LIT("device")))
+			return yaml_fail(r->yaml, node, "custody.anchor: found \"%.*s\", wanted device",
+					 WRIT_FMT(anchor));
+	}
+
+	err = reader_map(r, map, "custody.tpm", READER_OPTIONAL, tpm_keys, &tpm);
+	if (err)
+		return err;
+	err = reader_map(r, map, "custody.pkcs11", READER_OPTIONAL, pkcs11_keys, &pkcs11);
+	if (err)
+		return err;
+	if (!tpm == !pkcs11)
+		return yaml_fail(r->yaml, map, "custody has %s of tpm and pkcs11, wanted is one",
+				 tpm ? "both" : "neither");
+	return tpm ? read_tpm(r, tpm) : read_pkcs11(r, pkcs11);
+}
