@@ -1,0 +1,102 @@
+"""The journal read by other hands: the format as issuer/log/journal.h tells it, none of its code.
+
+A reader for tests: it reads all segments of a folder, refuses whatever the format does not allow, and knows no meaning of an entry but its header.
+"""
+import hashlib
+import json
+import os
+import re
+import struct
+
+TYPES = ["", "issue", "abort", "deny", "revoke", "task", "grant", "policy", "key", "crl", "settled", "admin", "start", "stop", "recover", "clock"]
+SEGMENT_HEADER = 64
+FIXED = struct.Struct("<32s8sBBHI16sq8sqI")  # leaf hash, check, type, reason, flags, entry length, serial, notAfter, key, time, milliseconds
+GROUP_FIRST = 1
+
+
+class Damaged(Exception):
+    pass
+
+
+class Entry:
+    def __init__(self, index, segment, offset, fields, text, tbs):
+        self.index, self.segment, self.offset, self.text, self.tbs = index, segment, offset, text, tbs
+        self.leaf_hash, self.check, kind, self.reason, self.flags, _, serial, self.not_after, self.key, self.time, self.time_ms = fields
+        self.type, self.serial = TYPES[kind], serial.hex()
+        self.json = json.loads(text, object_pairs_hook=self.canonical)
+
+    @staticmethod
+    def canonical(pairs):
+        names = [name for name, _ in pairs]
+        if names != sorted(set(names)):
+            raise Damaged(f"members {names} are not in order, or stand twice")
+        return dict(pairs)
+
+    @property
+    def names_an_edge(self):
+        """A revoke entry with an edge id in the serial's place."""
+        return self.type == "revoke" and self.key == bytes(8)
+
+    @property
+    def number(self):
+        """A CRL's number, or what is settled."""
+        return int(self.serial[16:], 16)
+
+    def __repr__(self):
+        return f"<{self.index} {self.type} {self.serial}>"
+
+
+def record(data, offset):
+    """The fields, text, TBS and length of the record at an offset; None at the end mark."""
+    if offset + 4 > len(data):
+        return None
+    length = int.from_bytes(data[offset:offset + 4], "little")
+    if length == 0:
+        return None
+    body = data[offset + 4:offset + 4 + length]
+    if len(body) < length or length <= FIXED.size:
+        raise Damaged(f"offset {offset}: a record of {length} bytes goes past the end, or is too short")
+    fields = FIXED.unpack_from(body)
+    text_len = fields[5]
+    text, tbs = body[FIXED.size:FIXED.size + text_len], body[FIXED.size + text_len:]
+    if len(text) < text_len or not 1 <= fields[2] < len(TYPES) or fields[4] & ~GROUP_FIRST:
+        raise Damaged(f"offset {offset}: a header that no record has")
+    if hashlib.sha256(b"\0" + text).digest() != fields[0]:
+        raise Damaged(f"offset {offset}: the leaf hash is not the entry's")
+    if hashlib.sha256(fields[0] + body[40:FIXED.size] + tbs).digest()[:8] != fields[1]:
+        raise Damaged(f"offset {offset}: the check is not the record's")
+    return fields, text, tbs, 4 + length
+
+
+def segments(folder):
+    return sorted(name for name in os.listdir(folder) if re.fullmatch("[0-9a-f]{16}\\.wj", name))
+
+
+def read(folder, live=False):
+    """Every entry, in order.  `live`: a writer is at work, so the last segment may end in a record that is only partly there."""
+    entries, before, log_id = [], bytes(32), None
+    names = segments(folder)
+    for name in names:
+        with open(os.path.join(folder, name), "rb") as f:
+            data = f.read()
+        magic, version, zero, first, this_id, hash_before = struct.unpack_from("<8sIIQ8s32s", data)
+        if (magic, version, zero) != (b"WRITJRNL", 1, 0) or first != len(entries) or first != int(name[:16], 16):
+            raise Damaged(f"{name}: not the segment that begins at entry {len(entries)}")
+        if hash_before != before or log_id not in (None, this_id):
+            raise Damaged(f"{name}: does not follow the segment before it")
+        log_id, offset = this_id, SEGMENT_HEADER
+        while True:
+            try:
+                found = record(data, offset)
+            except Damaged as e:
+                if live and name == names[-1]:
+                    return entries
+                raise Damaged(f"{name}: {e}") from None
+            if found is None:
+                break
+            fields, text, tbs, length = found
+            entries.append(Entry(len(entries), name, offset, fields, text, tbs))
+            before, offset = fields[0], offset + length
+        if data[offset:].strip(b"\0") and not (live and name == names[-1]):
+            raise Damaged(f"{name}: something stands behind the end mark at {offset}")
+    return entries
