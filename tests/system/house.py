@@ -237,7 +237,7 @@ class House:
             os.makedirs(self.path("tpm"), exist_ok=True)
             self.device = subprocess.Popen(
                 ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + self.path("tpm"),
-                 "--server", "type=unixio,path=" + self.path("tpm/sock"), "--ctrl", "type=unixio,path=" + self.path("tpm/ctrl"),
+                 "--server", "type=unixio,path=" + self.path("tpm/sock"), "--ctrl", "type=unixio,path=" + self.path("tpm/sock.ctrl"),
                  "--flags", "startup-clear"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait_for("swtpm's socket", lambda: os.path.exists(self.path("tpm/sock")))
         else:
@@ -257,7 +257,7 @@ class House:
         else:
             module = next(p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
                                       "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so") if os.path.exists(p))
-            device = (f"pkcs11: {{module: {module}, uri: 'pkcs11:token=writ-test', pin_file: {self.path('pin')}, "
+            device = (f"pkcs11: {{module: {module}, uri: 'pkcs11:token=writ-test;manufacturer=SoftHSM%20project', pin_file: {self.path('pin')}, "
                       f"environment: ['SOFTHSM2_CONF={self.path('softhsm2.conf')}']}}")
         return f"""\
 version: 1
