@@ -44,16 +44,16 @@ address_from(const char *text, struct conf_address *ret)
 }
 
 static struct writ_err *
-read_listen(const struct reader *r, const struct yaml_node *map, const char *what, struct conf_address *ret)
+read_listen(const struct conf_reader *r, const struct yaml_node *map, const char *what, struct conf_address *ret)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
 	const char *text;
 
-	err = reader_find(r, map, what, READER_OPTIONAL, &node);
+	err = conf_find(r, map, what, READER_OPTIONAL, &node);
 	if (err || !node)
 		return err;
-	err = reader_text_of(r, node, what, &text);
+	err = conf_text_of(r, node, what, &text);
 	if (err)
 		return err;
 	if (!address_from(text, ret))
@@ -63,13 +63,13 @@ read_listen(const struct reader *r, const struct yaml_node *map, const char *wha
 }
 
 static struct writ_err *
-read_version(const struct reader *r, const struct yaml_node *root)
+read_version(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
 	uint64_t version;
 
-	err = reader_find(r, root, "version", READER_NEEDED, &node);
+	err = conf_find(r, root, "version", READER_NEEDED, &node);
 	if (err)
 		return err;
 	err = yaml_number(r->yaml, node, "version", 0, UINT32_MAX, &version);
@@ -81,17 +81,17 @@ read_version(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_trust_domain(const struct reader *r, const struct yaml_node *root)
+read_trust_domain(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct conf *conf = r->conf;
 	struct yaml_node *node;
 	struct writ_err *err;
 	size_t len;
 
-	err = reader_find(r, root, "trust_domain", READER_NEEDED, &node);
+	err = conf_find(r, root, "trust_domain", READER_NEEDED, &node);
 	if (err)
 		return err;
-	err = reader_text_of(r, node, "trust_domain", &conf->trust_domain);
+	err = conf_text_of(r, node, "trust_domain", &conf->trust_domain);
 	if (err)
 		return err;
 	len = strlen(conf->trust_domain);
@@ -105,15 +105,15 @@ read_trust_domain(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_folders(const struct reader *r, const struct yaml_node *root)
+read_folders(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct conf *conf = r->conf;
 	struct writ_err *err;
 
-	err = reader_path(r, root, "state", &conf->state);
+	err = conf_file_path(r, root, "state", &conf->state);
 	if (err)
 		return err;
-	err = reader_path(r, root, "run", &conf->run);
+	err = conf_file_path(r, root, "run", &conf->run);
 	if (err)
 		return err;
 	if (strlen(conf->run) > RUN_BYTES_MAX)
@@ -126,23 +126,23 @@ read_folders(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_api(const struct reader *r, const struct yaml_node *root)
+read_api(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "listen", "certificate", "key", NULL };
 	struct conf *conf = r->conf;
 	struct yaml_node *map;
 	struct writ_err *err;
 
-	err = reader_map(r, root, "api", READER_NEEDED, keys, &map);
+	err = conf_map(r, root, "api", READER_NEEDED, keys, &map);
 	if (err)
 		return err;
 	err = read_listen(r, map, "api.listen", &conf->api);
 	if (err)
 		return err;
-	err = reader_path(r, map, "api.certificate", &conf->api_certificate);
+	err = conf_file_path(r, map, "api.certificate", &conf->api_certificate);
 	if (err)
 		return err;
-	return reader_path(r, map, "api.key", &conf->api_key);
+	return conf_file_path(r, map, "api.key", &conf->api_key);
 }
 
 /* What CRLDP and AIA begin with: absolute, nothing to interpret, nothing doubled when a path is appended. */
@@ -174,7 +174,7 @@ url_fault(const char *url)
 }
 
 static struct writ_err *
-read_status(const struct reader *r, const struct yaml_node *root)
+read_status(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "listen", "url", NULL };
 	struct conf *conf = r->conf;
@@ -182,7 +182,7 @@ read_status(const struct reader *r, const struct yaml_node *root)
 	struct writ_err *err;
 	const char *fault;
 
-	err = reader_map(r, root, "status", READER_NEEDED, keys, &map);
+	err = conf_map(r, root, "status", READER_NEEDED, keys, &map);
 	if (err)
 		return err;
 	err = read_listen(r, map, "status.listen", &conf->status);
@@ -191,7 +191,7 @@ read_status(const struct reader *r, const struct yaml_node *root)
 	if (conf->status.port == conf->api.port && strcmp(conf->status.host, conf->api.host) == 0)
 		return yaml_fail(r->yaml, map, "status.listen and api.listen are both %s:%u", conf->api.host,
 				 conf->api.port);
-	err = reader_text(r, map, "status.url", READER_NEEDED, &conf->status_url);
+	err = conf_text(r, map, "status.url", READER_NEEDED, &conf->status_url);
 	if (err)
 		return err;
 	fault = url_fault(conf->status_url);
@@ -202,7 +202,7 @@ read_status(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_limits(const struct reader *r, const struct yaml_node *root)
+read_limits(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct conf_limits *limits = &r->conf->limits;
 	const struct {
@@ -222,14 +222,14 @@ read_limits(const struct reader *r, const struct yaml_node *root)
 	struct writ_err *err;
 
 	for (size_t i = 0; i < N_OF(all); i++) {
-		keys[i] = reader_key(all[i].what);
+		keys[i] = conf_key(all[i].what);
 		*all[i].ret = all[i].preset;
 	}
-	err = reader_map(r, root, "limits", READER_OPTIONAL, keys, &map);
+	err = conf_map(r, root, "limits", READER_OPTIONAL, keys, &map);
 	if (err || !map)
 		return err;
 	for (size_t i = 0; i < N_OF(all); i++) {
-		err = reader_number(r, map, all[i].what, all[i].max, all[i].ret);
+		err = conf_number(r, map, all[i].what, all[i].max, all[i].ret);
 		if (err)
 			return err;
 	}
@@ -238,7 +238,7 @@ read_limits(const struct reader *r, const struct yaml_node *root)
 
 /* The log's origin is for ever: it names the log in every checkpoint and, hashed, in every leaf. */
 static struct writ_err *
-read_log(const struct reader *r, const struct yaml_node *root)
+read_log(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "origin", "node", NULL };
 	struct conf *conf = r->conf;
@@ -247,23 +247,23 @@ read_log(const struct reader *r, const struct yaml_node *root)
 	struct yaml_node *map;
 	struct writ_err *err;
 
-	err = reader_map(r, root, "log", READER_OPTIONAL, keys, &map);
+	err = conf_map(r, root, "log", READER_OPTIONAL, keys, &map);
 	if (err)
 		return err;
 	if (map) {
-		err = reader_text(r, map, "log.node", READER_OPTIONAL, &node_name);
+		err = conf_text(r, map, "log.node", READER_OPTIONAL, &node_name);
 		if (err)
 			return err;
 		if (strlen(node_name) > 32 || strspn(node_name, lower_digits) != strlen(node_name))
 			return yaml_fail(r->yaml, yaml_get(map, "node"),
 					 "log.node: found \"%.80s\", wanted 1 to 32 of a-z 0-9", node_name);
-		err = reader_text(r, map, "log.origin", READER_OPTIONAL, &conf->log_origin);
+		err = conf_text(r, map, "log.origin", READER_OPTIONAL, &conf->log_origin);
 		if (err)
 			return err;
 	}
 	if (!conf->log_origin) {
 		snprintf(origin, sizeof(origin), "%s/writ/%s", conf->trust_domain, node_name);
-		return reader_keep(r, writ_str(origin), &conf->log_origin);
+		return conf_keep(r, writ_str(origin), &conf->log_origin);
 	}
 	if (strlen(conf->log_origin) > ORIGIN_MAX ||
 	    strspn(conf->log_origin, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") !=
@@ -275,7 +275,7 @@ read_log(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_users(const struct reader *r, const struct yaml_node *root)
+read_users(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "issuer", "signer", "device", "log_group", NULL };
 	struct conf *conf = r->conf;
@@ -291,18 +291,18 @@ read_users(const struct reader *r, const struct yaml_node *root)
 	struct yaml_node *map;
 	struct writ_err *err;
 
-	err = reader_map(r, root, "users", READER_OPTIONAL, keys, &map);
+	err = conf_map(r, root, "users", READER_OPTIONAL, keys, &map);
 	if (err || !map)
 		return err;
 	for (size_t i = 0; i < N_OF(all); i++) {
-		err = reader_text(r, map, all[i].what, READER_OPTIONAL, all[i].ret);
+		err = conf_text(r, map, all[i].what, READER_OPTIONAL, all[i].ret);
 		if (err)
 			return err;
 		if (*all[i].ret &&
 		    (strlen(*all[i].ret) > 32 || strchr("0123456789-", **all[i].ret) ||
 		     strspn(*all[i].ret, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(*all[i].ret)))
 			return yaml_fail(
-				r->yaml, yaml_get(map, reader_key(all[i].what)),
+				r->yaml, yaml_get(map, conf_key(all[i].what)),
 				"%s: found \"%.80s\", wanted a name of 1 to 32 of a-z 0-9 _ -, beginning with a "
 				"letter or _",
 				all[i].what, *all[i].ret);
@@ -311,7 +311,7 @@ read_users(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_process(const struct reader *r, const struct yaml_node *root)
+read_process(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct conf *conf = r->conf;
 	struct yaml_node *node;
@@ -319,13 +319,13 @@ read_process(const struct reader *r, const struct yaml_node *root)
 	struct writ_err *err;
 	uint32_t threads = 1;
 
-	err = reader_number(r, root, "threads", 64, &threads);
+	err = conf_number(r, root, "threads", 64, &threads);
 	if (err)
 		return err;
 	conf->threads = threads;
 
 	conf->log_level = EVENT_INFO;
-	err = reader_find(r, root, "log_level", READER_OPTIONAL, &node);
+	err = conf_find(r, root, "log_level", READER_OPTIONAL, &node);
 	if (err || !node)
 		return err;
 	err = yaml_text(r->yaml, node, "log_level", &text);
@@ -338,14 +338,14 @@ read_process(const struct reader *r, const struct yaml_node *root)
 }
 
 static struct writ_err *
-read_root(const struct reader *r, const struct yaml_node *root)
+read_root(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "version", "trust_domain", "state",	     "run",	  "api",
 					    "status",  "custody",      "delegators", "policy",	  "limits",
 					    "log",     "users",	       "threads",    "log_level", NULL };
-	static struct writ_err *(*const readers[])(const struct reader *, const struct yaml_node *) = {
-		read_version,	   read_trust_domain, read_folders, read_api,	read_status,  reader_custody,
-		reader_delegators, read_limits,	      read_log,	    read_users, read_process,
+	static struct writ_err *(*const readers[])(const struct conf_reader *, const struct yaml_node *) = {
+		read_version,	 read_trust_domain, read_folders, read_api,   read_status,  conf_custody,
+		conf_delegators, read_limits,	    read_log,	  read_users, read_process,
 	};
 	struct writ_err *err;
 
@@ -360,21 +360,21 @@ read_root(const struct reader *r, const struct yaml_node *root)
 		if (err)
 			return err;
 	}
-	return reader_path(r, root, "policy", &r->conf->policy);
+	return conf_file_path(r, root, "policy", &r->conf->policy);
 }
 
 static struct writ_err *
 parse_into(const char *name, const char *dir, struct writ_bytes text, struct conf *conf)
 {
 	AUTO(yaml_done) struct yaml yaml = { 0 };
-	const struct reader r = { .yaml = &yaml, .dir = dir, .conf = conf };
+	const struct conf_reader r = { .yaml = &yaml, .dir = dir, .conf = conf };
 	struct writ_err *err;
 
 	conf->arena = WRIT_ARENA(ARENA_LIMIT);
 	conf->api = (struct conf_address){ .host = "127.0.0.1", .port = 8443 };
 	conf->status = (struct conf_address){ .host = "127.0.0.1", .port = 8080 };
 	writ_sha256(text, conf->digest);
-	err = reader_keep(&r, writ_str(name), &conf->path);
+	err = conf_keep(&r, writ_str(name), &conf->path);
 	if (err)
 		return err;
 	err = yaml_parse(&yaml, name, text);

@@ -6,29 +6,29 @@
 #define ENVIRONMENT_MAX 16
 
 static struct writ_err *
-read_tpm(const struct reader *r, const struct yaml_node *map)
+read_tpm(const struct conf_reader *r, const struct yaml_node *map)
 {
 	struct conf *conf = r->conf;
 	struct yaml_node *node;
 	struct writ_err *err;
 
 	conf->custody.scheme = "tpm2";
-	err = reader_text(r, map, "custody.tpm.tcti", READER_NEEDED, &conf->custody.tcti);
+	err = conf_text(r, map, "custody.tpm.tcti", READER_NEEDED, &conf->custody.tcti);
 	if (err)
 		return err;
-	err = reader_find(r, map, "custody.tpm.allow_software_tpm", READER_OPTIONAL, &node);
+	err = conf_find(r, map, "custody.tpm.allow_software_tpm", READER_OPTIONAL, &node);
 	if (err)
 		return err;
 	if (node)
 		err = yaml_bool(r->yaml, node, "custody.tpm.allow_software_tpm", &conf->custody.allow_software_tpm);
 	if (err)
 		return err;
-	return reader_path(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
+	return conf_file_path(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
 }
 
 /* NAME=VALUE for the module's process.  The loader's own variables would make it another module than the one named. */
 static struct writ_err *
-environment_check(const struct reader *r, const struct yaml_node *node, const char *text)
+environment_check(const struct conf_reader *r, const struct yaml_node *node, const char *text)
 {
 	const size_t name_len = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 
@@ -46,7 +46,7 @@ environment_check(const struct reader *r, const struct yaml_node *node, const ch
 }
 
 static struct writ_err *
-read_environment(const struct reader *r, const struct yaml_node *map)
+read_environment(const struct conf_reader *r, const struct yaml_node *map)
 {
 	struct conf *conf = r->conf;
 	struct yaml_node *list;
@@ -54,7 +54,7 @@ read_environment(const struct reader *r, const struct yaml_node *map)
 	const char **texts;
 	size_t n = 0;
 
-	err = reader_find(r, map, "custody.pkcs11.environment", READER_OPTIONAL, &list);
+	err = conf_find(r, map, "custody.pkcs11.environment", READER_OPTIONAL, &list);
 	if (err || !list)
 		return err;
 	err = yaml_kind_is(r->yaml, list, "custody.pkcs11.environment", YAML_LIST);
@@ -67,7 +67,7 @@ read_environment(const struct reader *r, const struct yaml_node *map)
 	if (!texts)
 		return writ_fail(WRIT_EXHAUSTED, "configuration: no memory for the environment");
 	for (const struct yaml_node *node = list->first; node; node = node->next) {
-		err = reader_text_of(r, node, "custody.pkcs11.environment", &texts[n]);
+		err = conf_text_of(r, node, "custody.pkcs11.environment", &texts[n]);
 		if (err)
 			return err;
 		err = environment_check(r, node, texts[n++]);
@@ -80,13 +80,13 @@ read_environment(const struct reader *r, const struct yaml_node *map)
 }
 
 static struct writ_err *
-read_pkcs11(const struct reader *r, const struct yaml_node *map)
+read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 {
 	struct conf *conf = r->conf;
 	struct writ_err *err;
 
 	conf->custody.scheme = "pkcs11";
-	err = reader_text(r, map, "custody.pkcs11.module", READER_NEEDED, &conf->custody.module);
+	err = conf_text(r, map, "custody.pkcs11.module", READER_NEEDED, &conf->custody.module);
 	if (err)
 		return err;
 	if (conf->custody.module[0] != '/')
@@ -94,7 +94,7 @@ read_pkcs11(const struct reader *r, const struct yaml_node *map)
 			r->yaml, yaml_get(map, "module"),
 			"custody.pkcs11.module: found \"%.80s\", wanted an absolute path: nothing is searched for",
 			conf->custody.module);
-	err = reader_text(r, map, "custody.pkcs11.uri", READER_NEEDED, &conf->custody.uri);
+	err = conf_text(r, map, "custody.pkcs11.uri", READER_NEEDED, &conf->custody.uri);
 	if (err)
 		return err;
 	if (strncmp(conf->custody.uri, "pkcs11:", 7) != 0)
@@ -105,14 +105,14 @@ read_pkcs11(const struct reader *r, const struct yaml_node *map)
 		return yaml_fail(
 			r->yaml, yaml_get(map, "uri"),
 			"custody.pkcs11.uri carries a PIN attribute: a PIN comes by custody.pkcs11.pin_file only");
-	err = reader_path(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
+	err = conf_file_path(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
 	if (err)
 		return err;
 	return read_environment(r, map);
 }
 
 struct writ_err *
-reader_custody(const struct reader *r, const struct yaml_node *root)
+conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "tier", "anchor", "tpm", "pkcs11", NULL };
 	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
@@ -123,19 +123,19 @@ reader_custody(const struct reader *r, const struct yaml_node *root)
 	struct writ_bytes anchor;
 	bool sealed;
 
-	err = reader_map(r, root, "custody", READER_NEEDED, keys, &map);
+	err = conf_map(r, root, "custody", READER_NEEDED, keys, &map);
 	if (err)
 		return err;
 
-	err = reader_find(r, map, "custody.tier", READER_NEEDED, &node);
+	err = conf_find(r, map, "custody.tier", READER_NEEDED, &node);
 	if (err)
 		return err;
-	err = reader_word(r, node, "custody.tier", "resident", "sealed", &sealed);
+	err = conf_word(r, node, "custody.tier", "resident", "sealed", &sealed);
 	if (err)
 		return err;
 	conf->custody.tier = sealed ? TIER_SEALED : TIER_RESIDENT;
 
-	err = reader_find(r, map, "custody.anchor", READER_OPTIONAL, &node);
+	err = conf_find(r, map, "custody.anchor", READER_OPTIONAL, &node);
 	if (err)
 		return err;
 	if (node) {
@@ -147,10 +147,10 @@ reader_custody(const struct reader *r, const struct yaml_node *root)
 					 WRIT_FMT(anchor));
 	}
 
-	err = reader_map(r, map, "custody.tpm", READER_OPTIONAL, tpm_keys, &tpm);
+	err = conf_map(r, map, "custody.tpm", READER_OPTIONAL, tpm_keys, &tpm);
 	if (err)
 		return err;
-	err = reader_map(r, map, "custody.pkcs11", READER_OPTIONAL, pkcs11_keys, &pkcs11);
+	err = conf_map(r, map, "custody.pkcs11", READER_OPTIONAL, pkcs11_keys, &pkcs11);
 	if (err)
 		return err;
 	if (!tpm == !pkcs11)

@@ -11,7 +11,7 @@
 static const char segment_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
 static struct writ_err *
-template_fail(const struct reader *r, const struct yaml_node *node, const char *text, const char *why)
+template_fail(const struct conf_reader *r, const struct yaml_node *node, const char *text, const char *why)
 {
 	return yaml_fail(r->yaml, node, "delegators.principal: found \"%.60s\": %s", text, why);
 }
@@ -21,7 +21,7 @@ template_fail(const struct reader *r, const struct yaml_node *node, const char *
  * whole segment, so that no certificate can put a slash, or half of another name, into a principal (delegation.md 7).
  */
 static struct writ_err *
-template_check(const struct reader *r, const struct yaml_node *node, const char *text, enum conf_kind kind)
+template_check(const struct conf_reader *r, const struct yaml_node *node, const char *text, enum conf_kind kind)
 {
 	static const char *const placeholders[] = { "{CN}", "{SAN:URI}", "{SAN:email}", "{SAN:dns}" };
 	const char *kind_name = kind == CONF_HUMAN ? "human" : "service";
@@ -66,7 +66,7 @@ template_check(const struct reader *r, const struct yaml_node *node, const char 
 }
 
 static struct writ_err *
-read_revocation(const struct reader *r, const struct yaml_node *map, struct conf_delegators *ret)
+read_revocation(const struct conf_reader *r, const struct yaml_node *map, struct conf_delegators *ret)
 {
 	static const char *const keys[] = { "crl", "max_age", NULL };
 	struct yaml_node *node, *age;
@@ -96,17 +96,17 @@ read_revocation(const struct reader *r, const struct yaml_node *map, struct conf
 	if (err)
 		return err;
 	ret->revocation = CONF_REVOCATION_CRL;
-	err = reader_path(r, node, "delegators.revocation.crl", &ret->crl);
+	err = conf_file_path(r, node, "delegators.revocation.crl", &ret->crl);
 	if (err)
 		return err;
-	err = reader_find(r, node, "delegators.revocation.max_age", READER_NEEDED, &age);
+	err = conf_find(r, node, "delegators.revocation.max_age", READER_NEEDED, &age);
 	if (err)
 		return err;
 	return yaml_duration(r->yaml, age, "delegators.revocation.max_age", 60, 30 * 86400, &ret->crl_max_age_s);
 }
 
 static struct writ_err *
-read_delegator(const struct reader *r, const struct yaml_node *map, struct conf_delegators *ret)
+read_delegator(const struct conf_reader *r, const struct yaml_node *map, struct conf_delegators *ret)
 {
 	static const char *const keys[] = { "anchors", "kind", "principal", "revocation", NULL };
 	struct yaml_node *node;
@@ -120,21 +120,21 @@ read_delegator(const struct reader *r, const struct yaml_node *map, struct conf_
 	err = yaml_only(r->yaml, map, keys);
 	if (err)
 		return err;
-	err = reader_path(r, map, "delegators.anchors", &ret->anchors);
+	err = conf_file_path(r, map, "delegators.anchors", &ret->anchors);
 	if (err)
 		return err;
-	err = reader_find(r, map, "delegators.kind", READER_NEEDED, &node);
+	err = conf_find(r, map, "delegators.kind", READER_NEEDED, &node);
 	if (err)
 		return err;
-	err = reader_word(r, node, "delegators.kind", "human", "service",
-			  &service); /* I7: an agent is never configured */
+	err = conf_word(r, node, "delegators.kind", "human", "service",
+			&service); /* I7: an agent is never configured */
 	if (err)
 		return err;
 	ret->kind = service ? CONF_SERVICE : CONF_HUMAN;
-	err = reader_find(r, map, "delegators.principal", READER_NEEDED, &node);
+	err = conf_find(r, map, "delegators.principal", READER_NEEDED, &node);
 	if (err)
 		return err;
-	err = reader_text_of(r, node, "delegators.principal", &ret->principal);
+	err = conf_text_of(r, node, "delegators.principal", &ret->principal);
 	if (err)
 		return err;
 	err = template_check(r, node, ret->principal, ret->kind);
@@ -144,7 +144,7 @@ read_delegator(const struct reader *r, const struct yaml_node *map, struct conf_
 }
 
 struct writ_err *
-reader_delegators(const struct reader *r, const struct yaml_node *root)
+conf_delegators(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct conf *conf = r->conf;
 	struct conf_delegators *all;
@@ -152,7 +152,7 @@ reader_delegators(const struct reader *r, const struct yaml_node *root)
 	struct writ_err *err;
 	size_t n = 0;
 
-	err = reader_find(r, root, "delegators", READER_NEEDED, &list);
+	err = conf_find(r, root, "delegators", READER_NEEDED, &list);
 	if (err)
 		return err;
 	err = yaml_kind_is(r->yaml, list, "delegators", YAML_LIST);

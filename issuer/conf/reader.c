@@ -9,7 +9,7 @@
 #define TEXT_MAX 1024 /* bytes of one value */
 
 const char *
-reader_key(const char *what)
+conf_key(const char *what)
 {
 	const char *dot = strrchr(what, '.');
 
@@ -17,22 +17,22 @@ reader_key(const char *what)
 }
 
 struct writ_err *
-reader_find(const struct reader *r, const struct yaml_node *map, const char *what, enum presence presence,
-	    struct yaml_node **ret)
+conf_find(const struct conf_reader *r, const struct yaml_node *map, const char *what, enum presence presence,
+	  struct yaml_node **ret)
 {
-	*ret = yaml_get(map, reader_key(what));
+	*ret = yaml_get(map, conf_key(what));
 	if (!*ret && presence == READER_NEEDED)
 		return yaml_fail(r->yaml, map, "%s is missing", what);
 	return NULL;
 }
 
 struct writ_err *
-reader_map(const struct reader *r, const struct yaml_node *map, const char *what, enum presence presence,
-	   const char *const *keys, struct yaml_node **ret)
+conf_map(const struct conf_reader *r, const struct yaml_node *map, const char *what, enum presence presence,
+	 const char *const *keys, struct yaml_node **ret)
 {
 	struct writ_err *err;
 
-	err = reader_find(r, map, what, presence, ret);
+	err = conf_find(r, map, what, presence, ret);
 	if (err || !*ret)
 		return err;
 	err = yaml_kind_is(r->yaml, *ret, what, YAML_MAP);
@@ -42,7 +42,7 @@ reader_map(const struct reader *r, const struct yaml_node *map, const char *what
 }
 
 struct writ_err *
-reader_keep(const struct reader *r, struct writ_bytes text, const char **ret)
+conf_keep(const struct conf_reader *r, struct writ_bytes text, const char **ret)
 {
 	struct writ_bytes copy = writ_arena_copy(&r->conf->arena, text);
 
@@ -53,7 +53,7 @@ reader_keep(const struct reader *r, struct writ_bytes text, const char **ret)
 }
 
 struct writ_err *
-reader_text_of(const struct reader *r, const struct yaml_node *node, const char *what, const char **ret)
+conf_text_of(const struct conf_reader *r, const struct yaml_node *node, const char *what, const char **ret)
 {
 	struct writ_bytes text;
 	struct writ_err *err;
@@ -67,31 +67,31 @@ reader_text_of(const struct reader *r, const struct yaml_node *node, const char 
 		return yaml_fail(r->yaml, node, "%s has %zu bytes, at most %d are allowed", what, text.len, TEXT_MAX);
 	if (!writ_is_clean_utf8(text))
 		return yaml_fail(r->yaml, node, "%s has a control character", what);
-	return reader_keep(r, text, ret);
+	return conf_keep(r, text, ret);
 }
 
 struct writ_err *
-reader_text(const struct reader *r, const struct yaml_node *map, const char *what, enum presence presence,
-	    const char **ret)
+conf_text(const struct conf_reader *r, const struct yaml_node *map, const char *what, enum presence presence,
+	  const char **ret)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
 
-	err = reader_find(r, map, what, presence, &node);
+	err = conf_find(r, map, what, presence, &node);
 	if (err || !node)
 		return err;
-	return reader_text_of(r, node, what, ret);
+	return conf_text_of(r, node, what, ret);
 }
 
 static struct writ_err *
-path_of(const struct reader *r, const struct yaml_node *node, const char *what, const char **ret)
+path_of(const struct conf_reader *r, const struct yaml_node *node, const char *what, const char **ret)
 {
 	char path[PATH_BYTES_MAX + 1];
 	struct writ_err *err;
 	size_t len;
 	int n;
 
-	err = reader_text_of(r, node, what, ret);
+	err = conf_text_of(r, node, what, ret);
 	if (err)
 		return err;
 	if (**ret == '/')
@@ -102,29 +102,29 @@ path_of(const struct reader *r, const struct yaml_node *node, const char *what, 
 		return yaml_fail(r->yaml, node, "%s is a path of over %d bytes", what, PATH_BYTES_MAX);
 	for (len = (size_t)n; len > 1 && path[len - 1] == '/'; len--)
 		path[len - 1] = '\0';
-	return reader_keep(r, writ_str(path), ret);
+	return conf_keep(r, writ_str(path), ret);
 }
 
 struct writ_err *
-reader_path(const struct reader *r, const struct yaml_node *map, const char *what, const char **ret)
+conf_file_path(const struct conf_reader *r, const struct yaml_node *map, const char *what, const char **ret)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
 
-	err = reader_find(r, map, what, READER_NEEDED, &node);
+	err = conf_find(r, map, what, READER_NEEDED, &node);
 	if (err)
 		return err;
 	return path_of(r, node, what, ret);
 }
 
 struct writ_err *
-reader_number(const struct reader *r, const struct yaml_node *map, const char *what, uint32_t max, uint32_t *ret)
+conf_number(const struct conf_reader *r, const struct yaml_node *map, const char *what, uint32_t max, uint32_t *ret)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
 	uint64_t number;
 
-	err = reader_find(r, map, what, READER_OPTIONAL, &node);
+	err = conf_find(r, map, what, READER_OPTIONAL, &node);
 	if (err || !node)
 		return err;
 	err = yaml_number(r->yaml, node, what, 1, max, &number);
@@ -135,8 +135,8 @@ reader_number(const struct reader *r, const struct yaml_node *map, const char *w
 }
 
 struct writ_err *
-reader_word(const struct reader *r, const struct yaml_node *node, const char *what, const char *first,
-	    const char *second, bool *ret_second)
+conf_word(const struct conf_reader *r, const struct yaml_node *node, const char *what, const char *first,
+	  const char *second, bool *ret_second)
 {
 	struct writ_bytes text;
 	struct writ_err *err;

@@ -13,7 +13,7 @@
 #define TRUST_DOMAIN_MAX 64 /* the leaf's O (delegation.md 2) */
 #define PATH_BYTES_MAX 1024 /* of a resolved path, so that conf_path()'s 4096 always hold it and a name of ours */
 
-struct reader {
+struct conf_reader {
 	const struct yaml *yaml;
 	const char *dir;
 	struct conf *conf;
@@ -22,40 +22,40 @@ struct reader {
 enum presence { READER_OPTIONAL, READER_NEEDED };
 
 /* The last word of "custody.tpm.tcti". */
-const char *reader_key(const char *what);
+const char *conf_key(const char *what);
 
 /* The value of a key in `map`; NULL when it is optional and not there. */
-WRIT_CHECKED struct writ_err *reader_find(const struct reader *, const struct yaml_node *map, const char *what,
-					  enum presence, struct yaml_node **ret);
+WRIT_CHECKED struct writ_err *conf_find(const struct conf_reader *, const struct yaml_node *map, const char *what,
+					enum presence, struct yaml_node **ret);
 
 /* The same, and it is a map with no other than `keys`. */
-WRIT_CHECKED struct writ_err *reader_map(const struct reader *, const struct yaml_node *map, const char *what,
-					 enum presence, const char *const *keys, struct yaml_node **ret);
+WRIT_CHECKED struct writ_err *conf_map(const struct conf_reader *, const struct yaml_node *map, const char *what,
+				       enum presence, const char *const *keys, struct yaml_node **ret);
 
 /* Copies text into the configuration's memory. */
-WRIT_CHECKED struct writ_err *reader_keep(const struct reader *, struct writ_bytes text, const char **ret);
+WRIT_CHECKED struct writ_err *conf_keep(const struct conf_reader *, struct writ_bytes text, const char **ret);
 
 /* The text of a node: not empty, bounded, nothing in it that breaks a line. */
-WRIT_CHECKED struct writ_err *reader_text_of(const struct reader *, const struct yaml_node *, const char *what,
-					     const char **ret);
+WRIT_CHECKED struct writ_err *conf_text_of(const struct conf_reader *, const struct yaml_node *, const char *what,
+					   const char **ret);
 
 /* By key; `*ret` stays as it is when the key is optional and not there. */
-WRIT_CHECKED struct writ_err *reader_text(const struct reader *, const struct yaml_node *map, const char *what,
-					  enum presence, const char **ret);
+WRIT_CHECKED struct writ_err *conf_text(const struct conf_reader *, const struct yaml_node *map, const char *what,
+					enum presence, const char **ret);
 
 /* A needed path, made absolute. */
-WRIT_CHECKED struct writ_err *reader_path(const struct reader *, const struct yaml_node *map, const char *what,
-					  const char **ret);
+WRIT_CHECKED struct writ_err *conf_file_path(const struct conf_reader *, const struct yaml_node *map, const char *what,
+					     const char **ret);
 
 /* An optional number from 1 to `max`. */
-WRIT_CHECKED struct writ_err *reader_number(const struct reader *, const struct yaml_node *map, const char *what,
-					    uint32_t max, uint32_t *ret);
+WRIT_CHECKED struct writ_err *conf_number(const struct conf_reader *, const struct yaml_node *map, const char *what,
+					  uint32_t max, uint32_t *ret);
 
 /* One of two words. */
-WRIT_CHECKED struct writ_err *reader_word(const struct reader *, const struct yaml_node *, const char *what,
-					  const char *first, const char *second, bool *ret_second);
+WRIT_CHECKED struct writ_err *conf_word(const struct conf_reader *, const struct yaml_node *, const char *what,
+					const char *first, const char *second, bool *ret_second);
 
-WRIT_CHECKED struct writ_err *reader_custody(const struct reader *, const struct yaml_node *root);
-WRIT_CHECKED struct writ_err *reader_delegators(const struct reader *, const struct yaml_node *root);
+WRIT_CHECKED struct writ_err *conf_custody(const struct conf_reader *, const struct yaml_node *root);
+WRIT_CHECKED struct writ_err *conf_delegators(const struct conf_reader *, const struct yaml_node *root);
 
 #endif
