@@ -3,10 +3,11 @@
  *
  * One contract, every backend; tests/contract/custody.c is the same claims made of each.  What all backends rely on is
  * checked once, in the functions below, and callers use those, never `ops`: arguments are bounded, and every signature
- * is verified with the key's pinned public key before anyone sees it.  Knows nothing of certificates.  Errors:
- * WRIT_UNAVAILABLE the device is away or busy, try later; WRIT_LOCKED authentication failed, wrong key, bad signature
- * or policy - never retried (I12); WRIT_INVALID not an algorithm of this device; WRIT_NOT_FOUND no such key.  Native
- * codes (TSS2_RC, CK_RV) are in the text. Threading: a custody and its keys belong to one thread.
+ * is verified with the key's pinned public key before anyone sees it.  Knows nothing of certificates.
+ * Errors: WRIT_UNAVAILABLE the device is away or busy, try later; WRIT_LOCKED authentication failed, wrong key, bad
+ * signature or policy - never retried (I12); WRIT_INVALID not an algorithm of this device, or a damaged reference or
+ * blob; WRIT_NOT_FOUND no such key.  Native codes (TSS2_RC, CK_RV) are in the text.
+ * Threading: a custody and its keys belong to one thread.
  */
 #ifndef WRIT_HSM_CUSTODY_H
 #define WRIT_HSM_CUSTODY_H

@@ -6,10 +6,11 @@
  * one command at a time, and a token's session one operation.  Another thread ends the process at a request's deadline.
  * Settings come from the supervisor as arguments; secrets by file, never as an argument (I11).
  *
- * (1) A device that refused to authenticate is not opened again by this process: it stays up and answers WRIT_LOCKED,
- * since ending would have the supervisor start it anew, which is a retry.	I12 (2) No fork, no exec. (3) A frame
- * that is no frame closes the connection; a frame that is no request is answered with an error. (4) Keys belong to the
- * connection that loaded them and go with it.
+ * (1) A device that refused to authenticate is not opened again by this process: it stays up and answers
+ *     WRIT_LOCKED, since ending would have the supervisor start it anew, which is a retry (I12).
+ * (2) No fork, no exec.
+ * (3) A frame that is no frame closes the connection; a frame that is no request is answered with an error.
+ * (4) Keys belong to the connection that loaded them and go with it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -24,31 +25,16 @@
 #include "base/event.h"
 #include "base/fault.h"
 #include "base/text.h"
+#include "hsm/deviced_settings.h"
 #include "hsm/watchdog.h"
 #include "hsm/wire_codec.h"
 
 #define CONNECTIONS_MAX 4
 #define KEYS_MAX 16 /* a connection: anchor, issuing keys of two generations, log key, and room */
-#define PEERS_MAX 8
-#define ENV_MAX 16
 #define TPM_AUTH_LEN 32
 
 #define EXIT_FAILED 1
 #define EXIT_MISUSED 2
-
-struct settings {
-	const char *scheme; /* "tpm2" or "pkcs11" */
-	const char *socket; /* or */
-	int fd;		    /* a socket inherited, listening or connected; -1 */
-	struct custody_conf device;
-	const char *secret_file;
-	bool secret_is_hex;
-	uid_t peers[PEERS_MAX];
-	size_t n_peers;
-	const char *env[ENV_MAX];
-	size_t n_env;
-	enum event_level level;
-};
 
 struct connection {
 	int sock; /* -1: free */
@@ -546,150 +532,17 @@ end(struct server *server)
 		unlink(server->settings->socket);
 }
 
-/* ---- arguments ---- */
-
-static const char usage_line[] =
-	"writ-deviced: usage: writ-deviced {--socket PATH | --fd N} --peer-uid UID[,UID...]\n"
-	"    {--tpm TCTI [--allow-software-tpm] --auth-file PATH | --pkcs11 MODULE --uri URI --pin-file PATH}\n"
-	"    [--env NAME=VALUE]... [--log-level debug|info|warn|alarm]\n";
-
-static struct writ_err *
-peers_read(const char *text, struct settings *ret)
-{
-	for (;;) {
-		const size_t len = strcspn(text, ",");
-		uint64_t uid;
-
-		if (ret->n_peers == PEERS_MAX ||
-		    !writ_decimal((struct writ_bytes){ (const uint8_t *)text, len }, UINT32_MAX - 1, &uid))
-			return writ_fail(WRIT_INVALID,
-					 "--peer-uid: 1 to %d numbers with commas between them are wanted", PEERS_MAX);
-		ret->peers[ret->n_peers++] = (uid_t)uid;
-		if (text[len] == '\0')
-			return NULL;
-		text += len + 1;
-	}
-}
-
-static struct writ_err *
-one_argument(int option, const char *value, struct settings *ret)
-{
-	uint64_t number;
-
-	switch (option) {
-	case 's':
-		ret->socket = value;
-		return NULL;
-	case 'f':
-		if (!writ_decimal(writ_str(value), 1024, &number))
-			return writ_fail(WRIT_INVALID, "--fd '%.20s': a descriptor's number is wanted", value);
-		ret->fd = (int)number;
-		return NULL;
-	case 'p':
-		return peers_read(value, ret);
-	case 't':
-		ret->device.tcti = value;
-		return NULL;
-	case 'w':
-		ret->device.allow_software_tpm = true;
-		return NULL;
-	case 'm':
-		ret->device.module = value;
-		return NULL;
-	case 'u':
-		ret->device.uri = value;
-		return NULL;
-	case 'a':
-	case 'i':
-		if (ret->secret_file)
-			return writ_fail(WRIT_INVALID, "one of --auth-file and --pin-file, once");
-		ret->secret_file = value;
-		ret->secret_is_hex = option == 'a';
-		return NULL;
-	case 'e':
-		if (ret->n_env == ENV_MAX)
-			return writ_fail(WRIT_INVALID, "--env: at most %d", ENV_MAX);
-		ret->env[ret->n_env++] = value;
-		return NULL;
-	case 'l':
-		if (!event_level_from(writ_str(value), &ret->level))
-			return writ_fail(WRIT_INVALID, "--log-level '%.20s': debug, info, warn or alarm", value);
-		return NULL;
-	default:
-		return writ_fail(WRIT_BROKEN, "option %d is listed and not read", option);
-	}
-}
-
-static struct writ_err *
-settings_check(struct settings *settings)
-{
-	if (!settings->socket == (settings->fd < 0))
-		return writ_fail(WRIT_INVALID, "one of --socket and --fd is needed");
-	if (settings->n_peers == 0)
-		return writ_fail(WRIT_INVALID, "--peer-uid is needed");
-	if (!settings->device.tcti == !settings->device.module)
-		return writ_fail(WRIT_INVALID, "one of --tpm and --pkcs11 is needed");
-	settings->scheme = settings->device.tcti ? "tpm2" : "pkcs11";
-	if (settings->device.module && (!settings->device.uri || settings->device.allow_software_tpm))
-		return writ_fail(WRIT_INVALID, "--pkcs11 goes with --uri, and not with --allow-software-tpm");
-	if (settings->device.tcti && settings->device.uri)
-		return writ_fail(WRIT_INVALID, "--uri goes with --pkcs11");
-	if (!settings->secret_file || settings->secret_is_hex != !!settings->device.tcti)
-		return writ_fail(WRIT_INVALID, "%s is needed: secrets come by file",
-				 settings->device.tcti ? "--auth-file" : "--pin-file");
-	return NULL;
-}
-
-/* `--name VALUE`, whole names only: an abbreviation that means one thing today may mean another tomorrow. */
-static struct writ_err *
-arguments_read(int argc, char **argv, struct settings *ret)
-{
-	static const struct {
-		const char *name;
-		int option;
-	} options[] = {
-		{ "--socket", 's' },
-		{ "--fd", 'f' },
-		{ "--peer-uid", 'p' },
-		{ "--tpm", 't' },
-		{ "--allow-software-tpm", 'w' },
-		{ "--pkcs11", 'm' },
-		{ "--uri", 'u' },
-		{ "--auth-file", 'a' },
-		{ "--pin-file", 'i' },
-		{ "--env", 'e' },
-		{ "--log-level", 'l' },
-	};
-
-	for (int i = 1; i < argc; i++) {
-		const char *value = NULL;
-		struct writ_err *err;
-		size_t at = 0;
-
-		while (at < N_OF(options) && strcmp(options[at].name, argv[i]) != 0)
-			at++;
-		if (at == N_OF(options))
-			return writ_fail(WRIT_INVALID, "'%.40s' is not an option", argv[i]);
-		if (options[at].option != 'w' && !(value = argv[++i]))
-			return writ_fail(WRIT_INVALID, "%s wants a value", options[at].name);
-		err = one_argument(options[at].option, value, ret);
-		if (err)
-			return err;
-	}
-	return settings_check(ret);
-}
-
 int
 main(int argc, char **argv)
 {
-	struct settings settings = { .fd = -1, .level = EVENT_INFO };
+	struct settings settings;
 	struct server server = { .settings = &settings, .listener = -1 };
 	sigset_t unblocked;
 	struct writ_err *err;
 
-	err = arguments_read(argc, argv, &settings);
+	err = settings_read(argc, argv, &settings);
 	if (err) {
-		fprintf(stderr, "writ-deviced: %s\n%s", err->message, usage_line);
+		fprintf(stderr, "writ-deviced: %s\n%s", err->message, settings_usage);
 		writ_err_free(err);
 		return EXIT_MISUSED;
 	}

@@ -2,10 +2,13 @@
  * The connection to one PKCS#11 token: module, session, login.
  *
  * (1) After a fault that loses sessions or handles everything is made anew, once, at the next request: finalise,
- * initialise, find the token by its serial, log in once. (2) Before a login the token's flags are read: a locked PIN,
- * or a last try, is left to an operator; a refused PIN is never tried again (I12). (3) The token's serial is the one
- * first seen, else WRIT_LOCKED. (4) No fork after the module is initialised: tokens share sessions with children
- * silently. Knows no key.  Threading: one thread.
+ *     initialise, find the token by its serial, log in once.
+ * (2) Before a login the token's flags are read: a locked PIN, or a last try, is left to an operator; a refused PIN
+ *     is never tried again (I12).
+ * (3) The token's serial is the one first seen.
+ * (4) No fork after the module is initialised: tokens share sessions with children silently.
+ *
+ * Knows no key.  Threading: one thread.
  */
 #ifndef WRIT_HSM_PKCS11_TOKEN_H
 #define WRIT_HSM_PKCS11_TOKEN_H

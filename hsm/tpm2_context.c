@@ -199,119 +199,6 @@ tpm2_object_here(struct tpm2 *tpm, struct tpm2_object *object)
 	return tpm2_result(tpm, rc, "Esys_TR_SetAuth");
 }
 
-/* ---- the storage root key ---- */
-
-/* (3) */
-static struct writ_err *
-parent_seen(struct tpm2 *tpm, struct tpm2_parent *parent)
-{
-	TPM2B_NAME *name = NULL;
-	struct writ_err *err;
-
-	err = tpm2_result(tpm, Esys_TR_GetName(tpm->esys, parent->handle, &name), "Esys_TR_GetName");
-	if (err)
-		return err;
-	if (parent->seen && (parent->name.size != name->size || memcmp(parent->name.name, name->name, name->size) != 0))
-		err = custody_latch(&tpm->base,
-				    writ_fail(WRIT_LOCKED,
-					      "the TPM's storage root key is another one than before: the TPM "
-					      "was replaced or cleared"));
-	parent->name = *name;
-	parent->seen = true;
-	Esys_Free(name);
-	return err;
-}
-
-/* Looks for 0x81000001 and takes it only when its public area is the template's, bit for bit. */
-static struct writ_err *
-persistent_find(struct tpm2 *tpm)
-{
-	struct tpm2_parent *const parent = &tpm->persistent;
-	TPM2B_PUBLIC *public = NULL, srk;
-	struct writ_err *err;
-	TSS2_RC rc;
-
-	rc = Esys_TR_FromTPMPublic(tpm->esys, KEYFILE_PARENT_PERSISTENT, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-				   &parent->handle);
-	tpm->commands++;
-	if ((rc & (TSS2_RC_LAYER_MASK | TPM2_RC_FMT1 | 0x3f)) == TPM2_RC_HANDLE)
-		return NULL; /* none there */
-	err = tpm2_result(tpm, rc, "TPM2_ReadPublic");
-	if (err)
-		return err;
-	rc = Esys_ReadPublic(tpm->esys, parent->handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &public, NULL, NULL);
-	err = tpm2_result(tpm, rc, "TPM2_ReadPublic");
-	if (err)
-		return err;
-	tpm2_srk_template(&srk);
-	parent->here = tpm2_is_of(public, &srk);
-	Esys_Free(public);
-	return parent->here ? parent_seen(tpm, parent) : NULL;
-}
-
-static struct writ_err *
-owner_make(struct tpm2 *tpm)
-{
-	struct tpm2_parent *const parent = &tpm->owner;
-	const TPM2B_SENSITIVE_CREATE sensitive = { 0 };
-	const TPML_PCR_SELECTION no_pcr = { 0 };
-	const TPM2B_DATA outside = { 0 };
-	TPM2B_PUBLIC srk, *public = NULL;
-	struct writ_err *err;
-	bool ok;
-	TSS2_RC rc;
-
-	err = tpm2_make_room(tpm);
-	if (err)
-		return err;
-	tpm2_srk_template(&srk);
-	rc = Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
-				&srk, &outside, &no_pcr, &parent->handle, &public, NULL, NULL, NULL);
-	err = tpm2_result(tpm, rc, "TPM2_CreatePrimary of the storage root key");
-	if (err && err->code == WRIT_LOCKED)
-		return writ_because(
-			err, "the owner hierarchy has an auth value: make the storage root key persistent at 0x%x",
-			KEYFILE_PARENT_PERSISTENT);
-	if (err)
-		return err;
-	parent->here = true;
-	ok = tpm2_is_of(public, &srk);
-	Esys_Free(public);
-	if (!ok)
-		return custody_latch(
-			&tpm->base,
-			writ_fail(WRIT_LOCKED, "the TPM made another storage root key than it was asked for"));
-	return parent_seen(tpm, parent);
-}
-
-struct writ_err *
-tpm2_parent_get(struct tpm2 *tpm, uint32_t which, struct tpm2_parent **ret)
-{
-	struct tpm2_parent *const parent = which == KEYFILE_PARENT_OWNER ? &tpm->owner : &tpm->persistent;
-	struct writ_err *err = NULL;
-
-	if (!parent->here && which == KEYFILE_PARENT_OWNER)
-		err = owner_make(tpm);
-	if (err)
-		return err;
-	if (!parent->here)
-		return writ_fail(
-			WRIT_LOCKED,
-			"the key was made under the storage root key at 0x%x, which is no longer there or another",
-			which);
-	*ret = parent;
-	return NULL;
-}
-
-struct writ_err *
-tpm2_parent_text(const struct tpm2_parent *parent, struct writ_buf *ret)
-{
-	char hex[2 * sizeof(parent->name.name) + 1];
-
-	writ_hex((struct writ_bytes){ parent->name.name, parent->name.size }, hex);
-	return writ_buf_printf(ret, "writ; storage root key %s", hex);
-}
-
 /* ---- sessions ---- */
 
 static struct writ_err *
@@ -506,18 +393,6 @@ self_tested(struct tpm2 *tpm)
 	return NULL;
 }
 
-static struct writ_err *
-choose_parent(struct tpm2 *tpm, struct tpm2_parent **ret)
-{
-	struct writ_err *err;
-
-	err = persistent_find(tpm);
-	if (err)
-		return err;
-	tpm->parent_default = tpm->persistent.here ? KEYFILE_PARENT_PERSISTENT : KEYFILE_PARENT_OWNER;
-	return tpm2_parent_get(tpm, tpm->parent_default, ret);
-}
-
 /* A TPM has no serial number that software can read at once; the name of its storage root key tells one from another.
  */
 static void
@@ -563,7 +438,7 @@ start(struct tpm2 *tpm)
 	err = clock_look(tpm, &same);
 	if (err)
 		return err;
-	err = choose_parent(tpm, &parent);
+	err = tpm2_parent_choose(tpm, &parent);
 	if (err)
 		return err;
 	serial_of(parent, tpm->info.serial);

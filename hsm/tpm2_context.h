@@ -1,12 +1,13 @@
 /*
  * The connection to a TPM: context, storage root key, two sessions, and the three slots for objects.
  *
- * (1) A context that a fault poisoned, or that has sent 10,000 commands, is not used again: tpm2_ready() makes a new
- * one, once a request. (10,000: /dev/tpmrm0 stops at a context gap of 65,535 while a session stays open.) (2) Sessions
- * are salted with the storage root key and encrypt parameters; they are kept, never made for one signature. (3) The
- * storage root key's name is the one first seen, by this process and by each key file; else WRIT_LOCKED. (4) Between
- * requests no more objects are loaded than fit three slots; the least recently used goes first. Knows no key file.
- * Threading: one thread.
+ * (1) A context that a fault poisoned, or that has sent 10,000 commands, is not used again: tpm2_ready() makes a
+ *     new one, once a request.  (/dev/tpmrm0 stops at a context gap of 65,535 while a session stays open.)
+ * (2) Sessions are salted with the storage root key and encrypt parameters; they are kept, not made for a signature.
+ * (3) The storage root key's name is the one first seen, by this process and by each key file; else WRIT_LOCKED.
+ * (4) Between requests no more objects are loaded than fit three slots; the least recently used goes first.
+ *
+ * Knows no key file.  Threading: one thread.
  */
 #ifndef WRIT_HSM_TPM2_CONTEXT_H
 #define WRIT_HSM_TPM2_CONTEXT_H
@@ -63,6 +64,9 @@ void tpm2_down(struct tpm2 *);
 
 /* What became of a command: NULL, or its error; classifies, poisons and latches. */
 WRIT_CHECKED struct writ_err *tpm2_result(struct tpm2 *, TSS2_RC, const char *command);
+
+/* Looks which storage root key there is, for new objects and for salting sessions. */
+WRIT_CHECKED struct writ_err *tpm2_parent_choose(struct tpm2 *, struct tpm2_parent **ret);
 
 /* The storage root key that a key file names, made or looked up when it is not here. */
 WRIT_CHECKED struct writ_err *tpm2_parent_get(struct tpm2 *, uint32_t parent, struct tpm2_parent **ret);

@@ -3,8 +3,9 @@
  *
  * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD; answers come in order of completion and carry
  * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
- * connection. Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
- * library: this file and wire.c use base/ alone. Threading: a `struct device` belongs to one thread.
+ * connection.  Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
+ * library: this file and wire.c use base/ alone.
+ * Threading: a `struct device` belongs to one thread.
  */
 #ifndef WRIT_HSM_WIRE_H
 #define WRIT_HSM_WIRE_H

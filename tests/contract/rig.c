@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -86,6 +89,27 @@ process_wait(pid_t pid, int timeout_ms)
 	return -1;
 }
 
+/* Waits until somebody takes connections there: the file of a socket comes before that. */
+static void
+listening(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const int64_t until = clock_read().mono_ms + 10000;
+	int rc;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	do {
+		const int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		assert_true(sock >= 0);
+		rc = connect(sock, (const struct sockaddr *)&address, sizeof(address));
+		close(sock);
+		if (rc != 0)
+			sleep_ms(2);
+	} while (rc != 0 && clock_read().mono_ms < until);
+	assert_int_equal(rc, 0);
+}
+
 static void
 swtpm_start(struct machine *machine)
 {
@@ -99,12 +123,9 @@ swtpm_start(struct machine *machine)
 	snprintf(state, sizeof(state), "dir=%s/state", machine->dir);
 	unlink(socket);
 	machine->swtpm = spawn(machine, "swtpm.log", argv);
-	for (int i = 0; i < 400 && access(socket, F_OK) != 0; i++)
-		sleep_ms(5);
+	listening(socket);
 	snprintf(control, sizeof(control), "%s.ctrl", socket);
-	for (int i = 0; i < 400 && access(control, F_OK) != 0; i++)
-		sleep_ms(5);
-	assert_int_equal(access(control, F_OK), 0);
+	listening(control);
 }
 
 static void

@@ -1,0 +1,1054 @@
+/*
+ * The signer as an issuer meets it, and as a hostile one does: a real writ-signerd over a real writ-deviced and a software TPM.
+ * What is refused must be refused with its rule, and noted in the journal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "issuer/conf/conf.h"
+#include "issuer/log/journal.h"
+#include "issuer/signer/wire.h"
+#include "tests/contract/rig.h"
+#include "tests/unit/x509_make.h"
+
+#define STATUS_URL "http://status.corp.example"
+#define CALL_MS 10000
+
+struct house {
+	struct rig rig;
+	struct machine machine;
+	char conf[RIG_PATH_MAX], socket[RIG_PATH_MAX], device_socket[RIG_PATH_MAX], state[RIG_PATH_MAX];
+	pid_t deviced, signer;
+	uint8_t conf_digest[32];
+	int sock;
+	uint8_t welcome_bytes[FRAME_BODY_MAX];
+	struct signer_welcome welcome;
+	struct ca_cert issuing;
+	char crl_url[SIGNER_URL_MAX], ocsp_url[SIGNER_URL_MAX];
+};
+
+static struct house house;
+static struct test_key agent;
+
+/* ---- processes ---- */
+
+static void
+sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
+}
+
+static pid_t
+signer_spawn(const struct house *h, const char *fault, const char *a, const char *b, const char *c)
+{
+	const pid_t pid = fork();
+	char log[RIG_PATH_MAX + 16];
+	int fd;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	snprintf(log, sizeof(log), "%s/signer.log", h->machine.dir);
+	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
+		_exit(127);
+	if (fault)
+		setenv("WRIT_FAULT", fault, 1);
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* looking for leaks needs ptrace, which the signer forbids itself */
+	execl(WRIT_SIGNERD, "writ-signerd", "--config", h->conf, a, b, c, (char *)NULL);
+	_exit(127);
+}
+
+static void
+device_start(struct house *h)
+{
+	char uid[16];
+
+	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
+	h->deviced = deviced_start(&h->rig, &h->machine, h->device_socket, uid);
+	for (int i = 0; i < 1000 && access(h->device_socket, F_OK) != 0; i++)
+		sleep_ms(5);
+}
+
+static void
+device_kill(struct house *h)
+{
+	kill(h->deviced, SIGKILL);
+	process_wait(h->deviced, 5000);
+	unlink(h->device_socket);
+}
+
+static int
+connect_only(const struct house *h)
+{
+	struct writ_err *err = NULL;
+	int sock = -1;
+
+	for (int i = 0; i < 2000; i++) {
+		err = frame_connect(h->socket, 1000, &sock);
+		if (!err)
+			return sock;
+		writ_err_free(err);
+		sleep_ms(5);
+	}
+	fail_msg("no signer at %s", h->socket);
+	return -1;
+}
+
+static struct writ_err *
+call(int sock, enum signer_message type, struct writ_bytes body, struct writ_buf *answer)
+{
+	*answer = WRIT_BUF(FRAME_BODY_MAX);
+	return signer_call(sock, type, body, answer, NULL, CALL_MS);
+}
+
+static void
+hello(struct house *h)
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	struct signer_hello m;
+
+	memcpy(m.conf_digest, h->conf_digest, sizeof(m.conf_digest));
+	expect_ok(signer_hello_write(&m, &body));
+	expect_ok(call(h->sock, SIGNER_HELLO, writ_view(&body), &answer));
+	memcpy(h->welcome_bytes, answer.data, answer.len);
+	expect_ok(signer_welcome_read((struct writ_bytes){ h->welcome_bytes, answer.len }, &h->welcome));
+	expect_ok(ca_read(h->welcome.issuing[0], &h->issuing));
+	signer_crl_url(STATUS_URL, h->issuing.key_id, h->crl_url);
+	signer_ocsp_url(STATUS_URL, h->ocsp_url);
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+}
+
+static void
+signer_up(struct house *h, const char *fault)
+{
+	h->signer = signer_spawn(h, fault, NULL, NULL, NULL);
+	h->sock = connect_only(h);
+	hello(h);
+}
+
+static void
+signer_down(struct house *h)
+{
+	close(h->sock);
+	kill(h->signer, SIGTERM);
+	assert_int_equal(process_wait(h->signer, 10000), 0);
+}
+
+/* As after a crash: the next one finds the same state. */
+static void
+signer_again(struct house *h, const char *fault)
+{
+	close(h->sock);
+	kill(h->signer, SIGKILL);
+	process_wait(h->signer, 5000);
+	signer_up(h, fault);
+}
+
+static void
+house_write_conf(struct house *h, const char *tier)
+{
+	char text[2048], path[RIG_PATH_MAX + 16];
+	struct conf conf = { 0 };
+
+	snprintf(path, sizeof(path), "%s/file", h->machine.dir);
+	assert_null(file_replace(path, 0600, WRIT_LIT("")));
+	snprintf(text, sizeof(text),
+		 "version: 1\ntrust_domain: " TRUST_DOMAIN "\nstate: %s\nrun: %s/run\n"
+		 "api: {listen: \"127.0.0.1:1\", certificate: %s, key: %s}\n"
+		 "status: {listen: \"127.0.0.1:2\", url: \"" STATUS_URL "\"}\n"
+		 "custody:\n  tier: %s\n  anchor: device\n"
+		 "  tpm: {tcti: \"%s\", allow_software_tpm: true, auth_file: %s/secret}\n"
+		 "delegators:\n  - {anchors: %s, kind: human, principal: \"spiffe://" TRUST_DOMAIN "/human/corp/{CN}\", revocation: none}\n"
+		 "policy: %s\n",
+		 h->state, h->machine.dir, path, path, tier, h->machine.tcti, h->machine.dir, path, path);
+	snprintf(h->conf, sizeof(h->conf), "%s/writ.yaml", h->machine.dir);
+	assert_null(file_replace(h->conf, 0600, writ_str(text)));
+	expect_ok(conf_read(h->conf, &conf));
+	memcpy(h->conf_digest, conf.digest, sizeof(h->conf_digest));
+	conf_done(&conf);
+}
+
+static int
+ceremony(const struct house *h, const char *what, const char *path)
+{
+	return process_wait(signer_spawn(h, NULL, "--ceremony", what, path), 60000);
+}
+
+static void
+house_make(struct house *h, const char *tier)
+{
+	char run_dir[RIG_PATH_MAX + 8];
+
+	*h = (struct house){ .rig = { .tpm = true } };
+	machine_make(&h->machine, true);
+	snprintf(h->state, sizeof(h->state), "%s/written", h->machine.dir);
+	snprintf(run_dir, sizeof(run_dir), "%s/run", h->machine.dir);
+	snprintf(h->socket, sizeof(h->socket), "%s/run/signer.sock", h->machine.dir);
+	snprintf(h->device_socket, sizeof(h->device_socket), "%s/run/device.sock", h->machine.dir);
+	assert_int_equal(mkdir(run_dir, 0700), 0);
+	device_start(h);
+	house_write_conf(h, tier);
+}
+
+static void
+house_done(struct house *h)
+{
+	kill(h->deviced, SIGTERM);
+	process_wait(h->deviced, 10000);
+	machine_done(&h->machine, false);
+}
+
+/* ---- leaves ---- */
+
+static writ_time
+now(void)
+{
+	return clock_read().wall;
+}
+
+static struct leaf_issuer
+our_issuer(const struct house *h)
+{
+	return (struct leaf_issuer){
+		.trust_domain = WRIT_LIT(TRUST_DOMAIN),
+		.name = h->issuing.subject,
+		.key_id = { h->issuing.key_id, 20 },
+		.kind = KEY_P256,
+		.tier = h->welcome.tier,
+		.crl_url = writ_str(h->crl_url),
+		.ocsp_url = writ_str(h->ocsp_url),
+		.log_id = { h->welcome.log_id, 8 },
+	};
+}
+
+/* The test PKI's delegation, moved to this hour. */
+static struct delegation
+our_delegation(unsigned n)
+{
+	struct delegation d = make_delegation(n);
+
+	for (size_t i = 0; i < d.n_hops; i++) {
+		d.hops[i].granted_at += now() - NOW;
+		d.hops[i].not_after += now() - NOW;
+		if (d.hops[i].auth_time != 0)
+			d.hops[i].auth_time += now() - NOW;
+	}
+	return d;
+}
+
+static struct leaf_facts
+our_facts(void)
+{
+	const struct delegation d = our_delegation(2);
+
+	return (struct leaf_facts){
+		.spki = agent.spki,
+		.task_id = d.task_id,
+		.san = WRIT_LIT(TD "/agent/invoice-bot/i-9c1b44"),
+		.not_before = now() - 30,
+		.not_after = now() + 299,
+		.delegation = make_delegation_der(&d),
+	};
+}
+
+static struct writ_bytes
+tbs_of(const struct leaf_issuer *issuer, const struct leaf_facts *facts)
+{
+	struct writ_buf buf = WRIT_BUF(LEAF_MAX);
+
+	expect_ok(leaf_build(issuer, facts, &buf));
+	return make_keep(&buf);
+}
+
+static struct writ_bytes
+our_tbs(const struct house *h)
+{
+	const struct leaf_issuer issuer = our_issuer(h);
+	const struct leaf_facts facts = our_facts();
+
+	return tbs_of(&issuer, &facts);
+}
+
+static struct writ_bytes
+leaf_body(struct writ_bytes tbs, const char *said)
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+
+	expect_ok(signer_leaf_write(&(struct signer_leaf){ tbs, writ_str(said) }, &body));
+	return make_keep(&body);
+}
+
+static struct writ_err *
+ask_leaf(const struct house *h, struct writ_bytes tbs, struct signer_signed *ret)
+{
+	struct writ_buf answer;
+	struct writ_err *err = call(h->sock, SIGNER_LEAF, leaf_body(tbs, "{\"request\":\"r-1\"}"), &answer);
+
+	if (!err)
+		expect_ok(signer_signed_read(make_keep(&answer), ret));
+	writ_buf_done(&answer);
+	return err;
+}
+
+/* What the issuer does with the answer. */
+static struct writ_bytes
+certificate_of(struct writ_bytes tbs, const struct signer_signed *answer)
+{
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(64 * 1024);
+	const struct writ_bytes filled = writ_arena_copy(&make_arena, tbs);
+	struct writ_buf der = WRIT_BUF(LEAF_MAX);
+	struct leaf leaf;
+
+	expect_ok(leaf_read_tbs(filled, &arena, &leaf));
+	leaf_fill((uint8_t *)(uintptr_t)filled.data, &leaf, answer->serial, answer->index, answer->leaf_hash);
+	expect_ok(x509_assemble(filled, KEY_P256, answer->signature, &der));
+	return make_keep(&der);
+}
+
+static struct signer_signed
+leaf_signed(const struct house *h)
+{
+	struct signer_signed answer;
+
+	expect_ok(ask_leaf(h, our_tbs(h), &answer));
+	return answer;
+}
+
+/* ---- the journal ---- */
+
+struct found {
+	const char *text;	/* wanted in an entry of that type */
+	enum entry_type type;
+	unsigned n;
+};
+
+static struct writ_err *
+look(const struct entry *e, void *ctx)
+{
+	struct found *found = ctx;
+
+	if (e->type == found->type && memmem(e->json.data, e->json.len, found->text, strlen(found->text)))
+		found->n++;
+	return json_ok(e->json);
+}
+
+static unsigned
+journal_has(const struct house *h, enum entry_type type, const char *text)
+{
+	struct found found = { .text = text, .type = type };
+	char dir[RIG_PATH_MAX + 16];
+
+	snprintf(dir, sizeof(dir), "%s/journal", h->state);
+	expect_ok(journal_read(dir, 0, look, &found));
+	return found.n;
+}
+
+/* ---- status ---- */
+
+static struct writ_err *
+ask_ocsp(const struct house *h, const uint8_t serial[16], bool sha1, struct ocsp_answer *ret)
+{
+	struct writ_buf request = WRIT_BUF(OCSP_REQUEST_MAX), body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	struct ocsp_issuer issuer;
+	struct ocsp_request parsed;
+	struct signer_status status;
+	struct writ_err *err;
+
+	expect_ok(ocsp_issuer_init(h->issuing.subject, h->issuing.spki, &issuer));
+	expect_ok(ocsp_request_build(&issuer, sha1, (struct writ_bytes){ serial, 16 }, WRIT_LIT("0123456789abcdef"), &request));
+	expect_ok(ocsp_request_parse(writ_view(&request), &parsed));
+	expect_ok(signer_ocsp_write(&(struct signer_ocsp){ parsed.cert_id, parsed.nonce }, &body));
+	err = call(h->sock, SIGNER_OCSP, writ_view(&body), &answer);
+	if (!err) {
+		expect_ok(signer_status_read(writ_view(&answer), &status));
+		expect_ok(ocsp_response_verify(status.response, &issuer, h->issuing.spki, (struct writ_bytes){ serial, 16 }, now(), ret));
+		assert_int_equal(status.status, ret->status);
+		assert_true(status.this_update <= now() - 30 && status.next_update <= now() + 120);
+	}
+	writ_buf_done(&request);
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+	return err;
+}
+
+static enum ocsp_status
+status_of(const struct house *h, const uint8_t serial[16])
+{
+	struct ocsp_answer answer;
+
+	expect_ok(ask_ocsp(h, serial, false, &answer));
+	return answer.status;
+}
+
+static bool
+revoke(const struct house *h, const uint8_t serial[16], uint8_t reason, const uint8_t *edge)
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	static struct signer_revoke m;
+	bool logged;
+
+	m = (struct signer_revoke){ .at = now(), .n = 1, .n_edges = edge ? 1 : 0 };
+	memcpy(m.items[0].serial, serial, 16);
+	m.items[0].reason = reason;
+	if (edge)
+		memcpy(m.edges[0], edge, EDGE_ID);
+	expect_ok(signer_revoke_write(&m, &body));
+	expect_ok(call(h->sock, SIGNER_REVOKE, writ_view(&body), &answer));
+	expect_ok(signer_revoked_read(writ_view(&answer), &logged));
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+	return logged;
+}
+
+static void
+abort_serial(const struct house *h, const uint8_t serial[16])
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	static struct signer_abort m;
+
+	m.n = 1;
+	memcpy(m.serials[0], serial, 16);
+	expect_ok(signer_abort_write(&m, &body));
+	expect_ok(call(h->sock, SIGNER_ABORT, writ_view(&body), &answer));
+	assert_int_equal(answer.len, 0);
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+}
+
+/* The list of that CA; it stays mapped. */
+static struct writ_err *
+ask_crl(const struct house *h, const uint8_t key_id[20], struct signer_crl_is *is, struct crl *ret, int *ret_fd)
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX), answer = WRIT_BUF(FRAME_BODY_MAX);
+	struct signer_crl m;
+	struct writ_err *err;
+	void *map;
+
+	memcpy(m.key_id, key_id, 20);
+	expect_ok(signer_crl_write(&m, &body));
+	err = signer_call(h->sock, SIGNER_CRL, writ_view(&body), &answer, ret_fd, CALL_MS);
+	if (!err) {
+		expect_ok(signer_crl_is_read(writ_view(&answer), is));
+		assert_true(*ret_fd >= 0);
+		map = mmap(NULL, is->len, PROT_READ, MAP_SHARED, *ret_fd, 0);
+		assert_true(map != MAP_FAILED);
+		expect_ok(crl_read((struct writ_bytes){ map, is->len }, ret));
+		assert_int_equal(ret->number, is->number);
+	}
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+	return err;
+}
+
+/* ---- what an issuer gets ---- */
+
+static void
+a_leaf_is_journalled_signed_and_verifies(void **state)
+{
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(64 * 1024);
+	const struct writ_bytes tbs = our_tbs(&house);
+	struct signer_signed answer;
+	struct writ_bytes certificate;
+	char hex[80], serial[40], text[160];
+	uint8_t digest[32];
+	struct leaf leaf;
+
+	(void)state;
+	expect_ok(ask_leaf(&house, tbs, &answer));
+	certificate = certificate_of(tbs, &answer);
+	expect_ok(verify_chain(certificate, house.welcome.issuing[0],
+			       &(struct verify_with){ .anchor = house.welcome.anchor,
+						      .trust_domain = WRIT_LIT(TRUST_DOMAIN),
+						      .now = now(),
+						      .allow_software = true },
+			       &arena, &leaf));
+	assert_int_equal(leaf.tier, LEAF_TIER_SOFTWARE);
+	leaf_tbs_digest(&leaf, digest);
+	writ_hex(BYTES(digest), hex);
+	writ_hex(BYTES(answer.serial), serial);
+	snprintf(text, sizeof(text), "\"tbs\":\"%s\"", hex);
+	assert_int_equal(journal_has(&house, ENTRY_ISSUE, text), 1);
+	snprintf(text, sizeof(text), "\"serial\":\"%s\"", serial);
+	assert_int_equal(journal_has(&house, ENTRY_ISSUE, text), 1);
+	assert_int_equal(journal_has(&house, ENTRY_ISSUE, "\"said\":{\"request\":\"r-1\"}"), 1);
+	assert_int_equal(writ_get32(answer.serial), now() / 60);
+}
+
+static void
+sixty_four_leaves_at_once_are_one_group(void **state)
+{
+	static uint8_t packet[FRAME_MAX];
+	const struct writ_bytes body = leaf_body(our_tbs(&house), "{}");
+	uint64_t first = UINT64_MAX, last = 0;
+	struct signer_signed answer;
+	struct frame frame;
+
+	(void)state;
+	kill(house.signer, SIGSTOP);
+	for (uint64_t i = 0; i < SIGNER_OUTSTANDING_MAX; i++)
+		expect_ok(frame_send(house.sock, SIGNER_LEAF, 100 + i, body, -1, CALL_MS));
+	kill(house.signer, SIGCONT);
+	for (uint64_t i = 0; i < SIGNER_OUTSTANDING_MAX; i++) {
+		expect_ok(frame_receive(house.sock, packet, &frame, NULL, CALL_MS));
+		assert_int_equal(frame.type, SIGNER_LEAF | SIGNER_ANSWER);
+		expect_ok(signer_signed_read(frame.body, &answer));
+		first = answer.index < first ? answer.index : first;
+		last = answer.index > last ? answer.index : last;
+	}
+	assert_int_equal(last - first, SIGNER_OUTSTANDING_MAX - 1);
+}
+
+static void
+a_live_leaf_is_good_with_either_hash(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	struct ocsp_answer answer;
+
+	(void)state;
+	expect_ok(ask_ocsp(&house, leaf.serial, false, &answer));
+	assert_int_equal(answer.status, OCSP_GOOD);
+	expect_ok(ask_ocsp(&house, leaf.serial, true, &answer));
+	assert_int_equal(answer.status, OCSP_GOOD);
+}
+
+static void
+a_revoked_leaf_is_revoked_in_ocsp_and_crl_at_once(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	const struct writ_bytes serial = BYTES(leaf.serial), edge = make_bytes(0xa1, EDGE_ID);
+	struct ocsp_answer answer;
+	struct signer_crl_is is;
+	enum crl_reason reason;
+	writ_time at;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	assert_true(revoke(&house, leaf.serial, REASON_PRIVILEGE_WITHDRAWN, edge.data));
+	expect_ok(ask_ocsp(&house, leaf.serial, false, &answer));
+	assert_int_equal(answer.status, OCSP_REVOKED);
+	assert_int_equal(answer.reason, REASON_PRIVILEGE_WITHDRAWN);
+	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
+	assert_true(crl_find(&crl, serial, &at, &reason));
+	assert_int_equal(reason, REASON_PRIVILEGE_WITHDRAWN);
+	assert_int_equal(at, answer.revoked_at);
+	assert_true(crl_has_edge(&crl, edge));
+	assert_true(is.this_update <= now() - 30 && is.next_update >= now() + 170);
+	close(fd);
+}
+
+static void
+an_aborted_serial_is_never_good_again(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	struct signer_crl_is is;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	abort_serial(&house, leaf.serial);
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	assert_true(revoke(&house, leaf.serial, REASON_KEY_COMPROMISE, NULL)); /* and stays aborted */
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
+	assert_true(crl_find(&crl, BYTES(leaf.serial), NULL, NULL));
+	close(fd);
+}
+
+static void
+an_unchanged_list_is_not_signed_again(void **state)
+{
+	struct signer_crl_is first, second;
+	struct crl crl;
+	int a, b;
+
+	(void)state;
+	expect_ok(ask_crl(&house, house.issuing.key_id, &first, &crl, &a));
+	expect_ok(ask_crl(&house, house.issuing.key_id, &second, &crl, &b));
+	assert_int_equal(first.number, second.number);
+	assert_int_equal(write(b, "x", 1), -1);
+	assert_int_equal(ftruncate(b, 0), -1);
+	close(a);
+	close(b);
+}
+
+static void
+the_anchor_has_a_list_too_and_strangers_have_none(void **state)
+{
+	static const uint8_t stranger[20] = { 1 };
+	struct signer_crl_is is;
+	struct ca_cert anchor;
+	struct pubkey key;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	expect_ok(ca_read(house.welcome.anchor, &anchor));
+	expect_ok(ask_crl(&house, anchor.key_id, &is, &crl, &fd));
+	expect_ok(pubkey_load(anchor.spki, &key));
+	expect_ok(pubkey_verify(&key, crl.tbs, crl.signature));
+	pubkey_done(&key);
+	assert_true(is.next_update > now() + 12 * 3600);
+	close(fd);
+	expect_refused(ask_crl(&house, stranger, &is, &crl, &fd), WRIT_NOT_FOUND, "no CA of ours has that key id");
+}
+
+/* ---- what a hostile issuer does not get ---- */
+
+struct hostile {
+	const char *row;
+	struct writ_bytes tbs;
+	const char *message;
+};
+
+/* Refused with that message, and the journal has it word for word. */
+static unsigned
+refused_and_noted(const struct hostile *h)
+{
+	struct signer_signed answer;
+	struct writ_err *err = ask_leaf(&house, h->tbs, &answer);
+	char text[WRIT_MESSAGE_MAX] = "(signed)";
+	unsigned n = 1;
+
+	if (err)
+		writ_err_text(err, text, sizeof(text));
+	if (err && err->code == WRIT_INVALID && strstr(text, h->message)) {
+		char noted[WRIT_MESSAGE_MAX + 32];
+
+		snprintf(noted, sizeof(noted), "\"text\":\"%s\"", text);
+		n = journal_has(&house, ENTRY_DENY, noted) > 0 ? 0 : 1;
+	}
+	writ_err_free(err);
+	if (n > 0)
+		print_error("%s:\n    wanted: %s\n    got: %s\n", h->row, h->message, text);
+	return n;
+}
+
+static struct writ_bytes
+with_facts(struct leaf_facts facts)
+{
+	const struct leaf_issuer issuer = our_issuer(&house);
+
+	return tbs_of(&issuer, &facts);
+}
+
+static struct writ_bytes
+with_times(int64_t before, int64_t after)
+{
+	struct leaf_facts facts = our_facts();
+
+	facts.not_before = now() + before;
+	facts.not_after = now() + after;
+	return with_facts(facts);
+}
+
+static struct writ_bytes
+of_issuer(struct leaf_issuer issuer)
+{
+	const struct leaf_facts facts = our_facts();
+
+	return tbs_of(&issuer, &facts);
+}
+
+static struct writ_bytes
+of_foreign_domain(void)
+{
+	struct leaf_issuer issuer = our_issuer(&house);
+	struct leaf_facts facts = our_facts();
+
+	issuer.trust_domain = WRIT_LIT("evil.example");
+	facts.san = WRIT_LIT("spiffe://evil.example/agent/invoice-bot/i-1");
+	return tbs_of(&issuer, &facts);
+}
+
+static struct writ_bytes
+of_other_issuer(void)
+{
+	struct leaf_issuer issuer = our_issuer(&house);
+	struct ca_cert anchor;
+
+	expect_ok(ca_read(house.welcome.anchor, &anchor));
+	issuer.name = anchor.subject;
+	return of_issuer(issuer);
+}
+
+static struct writ_bytes
+of_our_own_key(void)
+{
+	struct leaf_facts facts = our_facts();
+
+	facts.spki = house.issuing.spki;
+	return with_facts(facts);
+}
+
+static struct writ_bytes
+of_a_human(void)
+{
+	struct leaf_facts facts = our_facts();
+
+	facts.san = WRIT_LIT(TD "/human/corp/alice");
+	return with_facts(facts);
+}
+
+static struct writ_bytes
+outliving_its_hop(void)
+{
+	struct delegation d = our_delegation(2);
+	struct leaf_facts facts = our_facts();
+
+	d.hops[1].not_after = now() + 60;
+	facts.delegation = make_delegation_der(&d);
+	return with_facts(facts);
+}
+
+static struct writ_bytes
+with_hops_out_of_order(void)
+{
+	const struct writ_bytes tbs = our_tbs(&house), first = element_at(tbs, "7.0.6.1.0.4.0");
+	const struct writ_bytes second = element_at(tbs, "7.0.6.1.0.4.1");
+
+	return edited(edited(tbs, "7.0.6.1.0.4.0", REPLACE, second), "7.0.6.1.0.4.1", REPLACE, first);
+}
+
+static void
+every_forged_leaf_is_refused_and_noted(void **state)
+{
+	const struct writ_bytes ours = our_tbs(&house);
+	const struct writ_bytes ca_true = make_element(DER_SEQUENCE, WRIT_LIT("\x01\x01\xff"));
+	const struct writ_bytes san = element_at(ours, "7.0.0.1.0.0");
+	const struct hostile rows[] = {
+		{ "CA:TRUE", edited(ours, "7.0.2.2.0", REPLACE, ca_true), "gate: not a leaf: " },
+		{ "16 minutes", with_times(-30, 930), "gate: not" },
+		{ "15 minutes and a second from now", with_times(-20, 901), "gate: notAfter is 901 s ahead of now: at most 900 are allowed (I5)" },
+		{ "backdated by an hour", with_times(-3600, -2800), "gate: notBefore is 3600 s before now: at most 60 are allowed (backdated)" },
+		{ "postdated", with_times(60, 300), "gate: notBefore is 60 s ahead of now: at most 5 are allowed" },
+		{ "foreign trust domain", of_foreign_domain(), "gate: trust domain evil.example is not ours, " TRUST_DOMAIN },
+		{ "no delegation", edited(ours, "7.0.6", REPLACE, (struct writ_bytes){ 0 }), "gate: not a leaf: " },
+		{ "a doubled delegation", edited(ours, "7.0.6", AFTER, element_at(ours, "7.0.6")), "gate: not a leaf: " },
+		{ "an extra extension", edited(ours, "7.0.6", AFTER, element_at(ours, "7.0.1")), "gate: not a leaf: " },
+		{ "trailing bytes", make_joined(ours, WRIT_LIT("\x05\x00")), "gate: not a leaf: " },
+		{ "another issuer's name", of_other_issuer(), "gate: the issuer name is not that of the CA that signs now" },
+		{ "two SANs", edited(ours, "7.0.0.1.0.0", AFTER, san), "gate: not a leaf: " },
+		{ "hops out of order", with_hops_out_of_order(), "gate: not a leaf: " },
+		{ "a leaf that outlives its hop", outliving_its_hop(), "E8" },
+		{ "a certificate for the issuing CA's own key", of_our_own_key(), "gate: the public key is one of our CA's or responder's" },
+		{ "a human's name", of_a_human(), "gate: " },
+		{ "a serial of the issuer's choice", edited(ours, "1", REPLACE, make_element(DER_INTEGER, LEAF_SERIAL_BYTES)),
+		  "gate: the serial is not zero: the signer fills it in (I4)" },
+		{ "a signature algorithm of a sort", edited(ours, "2", REPLACE, make_element(DER_SEQUENCE, WRIT_LIT("\x05\x00"))),
+		  "gate: not a leaf: " },
+		{ "nothing", { ours.data, 0 }, "gate: not a leaf: " },
+		{ "half of one", { ours.data, ours.len / 2 }, "gate: not a leaf: " },
+	};
+	unsigned breaches = 0;
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++)
+		breaches += refused_and_noted(&rows[i]);
+	assert_int_equal(breaches, 0);
+}
+
+static void
+what_the_issuer_says_must_be_canonical(void **state)
+{
+	struct writ_buf answer;
+
+	(void)state;
+	expect_refused(call(house.sock, SIGNER_LEAF, leaf_body(our_tbs(&house), "{\"b\":1,\"a\":2}"), &answer), WRIT_INVALID,
+		       "LEAF: said: JSON is not canonical at byte 12: keys that are not in strictly ascending order");
+	writ_buf_done(&answer);
+}
+
+static void
+an_unknown_serial_is_nobodys(void **state)
+{
+	uint8_t serial[16] = { 1, 0xc8, 0x62, 0x0b, 5 };
+	struct ocsp_answer answer;
+
+	(void)state;
+	expect_refused(ask_ocsp(&house, serial, false, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of ours");
+	writ_put32(serial, (uint32_t)(now() / 60));
+	expect_refused(ask_ocsp(&house, serial, true, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of ours");
+}
+
+static void
+the_sixty_fifth_outstanding_request_is_refused(void **state)
+{
+	static uint8_t packet[FRAME_MAX];
+	unsigned answered = 0, refused = 0;
+	struct frame frame;
+
+	(void)state;
+	kill(house.signer, SIGSTOP);
+	for (uint64_t i = 0; i < SIGNER_OUTSTANDING_MAX + 1; i++)
+		expect_ok(frame_send(house.sock, SIGNER_HEALTH, i, (struct writ_bytes){ 0 }, -1, CALL_MS));
+	kill(house.signer, SIGCONT);
+	for (uint64_t i = 0; i < SIGNER_OUTSTANDING_MAX + 1; i++) {
+		expect_ok(frame_receive(house.sock, packet, &frame, NULL, CALL_MS));
+		answered += frame.type == (SIGNER_HEALTH | SIGNER_ANSWER);
+		if (frame.type != SIGNER_ERROR)
+			continue;
+		refused++;
+		expect_refused(signer_error_read(frame.body), WRIT_EXHAUSTED,
+			       "65 requests are outstanding on this connection: at most 64 are allowed");
+	}
+	assert_int_equal(answered, SIGNER_OUTSTANDING_MAX);
+	assert_int_equal(refused, 1);
+	assert_int_equal(journal_has(&house, ENTRY_DENY, "65 requests are outstanding"), 1);
+}
+
+static void
+nothing_is_served_before_hello(void **state)
+{
+	static const enum signer_message types[] = { SIGNER_LEAF, SIGNER_REVOKE,  SIGNER_OCSP,	SIGNER_CRL,
+						     SIGNER_NOTE, SIGNER_SETTLED, SIGNER_ABORT, SIGNER_HEALTH };
+	static const char *const names[] = { "LEAF", "REVOKE", "OCSP", "CRL", "NOTE", "SETTLED", "ABORT", "HEALTH" };
+	const int sock = connect_only(&house);
+	struct writ_buf answer;
+	char message[64];
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(types); i++) {
+		snprintf(message, sizeof(message), "%s before HELLO", names[i]);
+		expect_refused(call(sock, types[i], (struct writ_bytes){ 0 }, &answer), WRIT_UNAUTHENTICATED, message);
+		writ_buf_done(&answer);
+		assert_true(journal_has(&house, ENTRY_DENY, message) > 0);
+	}
+	close(sock);
+}
+
+static void
+unknown_messages_and_a_second_hello_are_refused(void **state)
+{
+	struct writ_buf body = WRIT_BUF(64), answer;
+	struct signer_hello m = { { 0 } };
+	char message[64];
+
+	(void)state;
+	for (unsigned type = 0; type < 256; type++) {
+		if (type >= SIGNER_HELLO && type <= SIGNER_HEALTH)
+			continue;
+		snprintf(message, sizeof(message), "message type %u is none of ours", type);
+		expect_refused(call(house.sock, (enum signer_message)type, (struct writ_bytes){ 0 }, &answer), WRIT_INVALID, message);
+		writ_buf_done(&answer);
+	}
+	expect_ok(signer_hello_write(&m, &body));
+	expect_refused(call(house.sock, SIGNER_HELLO, writ_view(&body), &answer), WRIT_CONFLICT,
+		       "HELLO was said already on this connection");
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+	assert_true(journal_has(&house, ENTRY_DENY, "message type 0 is none of ours") > 0);
+}
+
+static void
+another_configuration_gets_no_leaf(void **state)
+{
+	struct house other = house;
+	struct signer_signed answer;
+
+	(void)state;
+	other.sock = connect_only(&house);
+	other.conf_digest[0] ^= 1;
+	hello(&other);
+	expect_refused(ask_leaf(&other, our_tbs(&house), &answer), WRIT_LOCKED,
+		       "LEAF: issuer and signer have read different configurations: restart both");
+	close(other.sock);
+}
+
+static void
+garbage_ends_its_connection_and_is_noted(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		const char *text;
+	} rows[] = {
+		{ "x", 1, "a packet of 1 bytes is shorter than a frame's header of 16" },
+		{ "\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 16, "frame version 2: this program speaks 1" },
+		{ "\x00\x01\x00\x01\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00", 16, "a frame says that its body has 9 bytes, and 0 came" },
+		{ "\x00\x01\x00\x01\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00", 16, "is over the limit of 16384" },
+	};
+	uint8_t packet[FRAME_MAX];
+
+	(void)state;
+	sleep_ms(1500); /* the rows before have used the rate of denials up */
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		const int sock = connect_only(&house);
+
+		assert_int_equal(send(sock, rows[i].bytes, rows[i].len, 0), rows[i].len);
+		assert_int_equal(recv(sock, packet, sizeof(packet), 0), 0);
+		close(sock);
+		assert_int_equal(journal_has(&house, ENTRY_DENY, rows[i].text), 1);
+	}
+	leaf_signed(&house); /* the others are served on */
+}
+
+static void
+a_second_process_is_refused(void **state)
+{
+	const pid_t pid = fork();
+	static uint8_t packet[FRAME_MAX];
+	struct frame frame;
+	int sock;
+
+	(void)state;
+	if (pid > 0) {
+		assert_int_equal(process_wait(pid, 10000), 0);
+		return;
+	}
+	sock = connect_only(&house);
+	if (frame_receive(sock, packet, &frame, NULL, CALL_MS) != NULL || frame.type != SIGNER_ERROR)
+		_exit(1);
+	_exit(memmem(packet, sizeof(packet), "one issuer at a time", 20) ? 0 : 2);
+}
+
+static struct writ_err *
+settle(uint64_t index)
+{
+	struct writ_buf body = WRIT_BUF(64), answer;
+	struct writ_err *err;
+
+	expect_ok(signer_settled_write(&(struct signer_settled){ index }, &body));
+	err = call(house.sock, SIGNER_SETTLED, writ_view(&body), &answer);
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+	return err;
+}
+
+static void
+settled_only_grows(void **state)
+{
+	(void)state;
+	expect_ok(settle(5));
+	expect_ok(settle(5));
+	expect_refused(settle(4), WRIT_CONFLICT, "SETTLED: 4 is below the 5 settled already");
+	writ_err_free(settle(1000000));
+	hello_again: expect_ok(settle(6));
+	(void)&&hello_again;
+}
+
+static struct writ_err *
+note(enum entry_type type, const char *said)
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	struct writ_err *err;
+
+	expect_ok(signer_note_write(&(struct signer_note){ (uint8_t)type, writ_str(said) }, &body));
+	err = call(house.sock, SIGNER_NOTE, writ_view(&body), &answer);
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+	return err;
+}
+
+static void
+an_issuer_notes_four_kinds_and_no_others(void **state)
+{
+	(void)state;
+	expect_ok(note(ENTRY_TASK, "{\"task\":\"t-1\"}"));
+	assert_int_equal(journal_has(&house, ENTRY_TASK, "\"said\":{\"task\":\"t-1\"}"), 1);
+	expect_ok(note(ENTRY_DENY, "{\"rule\":\"S1\"}"));
+	expect_refused(note(ENTRY_ISSUE, "{}"), WRIT_INVALID, "NOTE: an issuer writes no entry of type issue (1)");
+	expect_refused(note(ENTRY_REVOKE, "{}"), WRIT_INVALID, "NOTE: an issuer writes no entry of type revoke (4)");
+	expect_refused(note(ENTRY_TASK, "{\"a\":1.5}"), WRIT_INVALID, "NOTE: JSON is not canonical at byte 6: an object without end");
+}
+
+/* ---- crashes ---- */
+
+/* The signer is killed at `fault` while it handles `body`; what it had journalled is there when it comes back. */
+static void
+killed_at(const char *fault, enum signer_message type, struct writ_bytes body)
+{
+	struct writ_buf answer;
+	struct writ_err *err;
+
+	signer_again(&house, fault);
+	err = call(house.sock, type, body, &answer);
+	assert_non_null(err);
+	assert_int_equal(err->code, WRIT_UNAVAILABLE);
+	writ_err_free(err);
+	writ_buf_done(&answer);
+	assert_int_equal(process_wait(house.signer, 5000), 128 + SIGKILL);
+	close(house.sock);
+	signer_up(&house, NULL);
+}
+
+static struct writ_err *
+last_issue(const struct entry *e, void *ctx)
+{
+	if (e->type == ENTRY_ISSUE)
+		memcpy(ctx, e->serial, 16);
+	return NULL;
+}
+
+static void
+a_leaf_journalled_before_a_crash_can_be_aborted_after_it(void **state)
+{
+	static const char *const stages[] = { "journal:after-sync:2", "signer:journalled:1", "signer:signed:1" };
+	char dir[RIG_PATH_MAX + 16];
+	uint8_t serial[16];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/journal", house.state);
+	for (size_t i = 0; i < N_OF(stages); i++) {
+		const uint64_t before = house.welcome.next_index;
+
+		killed_at(stages[i], SIGNER_LEAF, leaf_body(our_tbs(&house), "{}"));
+		assert_true(house.welcome.next_index > before);
+		expect_ok(journal_read(dir, 0, last_issue, serial));
+		assert_int_equal(status_of(&house, serial), OCSP_GOOD); /* nobody has it; the issuer, who has no row, aborts it */
+		abort_serial(&house, serial);
+		assert_int_equal(status_of(&house, serial), OCSP_REVOKED);
+		signer_again(&house, NULL);
+		assert_int_equal(status_of(&house, serial), OCSP_REVOKED);
+	}
+}
+
+static void
+a_revocation_journalled_before_a_crash_holds_after_it(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	static struct signer_revoke m;
+	struct ocsp_answer answer;
+
+	(void)state;
+	m = (struct signer_revoke){ .at = now() - 3, .n = 1, .items = { { .reason = REASON_KEY_COMPROMISE } } };
+	memcpy(m.items[0].serial, leaf.serial, 16);
+	expect_ok(signer_revoke_write(&m, &body));
+	killed_at("signer:revoked:1", SIGNER_REVOKE, writ_view(&body));
+	writ_buf_done(&body);
+	expect_ok(ask_ocsp(&house, leaf.serial, false, &answer));
+	assert_int_equal(answer.status, OCSP_REVOKED);
+	assert_int_equal(answer.reason, REASON_KEY_COMPROMISE);
+	assert_int_equal(answer.revoked_at, m.at);
+}
+
+static void
+a_restart_keeps_issuing_key_and_settled(void **state)
+{
+	uint8_t key_id[20];
+	uint64_t settled;
+
+	(void)state;
+	memcpy(key_id, house.issuing.key_id, 20);
+	hello((signer_again(&house, NULL), &(struct house){ 0 }) ? &house : NULL);
+	settled = house.welcome.settled;
+	signer_down(&house);
+	signer_up(&house, NULL);
+	assert_memory_equal(key_id, house.issuing.key_id, 20);
+	assert_int_equal(house.welcome.settled, settled);
+	assert_true(journal_has(&house, ENTRY_STOP, "stop") > 0);
+}
