@@ -36,3 +36,8 @@ writ_test(contract_deviced
 	LABELS contract)
 target_compile_definitions(contract_deviced PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 add_dependencies(contract_deviced writ-deviced)
+writ_test(contract_tpm2_bus
+	SOURCES contract/tpm2_bus.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire Threads::Threads
+	LABELS contract)
+target_compile_definitions(contract_tpm2_bus PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")

@@ -1,0 +1,360 @@
+/*
+ * What somebody on the TPM's bus sees, and what he can do: a relay stands between us and the TPM, keeps every byte that
+ * passes, and changes what it is told to.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/event.h"
+#include "base/text.h"
+#include "tests/contract/rig.h"
+#include "tests/unit/expect.h"
+
+#define SEEN_MAX (1024 * 1024)
+#define CC_SIGN 0x15d
+#define CC_LOAD 0x157
+#define CC_CREATE 0x153
+#define CC_UNSEAL 0x15e
+#define CC_READ_PUBLIC 0x173
+#define CC_START_SESSION 0x176
+
+enum attack { ATTACK_NONE, FLIP_COMMAND, FLIP_ANSWER, CUT_ANSWER, NO_ANSWER };
+
+static struct {
+	struct machine machine;
+	char path[RIG_PATH_MAX];
+	int listener;
+	pthread_t thread;
+	atomic_int attack;
+	atomic_uint command;	/* the one that is attacked */
+	atomic_uint from_end;	/* which byte of it, counted from its end */
+	atomic_uint n_sessions; /* started */
+	uint8_t seen[SEEN_MAX];
+	size_t n_seen;
+} bus;
+
+static struct custody *custody;
+static struct writ_buf ref = { .limit = CUSTODY_REF_MAX }, spki = { .limit = SPKI_MAX };
+static struct custody_conf conf;
+
+/* ---- the relay ---- */
+
+static void
+keep(const uint8_t *data, size_t len)
+{
+	if (len > SEEN_MAX - bus.n_seen)
+		len = SEEN_MAX - bus.n_seen;
+	memcpy(bus.seen + bus.n_seen, data, len);
+	bus.n_seen += len;
+}
+
+static bool
+seen(const void *data, size_t len)
+{
+	return memmem(bus.seen, bus.n_seen, data, len) != NULL;
+}
+
+static int
+socket_at(const char *path, bool listens)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int rc;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (listens)
+		rc = bind(sock, (struct sockaddr *)&address, sizeof(address)) || listen(sock, 8);
+	else
+		rc = connect(sock, (struct sockaddr *)&address, sizeof(address));
+	if (rc == 0)
+		return sock;
+	close(sock);
+	return -1;
+}
+
+/* One command and its answer; false when either side is done.  The library sends a command in one piece. */
+static bool
+relay_one(int client, int tpm)
+{
+	static uint8_t buf[8192];
+	unsigned command;
+	bool attacked;
+	ssize_t n;
+
+	n = recv(client, buf, sizeof(buf), 0);
+	if (n < 10)
+		return false;
+	keep(buf, (size_t)n);
+	command = writ_get32(buf + 6);
+	bus.n_sessions += command == CC_START_SESSION;
+	attacked = command == bus.command;
+	if (attacked && bus.attack == FLIP_COMMAND)
+		buf[(size_t)n - bus.from_end] ^= 1;
+	if (send(tpm, buf, (size_t)n, MSG_NOSIGNAL) != n)
+		return false;
+	n = recv(tpm, buf, sizeof(buf), 0);
+	if (n < 10)
+		return false;
+	keep(buf, (size_t)n);
+	if (attacked && bus.attack == NO_ANSWER)
+		return false;
+	if (attacked && bus.attack == FLIP_ANSWER)
+		buf[(size_t)n - bus.from_end] ^= 1;
+	if (attacked && bus.attack == CUT_ANSWER)
+		n -= bus.from_end;
+	if (send(client, buf, (size_t)n, MSG_NOSIGNAL) != n)
+		return false;
+	return !(attacked && bus.attack == CUT_ANSWER);
+}
+
+static void *
+relay(void *unused)
+{
+	char path[RIG_PATH_MAX + 8];
+	int client;
+
+	(void)unused;
+	snprintf(path, sizeof(path), "%s/tpm", bus.machine.dir);
+	while ((client = accept(bus.listener, NULL, NULL)) >= 0) {
+		const int tpm = socket_at(path, false);
+
+		while (tpm >= 0 && relay_one(client, tpm))
+			;
+		close(client);
+		if (tpm >= 0)
+			close(tpm);
+	}
+	return NULL;
+}
+
+static int
+claim_start(void **state)
+{
+	AUTO(writ_secret_done) struct writ_secret auth = { 0 };
+	static char tcti[RIG_PATH_MAX + 16];
+	uint8_t value[32];
+
+	(void)state;
+	machine_make(&bus.machine, true);
+	snprintf(bus.path, sizeof(bus.path), "%s/bus", bus.machine.dir);
+	run("ln -s tpm.ctrl %s.ctrl", bus.path);
+	bus.attack = ATTACK_NONE;
+	bus.n_seen = 0;
+	bus.n_sessions = 0;
+	bus.listener = socket_at(bus.path, true);
+	assert_true(bus.listener >= 0);
+	assert_int_equal(pthread_create(&bus.thread, NULL, relay, NULL), 0);
+	snprintf(tcti, sizeof(tcti), "swtpm:path=%s", bus.path);
+	conf = (struct custody_conf){ .tcti = tcti, .allow_software_tpm = true };
+	assert_true(writ_unhex(writ_str(rig_auth), value, sizeof(value)));
+	expect_ok(writ_secret_set(&auth, (struct writ_bytes){ value, sizeof(value) }));
+	expect_ok(custody_open("tpm2", &conf, &auth, &custody));
+	expect_ok(custody_make_key(custody, KEY_P256, "bus", &ref, &spki));
+	return 0;
+}
+
+static int
+claim_end(void **state)
+{
+	(void)state;
+	custody_close(TAKE(custody));
+	writ_buf_done(&ref);
+	writ_buf_done(&spki);
+	shutdown(bus.listener, SHUT_RDWR);
+	pthread_join(bus.thread, NULL);
+	close(bus.listener);
+	machine_done(&bus.machine, false);
+	return 0;
+}
+
+static struct writ_err *
+signs(struct key *key)
+{
+	AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
+	struct writ_err *err;
+
+	err = custody_sign(key, WRIT_LIT("what is signed"), &sig);
+	assert_int_equal(sig.len > 0, err == NULL);
+	return err;
+}
+
+static void
+attack(enum attack how, unsigned command, unsigned from_end)
+{
+	bus.command = command;
+	bus.from_end = from_end;
+	bus.attack = how;
+}
+
+/* ---- the claims ---- */
+
+static void
+no_secret_crosses_the_bus(void **state)
+{
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
+	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	uint8_t auth[32], digest[SHA256_LEN];
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	expect_ok(signs(key));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(custody_seal(custody, &secret, &blob));
+	expect_ok(custody_unseal(custody, writ_view(&blob), &again));
+	assert_memory_equal(again.data, secret.data, CUSTODY_SECRET_LEN);
+	custody_unload(key);
+
+	assert_true(bus.n_seen > 1000 && bus.n_seen < SEEN_MAX);
+	assert_true(seen(spki.data + spki.len - 32, 32)); /* the public key does: the relay sees what passes */
+	assert_true(writ_unhex(writ_str(rig_auth), auth, sizeof(auth)));
+	assert_false(seen(auth, sizeof(auth)));
+	assert_false(seen(secret.data, secret.len));
+	writ_sha256(WRIT_LIT("what is signed"), digest);
+	assert_false(seen(digest, sizeof(digest)));
+}
+
+static void
+a_changed_command_or_answer_is_noticed_and_latches(void **state)
+{
+	static const struct {
+		enum attack how;
+		unsigned from_end;
+		const char *words;
+	} cases[] = {
+		{ FLIP_COMMAND, 20, "TPM2_Sign" }, /* the ticket, after the digest: what the HMAC covers */
+		{ FLIP_ANSWER, 40, "TPM2_Sign" },  /* the session's answer */
+		{ FLIP_ANSWER, 80, "TPM2_Sign" },  /* the signature's s */
+	};
+
+	for (size_t i = 0; i < N_OF(cases); i++) {
+		struct writ_err *err;
+		char text[1000];
+		struct key *key;
+
+		expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+		attack(cases[i].how, CC_SIGN, cases[i].from_end);
+		err = signs(key);
+		assert_non_null(err);
+		writ_err_text(err, text, sizeof(text));
+		if (err->code != WRIT_LOCKED || !strstr(text, cases[i].words))
+			fail_msg("case %zu: %s %s", i, writ_code_name(err->code), text);
+		writ_err_free(err);
+		attack(ATTACK_NONE, 0, 0);
+		err = signs(key);
+		assert_true(err && err->code == WRIT_LOCKED);
+		writ_err_free(err);
+		custody_unload(key);
+		claim_end(state);
+		claim_start(state);
+	}
+}
+
+static void
+a_lost_or_cut_answer_costs_that_request_only(void **state)
+{
+	static const struct {
+		enum attack how;
+		unsigned from_end;
+	} cases[] = { { NO_ANSWER, 0 }, { CUT_ANSWER, 1 }, { CUT_ANSWER, 30 }, { CUT_ANSWER, 100 } };
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	for (size_t i = 0; i < N_OF(cases); i++) {
+		struct writ_err *err;
+
+		attack(cases[i].how, CC_SIGN, cases[i].from_end);
+		err = signs(key);
+		assert_non_null(err);
+		assert_int_equal(err->code, WRIT_UNAVAILABLE);
+		writ_err_free(err);
+		attack(ATTACK_NONE, 0, 0);
+		expect_ok(signs(key));
+	}
+	custody_unload(key);
+}
+
+/* Whatever he changes in whatever command: no signature that does not verify, no secret that is not ours, and no crash.
+ */
+static void
+no_flipped_bit_gets_past_us(void **state)
+{
+	static const unsigned commands[] = { CC_CREATE, CC_LOAD, CC_SIGN, CC_UNSEAL, CC_READ_PUBLIC };
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	for (unsigned i = 0; i < 40; i++) {
+		AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
+		AUTO(writ_secret_done) struct writ_secret again = { 0 };
+		struct key *key = NULL;
+		struct writ_err *err;
+
+		attack(i & 1 ? FLIP_ANSWER : FLIP_COMMAND, commands[i / 2 % N_OF(commands)], 1 + i / 10 * 13 % 60);
+		err = custody_load(custody, writ_view(&ref), writ_view(&spki), &key);
+		writ_err_free(err);
+		if (key) {
+			writ_err_free(custody_sign(key, WRIT_LIT("m"), &sig));
+			if (sig.len > 0)
+				expect_ok(pubkey_verify(&key->public, WRIT_LIT("m"), writ_view(&sig)));
+		}
+		custody_unload(key);
+		writ_err_free(custody_seal(custody, &secret, &blob));
+		if (blob.len > 0)
+			writ_err_free(custody_unseal(custody, writ_view(&blob), &again));
+		if (again.len > 0)
+			assert_memory_equal(again.data, secret.data, secret.len);
+		attack(ATTACK_NONE, 0, 0);
+		if (custody->latched) {
+			claim_end(state);
+			claim_start(state);
+		}
+	}
+}
+
+/* No session a signature, and none for ever: /dev/tpmrm0 stops at a context gap of 65,535. */
+static void
+sessions_are_kept_and_renewed_after_10000_commands(void **state)
+{
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	for (int i = 0; i < 50; i++)
+		expect_ok(signs(key));
+	assert_int_equal(bus.n_sessions, 2);
+	for (int i = 0; i < 10000; i++)
+		expect_ok(custody_health(custody));
+	assert_int_equal(bus.n_sessions, 4);
+	expect_ok(signs(key));
+	custody_unload(key);
+}
+
+#define claim(test) cmocka_unit_test_setup_teardown(test, claim_start, claim_end)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		claim(no_secret_crosses_the_bus),
+		claim(a_changed_command_or_answer_is_noticed_and_latches),
+		claim(a_lost_or_cut_answer_costs_that_request_only),
+		claim(no_flipped_bit_gets_past_us),
+		claim(sessions_are_kept_and_renewed_after_10000_commands),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	event_start(STDERR_FILENO, "contract", EVENT_ALARM);
+	if (writ_secret_start())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
