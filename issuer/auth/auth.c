@@ -351,6 +351,8 @@ identify_agent(const struct auth *auth, struct writ_bytes der, struct identity *
 	err = keep(ret, leaf.san, &ret->principal);
 	if (!err)
 		err = keep(ret, leaf.task_id, &ret->task);
+	if (!err)
+		err = keep(ret, leaf.spki, &ret->spki);
 	return err;
 }
 

@@ -46,6 +46,7 @@ struct identity {
 	uint8_t spki_sha256[32];
 	uint8_t issuer_key_id[20];
 	struct writ_bytes task;
+	struct writ_bytes spki;			/* DER, for renewal */
 	struct writ_bytes cert_serial;		/* human, service: unsigned octets */
 	struct writ_bytes cert_issuer;		/* human, service: DER Name of the CA that certified it */
 	size_t delegators;			/* index of the entry that mapped it */

@@ -269,6 +269,7 @@ become(char *const *arguments, const struct role_users *users, enum role role, i
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
 	char *environment[4] = { path, lang, NULL, NULL };
 	const gid_t groups[] = { users->log_gid };
+	sigset_t none;
 
 #ifdef WRIT_FAULTS
 	static char fault[4096];
@@ -279,6 +280,9 @@ become(char *const *arguments, const struct role_users *users, enum role role, i
 		environment[2] = fault;
 	}
 #endif
+	/* writd takes its signals by descriptor; what it blocked for that must reach the roles again. */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);

@@ -1,0 +1,314 @@
+/*
+ * The API's routes: method, path, who may, what does it.  Default deny: a request that no row takes is refused, and a row says who before anything
+ * of the request is read.
+ *
+ * Who asks is settled once a connection (from its certificate) and checked at each request: validity, its CA's list, and for our own leaves
+ * the status table - so a leaf that was revoked is refused on the connection that is still open (I8).
+ */
+#include "issuer/serve/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "issuer/log/journal.h"
+#include "issuer/serve/delegate.h"
+#include "issuer/serve/issue.h"
+#include "issuer/serve/revoke.h"
+#include "issuer/serve/work.h"
+
+enum who { WHO_ANYONE, WHO_CERTIFICATE, WHO_PERSON, WHO_AGENT, WHO_AUDITOR };
+
+struct route {
+	enum http_method method;
+	const char *path; /* "{id}" is a task id */
+	enum who who;
+	bool json; /* its body is JSON, or (leaves) PKCS #10 */
+	bool query;
+	struct writ_err *(*handle)(struct work *);
+};
+
+static struct writ_err *entries_show(struct work *);
+
+static const struct route routes[] = {
+	{ HTTP_POST, "/v1/tasks", WHO_PERSON, true, false, delegate_open_task },
+	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task },
+	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf },
+	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on },
+	{ HTTP_POST, "/v1/renew", WHO_AGENT, true, false, issue_renewal },
+	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete },
+	{ HTTP_POST, "/v1/revocations", WHO_CERTIFICATE, true, false, revoke_any },
+	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show },
+};
+
+/* ---- who asks ---- */
+
+struct caller {
+	struct identity id;
+	struct rules *rules; /* under which the certificate was mapped, counted; a reload maps anew */
+};
+
+static void
+caller_free(void *app)
+{
+	struct caller *caller = app;
+
+	if (!caller)
+		return;
+	identity_done(&caller->id);
+	rules_unref(caller->rules);
+	free(caller);
+}
+
+static void
+caller_freep(struct caller **caller)
+{
+	caller_free(*caller);
+}
+
+/* The connection's identity, worked out once under the rules in force. */
+WRIT_CHECKED static struct writ_err *
+caller_of(struct work *work, struct caller **ret)
+{
+	AUTO(caller_freep) struct caller *fresh = NULL;
+	struct http_peer *peer = work->request->peer;
+	struct writ_err *err;
+
+	*ret = peer->app;
+	if (*ret && (*ret)->rules == work->rules)
+		return NULL;
+	fresh = calloc(1, sizeof(*fresh));
+	if (!fresh)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for an identity");
+	err = auth_identify(work->rules->auth, peer->cert, peer->anchor, &fresh->id);
+	if (err)
+		return err;
+	fresh->rules = rules_ref(work->rules);
+	caller_free(peer->app);
+	*ret = peer->app = TAKE(fresh);
+	peer->app_done = caller_free;
+	return NULL;
+}
+
+/* I8: no request of a revoked leaf's holder is served. */
+WRIT_CHECKED static struct writ_err *
+leaf_is_good(struct work *work, const struct identity *id)
+{
+	const struct status_entry entry = status_find(work->on->serve->status, work->on->number, id->serial);
+
+	if (entry.state == STATUS_GOOD)
+		return NULL;
+	if (entry.state == STATUS_REVOKED)
+		return writ_fail(WRIT_UNAUTHENTICATED, "leaf was revoked");
+	return writ_fail(WRIT_UNAUTHENTICATED, "leaf is not one of this issuer");
+}
+
+WRIT_CHECKED static struct writ_err *
+identify(struct work *work)
+{
+	struct caller *caller;
+	struct writ_err *err;
+
+	if (work->request->peer->cert.len == 0)
+		return NULL;
+	err = caller_of(work, &caller);
+	if (!err)
+		err = auth_check(work->rules->auth, &caller->id, work->now.wall);
+	if (!err && caller->id.is_leaf)
+		err = leaf_is_good(work, &caller->id);
+	if (!err)
+		work->who = &caller->id;
+	return err;
+}
+
+/* True when this caller may not; then it was answered. */
+static bool
+refused(struct work *work)
+{
+	const struct identity *who = work->who;
+	const enum who wanted = work->route->who;
+
+	if (wanted == WHO_ANYONE)
+		return false;
+	if (!who) {
+		work_fail(work, writ_fail(WRIT_UNAUTHENTICATED, "this needs a client certificate of %s",
+					  wanted == WHO_AGENT ? "an agent: a leaf of this issuer" : "a configured delegator or an agent"));
+		return true;
+	}
+	if (wanted == WHO_PERSON && who->is_leaf) {
+		work_deny(work, "K1", who->principal, "a human or a service opens a task",
+			  "an agent delegates on with POST /v1/delegations");
+		return true;
+	}
+	if (wanted == WHO_AGENT && !who->is_leaf) {
+		work_deny(work, "K1", who->principal, "an agent does this, with its leaf", "a human or service uses POST /v1/tasks");
+		return true;
+	}
+	if (wanted == WHO_AUDITOR && (who->is_leaf || !policy_role(work->rules->policy, ROLE_AUDITOR, who->principal))) {
+		work_deny(work, "auditor", who->principal, "principals with the auditor role", "the policy's roles name them");
+		return true;
+	}
+	return false;
+}
+
+/* ---- which route ---- */
+
+/* Does `path` have this shape?  `*ret_id` is what stands for {id}. */
+static bool
+path_is(const char *shape, struct writ_bytes path, struct writ_bytes *ret_id)
+{
+	const char *hole = strstr(shape, "{id}");
+	const size_t before = hole ? (size_t)(hole - shape) : strlen(shape);
+	const size_t after = hole ? strlen(hole + 4) : 0;
+
+	*ret_id = (struct writ_bytes){ 0 };
+	if (!hole)
+		return writ_equal(path, writ_str(shape));
+	if (path.len <= before + after || memcmp(path.data, shape, before) != 0 ||
+	    memcmp(path.data + path.len - after, hole + 4, after) != 0)
+		return false;
+	*ret_id = (struct writ_bytes){ path.data + before, path.len - before - after };
+	return !memchr(ret_id->data, '/', ret_id->len);
+}
+
+static bool
+routed(struct work *work)
+{
+	const struct http_request *r = work->request;
+	struct problem problem = { .status = 405, .code = "INVALID", .hint = "see deploy/api/v1.yaml" };
+
+	for (size_t i = 0; i < N_OF(routes); i++) {
+		if (!path_is(routes[i].path, r->path, &work->path_id))
+			continue;
+		if (routes[i].method == r->method) {
+			work->route = &routes[i];
+			return true;
+		}
+		problem.limit = routes[i].method == HTTP_GET ? "GET" : "POST";
+	}
+	if (!problem.limit) {
+		work_fail(work, writ_fail(WRIT_NOT_FOUND, "there is no such path"));
+		return false;
+	}
+	snprintf(problem.detail, sizeof(problem.detail), "this path takes %s only", problem.limit);
+	work_problem(work, &problem);
+	return false;
+}
+
+static bool
+content_type_ok(struct work *work)
+{
+	const struct http_request *r = work->request;
+	const bool leaves = work->route->handle == issue_leaf;
+	struct problem problem = { .status = 415, .code = "INVALID" };
+
+	if (!work->route->json || r->body.len == 0 || writ_equal(r->content_type, WRIT_LIT("application/json")) ||
+	    (leaves && writ_equal(r->content_type, WRIT_LIT("application/pkcs10"))))
+		return true;
+	snprintf(problem.detail, sizeof(problem.detail), "content type '%.*s' is not application/json%s", WRIT_FMT(r->content_type),
+		 leaves ? " or application/pkcs10" : "");
+	work_problem(work, &problem);
+	return false;
+}
+
+WRIT_CHECKED static struct writ_err *
+shape_check(struct work *work)
+{
+	struct writ_err *err;
+
+	if (work->request->has_query && !work->route->query)
+		return writ_fail(WRIT_INVALID, "this path takes no query");
+	if (!work->route->json && work->request->body.len > 0)
+		return writ_fail(WRIT_INVALID, "this takes no body");
+	if (!strstr(work->route->path, "{id}"))
+		return NULL;
+	err = task_id_check(work->path_id);
+	if (err)
+		return writ_because(err, "the task id in the path");
+	return NULL;
+}
+
+void
+api_request(struct http_request *request, void *loop)
+{
+	struct serve_loop *on = loop;
+	struct work *work = work_take(on, request);
+	struct writ_err *err;
+
+	err = identify(work);
+	if (!err)
+		err = admission_take(on->serve->admission, work_who(work), work->now.mono_ms);
+	if (err) {
+		work_fail(work, err);
+		return;
+	}
+	if (!routed(work) || refused(work) || !content_type_ok(work))
+		return;
+	err = shape_check(work);
+	if (!err)
+		err = work->route->handle(work);
+	if (err)
+		work_fail(work, err);
+}
+
+/* ---- GET /v1/log/entries ---- */
+
+struct entries {
+	struct out out;
+	uint64_t next;
+	unsigned left;
+	bool enough;
+};
+
+static struct writ_err *
+entry_show(const struct entry *entry, void *ctx)
+{
+	struct entries *e = ctx;
+
+	/* An entry has at most 16 KiB: what no longer fits begins the next answer. */
+	if (e->left == 0 || e->out.buf->len + entry->json.len + 256 > e->out.buf->limit) {
+		e->enough = true;
+		return writ_fail(WRIT_EXHAUSTED, "enough entries");
+	}
+	e->left--;
+	e->next = entry->index + 1;
+	out_open(&e->out, NULL, '{');
+	out_int(&e->out, "index", (int64_t)entry->index);
+	out_hex(&e->out, "leaf_hash", (struct writ_bytes){ entry->leaf_hash, sizeof(entry->leaf_hash) });
+	out_json(&e->out, "entry", entry->json);
+	out_close(&e->out, '}');
+	return NULL;
+}
+
+/* Reads the segment from its beginning to `from`: rare, for auditors, and measured in tens of milliseconds. */
+static struct writ_err *
+entries_show(struct work *work)
+{
+	struct entries entries = { .out = out_to(&work->answer) };
+	char dir[4096];
+	struct writ_err *err;
+	uint64_t from;
+
+	err = request_entries_query(work->request->query, &from, &entries.left);
+	if (err)
+		return err;
+	entries.next = from;
+	out_open(&entries.out, NULL, '{');
+	out_int(&entries.out, "from", (int64_t)from);
+	out_open(&entries.out, "entries", '[');
+	err = journal_read(conf_path(work->on->serve->conf.state, "journal", dir), from, entry_show, &entries);
+	if (err && entries.enough) {
+		writ_err_free(err);
+		err = NULL;
+	}
+	if (err)
+		return err;
+	out_close(&entries.out, ']');
+	out_int(&entries.out, "next", (int64_t)entries.next);
+	out_close(&entries.out, '}');
+	err = out_done(&entries.out);
+	if (err)
+		return err;
+	work_answer(work, 200, writ_view(&work->answer));
+	return NULL;
+}

@@ -1,0 +1,201 @@
+/*
+ * Blocking calls to the signer: see control.h.
+ *
+ * A cascade of 100,000 serials is 391 frames: 32 are under way at a time, so that they share the signer's fdatasync.
+ */
+#include "issuer/serve/control.h"
+
+#include <stdlib.h>
+
+#define AHEAD 32 /* frames sent before the first answer is read; below the 64 a connection may have */
+
+static void
+freep(void *p)
+{
+	free(*(void **)p);
+}
+
+/* Sends frame `i` of a series; takes its answer. */
+struct series {
+	int sock;
+	enum signer_message type;
+	size_t n; /* frames */
+	struct writ_err *(*write)(const struct series *, size_t i, struct writ_buf *);
+	const void *what;
+	size_t n_what;
+	writ_time at;
+	bool logged;
+};
+
+WRIT_CHECKED static struct writ_err *
+series_send(const struct series *s, size_t i)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	struct writ_err *err = s->write(s, i, &body);
+
+	if (err)
+		return err;
+	return frame_send(s->sock, (uint16_t)s->type, i + 1, writ_view(&body), -1, CONTROL_TIMEOUT_MS);
+}
+
+WRIT_CHECKED static struct writ_err *
+series_receive(struct series *s, uint8_t *packet)
+{
+	struct writ_err *err;
+	struct frame frame;
+	bool logged = true;
+
+	err = frame_receive(s->sock, packet, &frame, NULL, CONTROL_TIMEOUT_MS);
+	if (err)
+		return err;
+	if (frame.type == SIGNER_ERROR)
+		return signer_error_read(frame.body);
+	if (frame.type != (SIGNER_ANSWER | s->type) || frame.id == 0 || frame.id > s->n)
+		return writ_fail(WRIT_BROKEN, "the signer answered what nobody asked");
+	if (s->type == SIGNER_REVOKE)
+		err = signer_revoked_read(frame.body, &logged);
+	s->logged = s->logged && logged;
+	return err;
+}
+
+WRIT_CHECKED static struct writ_err *
+series_run(struct series *s)
+{
+	AUTO(freep) uint8_t *packet = malloc(FRAME_MAX);
+	struct writ_err *err = NULL;
+	size_t sent = 0, received = 0;
+
+	if (!packet)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
+	s->logged = true;
+	while (received < s->n && !err) {
+		while (sent < s->n && sent - received < AHEAD && !err)
+			err = series_send(s, sent++);
+		if (!err)
+			err = series_receive(s, packet);
+		received++;
+	}
+	return err;
+}
+
+static size_t
+frames_of(size_t n)
+{
+	return (n + SIGNER_REVOKE_MAX - 1) / SIGNER_REVOKE_MAX;
+}
+
+static size_t
+share(const struct series *s, size_t i)
+{
+	const size_t left = s->n_what - i * SIGNER_REVOKE_MAX;
+
+	return left < SIGNER_REVOKE_MAX ? left : SIGNER_REVOKE_MAX;
+}
+
+WRIT_CHECKED static struct writ_err *
+revoke_write(const struct series *s, size_t i, struct writ_buf *body)
+{
+	const struct control_revoke *items = (const struct control_revoke *)s->what + i * SIGNER_REVOKE_MAX;
+	AUTO(freep) struct signer_revoke *message = calloc(1, sizeof(*message));
+
+	if (!message)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
+	message->at = s->at;
+	message->n = share(s, i);
+	for (size_t j = 0; j < message->n; j++) {
+		memcpy(message->items[j].serial, items[j].serial, SERIAL_LEN);
+		message->items[j].reason = items[j].reason;
+	}
+	return signer_revoke_write(message, body);
+}
+
+struct writ_err *
+control_revoke(int sock, const struct control_revoke *items, size_t n, bool *ret_logged)
+{
+	*ret_logged = true;
+	while (n > 0) {
+		struct series s = { .sock = sock, .type = SIGNER_REVOKE, .write = revoke_write, .what = items, .at = items->at };
+		struct writ_err *err;
+
+		while (s.n_what < n && items[s.n_what].at == items->at)
+			s.n_what++;
+		s.n = frames_of(s.n_what);
+		err = series_run(&s);
+		if (err)
+			return err;
+		*ret_logged = *ret_logged && s.logged;
+		items += s.n_what;
+		n -= s.n_what;
+	}
+	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+edges_write(const struct series *s, size_t i, struct writ_buf *body)
+{
+	const uint8_t(*edges)[EDGE_ID_LEN] = (const uint8_t(*)[EDGE_ID_LEN])s->what + i * SIGNER_REVOKE_MAX;
+	AUTO(freep) struct signer_revoke *message = calloc(1, sizeof(*message));
+
+	if (!message)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
+	message->at = s->at;
+	message->n_edges = share(s, i);
+	memcpy(message->edges, edges, message->n_edges * EDGE_ID_LEN);
+	return signer_revoke_write(message, body);
+}
+
+struct writ_err *
+control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n, writ_time at, bool *ret_logged)
+{
+	struct series s = { .sock = sock, .type = SIGNER_REVOKE, .n = frames_of(n), .write = edges_write, .what = edges, .n_what = n, .at = at };
+	struct writ_err *err = series_run(&s);
+
+	*ret_logged = s.logged;
+	return err;
+}
+
+WRIT_CHECKED static struct writ_err *
+abort_write(const struct series *s, size_t i, struct writ_buf *body)
+{
+	const uint8_t(*serials)[SERIAL_LEN] = (const uint8_t(*)[SERIAL_LEN])s->what + i * SIGNER_REVOKE_MAX;
+	AUTO(freep) struct signer_abort *message = calloc(1, sizeof(*message));
+
+	if (!message)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
+	message->n = share(s, i);
+	memcpy(message->serials, serials, message->n * SERIAL_LEN);
+	return signer_abort_write(message, body);
+}
+
+struct writ_err *
+control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n)
+{
+	struct series s = { .sock = sock, .type = SIGNER_ABORT, .n = frames_of(n), .write = abort_write, .what = serials, .n_what = n };
+
+	return series_run(&s);
+}
+
+struct writ_err *
+control_settled(int sock, uint64_t index)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	const struct signer_settled message = { .index = index };
+	struct writ_err *err = signer_settled_write(&message, &body);
+
+	if (err)
+		return err;
+	return signer_call(sock, SIGNER_SETTLED, writ_view(&body), &answer, NULL, CONTROL_TIMEOUT_MS);
+}
+
+struct writ_err *
+control_health(int sock, struct signer_health *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	struct writ_err *err;
+
+	err = signer_call(sock, SIGNER_HEALTH, (struct writ_bytes){ 0 }, &answer, NULL, CONTROL_TIMEOUT_MS);
+	if (err)
+		return err;
+	return signer_health_read(writ_view(&answer), ret);
+}

@@ -1,0 +1,28 @@
+/*
+ * The control connection to the signer: blocking calls of the writer and of recovery, many frames at once for a cascade.
+ *
+ * Threading: the writer's thread.  Every error means that the connection is of no more use.
+ */
+#ifndef WRIT_ISSUER_SERVE_CONTROL_H
+#define WRIT_ISSUER_SERVE_CONTROL_H
+
+#include "issuer/signer/wire.h"
+#include "issuer/store/store.h"
+
+#define CONTROL_TIMEOUT_MS 5000
+
+/* A serial to revoke; `at` is when the store says it happened. */
+struct control_revoke {
+	uint8_t serial[SERIAL_LEN];
+	uint8_t reason;
+	writ_time at;
+};
+
+/* Serials in order of `at` (the frames carry one time each) and edges with their own; `*ret_logged` false: the journal owes an entry. */
+WRIT_CHECKED struct writ_err *control_revoke(int sock, const struct control_revoke *, size_t n, bool *ret_logged);
+WRIT_CHECKED struct writ_err *control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n, writ_time at, bool *ret_logged);
+WRIT_CHECKED struct writ_err *control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n);
+WRIT_CHECKED struct writ_err *control_settled(int sock, uint64_t index);
+WRIT_CHECKED struct writ_err *control_health(int sock, struct signer_health *ret);
+
+#endif

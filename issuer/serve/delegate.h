@@ -1,0 +1,18 @@
+/*
+ * New edges: POST /v1/tasks (a root, by a human or service) and POST /v1/delegations (one hop deeper, by an agent's leaf).
+ */
+#ifndef WRIT_ISSUER_SERVE_DELEGATE_H
+#define WRIT_ISSUER_SERVE_DELEGATE_H
+
+#include "base/err.h"
+
+struct work;
+
+/* As issue_leaf(): an error is the caller's to answer; NULL: it went on its way. */
+WRIT_CHECKED struct writ_err *delegate_open_task(struct work *);
+WRIT_CHECKED struct writ_err *delegate_on(struct work *);
+
+/* GET /v1/tasks/ID. */
+WRIT_CHECKED struct writ_err *delegate_show_task(struct work *);
+
+#endif

@@ -1,0 +1,697 @@
+/*
+ * The keeper: see keeper.h.
+ *
+ * The signer comes and goes.  When any connection to it breaks, all are cut: each loop answers what was unsigned and hands what was signed to the
+ * writer; then recovery runs in the writer, behind all that; only then links open again.  So nothing is issued, and no status is asked for, between
+ * a loss and the end of the recovery after it.
+ */
+#include "issuer/serve/keeper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/event.h"
+#include "base/file.h"
+#include "base/secret.h"
+#include "base/yaml.h"
+#include "issuer/log/journal.h"
+#include "issuer/log/json.h"
+#include "issuer/serve/api.h"
+#include "issuer/serve/control.h"
+#include "issuer/serve/publish.h"
+#include "issuer/serve/work.h"
+
+#define CONNECT_TIMEOUT_MS 2000
+#define RETRY_FIRST_MS 100
+#define RETRY_LAST_MS 5000
+#define TICK_MS 250
+#define HEALTH_MS 1000
+#define AUTH_MS 5000		/* corporate lists are looked at this often */
+#define LIST_MS 60000		/* a CRL at least this often (delegation.md R3) */
+#define LIST_SEALED_MS 1000	/* and after revocations, coalesced */
+#define LIST_RESIDENT_MS 5000
+#define ANCHOR_LIST_MS 600000
+
+struct keeper {
+	struct serve *serve;
+	struct rules *rules; /* NULL before the signer was reached once */
+	int sock;	     /* lists, health, notes; -1: away */
+	struct writ_buf welcome_bytes;
+	struct signer_welcome welcome; /* views into it */
+	struct clock now;
+	int64_t try_ms, delay_ms; /* when to connect next, and how long after the next failure */
+	int64_t health_ms, auth_ms, list_ms, listed_ms, anchor_list_ms;
+	bool fatal; /* the last error is no use waiting on */
+};
+
+static atomic_bool stop, reload, failed;
+static struct serve *signalled;
+
+static void
+on_signal(int number)
+{
+	const int saved = errno;
+
+	atomic_store(number == SIGHUP ? &reload : &stop, true);
+	sem_post(&signalled->wake);
+	errno = saved;
+}
+
+/* Ends the process with an error that was told already. */
+static void
+serve_failed(void)
+{
+	atomic_store(&failed, true);
+	atomic_store(&stop, true);
+}
+
+/* ---- rules ---- */
+
+WRIT_CHECKED static struct writ_err *
+policy_load(struct rules *rules)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
+	struct writ_err *err = file_read(rules->conf.policy, FILE_CONFIG, &text);
+
+	if (err)
+		return err;
+	return policy_parse(rules->conf.policy, writ_view(&text), &rules->policy);
+}
+
+WRIT_CHECKED static struct writ_err *
+auth_load(struct rules *rules, struct writ_bytes own_anchor)
+{
+	const struct conf *conf = &rules->conf;
+	struct auth_delegators *list = calloc(conf->n_delegators + 1, sizeof(*list));
+	struct writ_err *err;
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the delegators");
+	for (size_t i = 0; i < conf->n_delegators; i++)
+		list[i] = (struct auth_delegators){
+			.anchors = conf->delegators[i].anchors,
+			.kind = (enum principal_kind)conf->delegators[i].kind,
+			.principal = conf->delegators[i].principal,
+			.check_crl = conf->delegators[i].revocation == CONF_REVOCATION_CRL,
+			.crl = conf->delegators[i].crl,
+			.crl_max_age_s = conf->delegators[i].crl_max_age_s,
+		};
+	err = auth_new(writ_str(conf->trust_domain), list, conf->n_delegators, own_anchor, &rules->auth);
+	free(list);
+	return err;
+}
+
+static void
+rules_unrefp(struct rules **rules)
+{
+	rules_unref(*rules);
+}
+
+/* Policy and delegators as the files say now. */
+WRIT_CHECKED static struct writ_err *
+rules_load(struct keeper *k, struct rules **ret)
+{
+	AUTO(rules_unrefp) struct rules *rules = calloc(1, sizeof(*rules));
+	struct writ_err *err, *lists;
+
+	if (!rules)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for policy and delegators");
+	atomic_init(&rules->refs, 1);
+	err = conf_read(k->serve->conf.path, &rules->conf);
+	if (!err && strcmp(rules->conf.trust_domain, k->serve->conf.trust_domain) != 0)
+		err = writ_fail(WRIT_INVALID, "trust_domain has changed: restart signer and issuer");
+	if (!err)
+		err = policy_load(rules);
+	if (!err)
+		err = auth_load(rules, k->welcome.anchor);
+	if (err)
+		return err;
+	if (memcmp(rules->conf.digest, k->serve->conf.digest, sizeof(rules->conf.digest)) != 0)
+		event(EVENT_WARN, "serve.configuration_changed", EV_STR("text", "policy, delegators and limits are taken; the rest at a restart"));
+	lists = auth_refresh(rules->auth, k->now.wall);
+	if (lists) /* its holders are refused until it is there; the others are not */
+		event(EVENT_WARN, "serve.revocation_list", EV_ERR(lists));
+	writ_err_free(lists);
+	*ret = TAKE(rules);
+	return NULL;
+}
+
+/* ---- posts to the loops ---- */
+
+struct post {
+	struct serve_loop *on;
+	struct rules *rules;
+	struct issuing *issuing;
+	int sock;
+	bool listen;
+};
+
+static void
+post(struct serve_loop *on, void (*fn)(void *arg), struct post with)
+{
+	struct post *p = malloc(sizeof(*p));
+
+	if (!p)
+		abort(); /* as loop_post(): without memory for a message there is no issuer */
+	*p = with;
+	p->on = on;
+	loop_post(on->loop, fn, p);
+}
+
+static void
+post_cut(void *arg)
+{
+	struct post *p = arg;
+
+	serve_link_cut(p->on);
+	free(p);
+}
+
+static void
+post_open(void *arg)
+{
+	struct post *p = arg;
+
+	serve_link_open(p->on, p->sock, p->issuing);
+	free(p);
+}
+
+WRIT_CHECKED static struct writ_err *
+tls_take(struct serve_loop *on, const struct rules *rules)
+{
+	struct tls_conf tls = { .certificate = on->serve->conf.api_certificate, .key = on->serve->conf.api_key };
+
+	tls.n_anchors = auth_anchors(rules->auth, &tls.anchors);
+	return loop_tls(on->loop, &tls);
+}
+
+static void
+post_rules(void *arg)
+{
+	struct post *p = arg;
+	struct serve_loop *on = p->on;
+	const struct conf_address *api = &on->serve->conf.api;
+	struct writ_err *err;
+
+	err = tls_take(on, p->rules);
+	serve_rules(on, p->rules);
+	if (!err && p->listen)
+		err = loop_listen(on->loop, api->host, api->port, true, &on->api, NULL);
+	if (err)
+		event(EVENT_ALARM, "serve.listen", EV_NUM("loop", on->number), EV_ERR(err));
+	if (err && p->listen)
+		serve_failed(); /* an API that cannot be reached: the supervisor tries anew */
+	sem_post(&on->serve->wake);
+	writ_err_free(err);
+	free(p);
+}
+
+static void
+rules_give_out(struct keeper *k, struct rules *rules, bool listen)
+{
+	for (unsigned i = 0; i < k->serve->n_loops; i++)
+		post(&k->serve->loops[i], post_rules, (struct post){ .rules = rules_ref(rules), .listen = listen });
+	rules_unref(k->rules);
+	k->rules = rules;
+}
+
+static void
+note_policy(struct keeper *k)
+{
+	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	struct signer_note note = { .type = ENTRY_POLICY };
+	struct json_out out = json_write(&said);
+	struct writ_err *err;
+
+	json_object(&out, NULL);
+	json_hex(&out, "digest", (struct writ_bytes){ policy_digest(k->rules->policy), 32 });
+	json_text(&out, "id", policy_id(k->rules->policy));
+	json_end(&out);
+	err = json_finish(&out);
+	note.said = writ_view(&said);
+	if (!err)
+		err = signer_note_write(&note, &body);
+	if (!err)
+		err = signer_call(k->sock, SIGNER_NOTE, writ_view(&body), &answer, NULL, CONTROL_TIMEOUT_MS);
+	if (err)
+		event(EVENT_WARN, "serve.policy_not_noted", EV_ERR(err));
+	writ_err_free(err);
+}
+
+static void
+rules_reload(struct keeper *k)
+{
+	struct rules *rules = NULL;
+	struct writ_err *err;
+
+	atomic_store(&reload, false);
+	if (!k->rules) /* they are read when the signer has been reached */
+		return;
+	err = rules_load(k, &rules);
+	if (err) {
+		event(EVENT_ALARM, "serve.reload_refused", EV_ERR(err));
+		writ_err_free(err);
+		return;
+	}
+	admission_limit(k->serve->admission, rules->conf.limits.requests_per_principal_s);
+	rules_give_out(k, rules, false);
+	event(EVENT_INFO, "serve.reloaded", EV_TEXT("policy", policy_id(rules->policy)),
+	      EV_HEX("digest", ((struct writ_bytes){ policy_digest(rules->policy), 32 })));
+	if (k->sock >= 0)
+		note_policy(k);
+}
+
+/* ---- the signer ---- */
+
+static void
+fd_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+WRIT_CHECKED static struct writ_err *
+hello(struct keeper *k, int *ret_sock, struct writ_buf *bytes, struct signer_welcome *welcome)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(fd_closep) int sock = -1;
+	struct signer_hello message;
+	char path[4096];
+	struct writ_err *err;
+
+	memcpy(message.conf_digest, k->serve->conf.digest, sizeof(message.conf_digest));
+	err = frame_connect(conf_path(k->serve->conf.run, "signer.sock", path), CONNECT_TIMEOUT_MS, &sock);
+	if (!err)
+		err = signer_hello_write(&message, &body);
+	if (!err)
+		err = signer_call(sock, SIGNER_HELLO, writ_view(&body), bytes, NULL, CONTROL_TIMEOUT_MS);
+	if (!err)
+		err = signer_welcome_read(writ_view(bytes), welcome);
+	if (err)
+		return writ_because(err, "saying hello to the signer");
+	if (memcmp(welcome->conf_digest, k->serve->conf.digest, sizeof(welcome->conf_digest)) != 0)
+		return writ_fail(WRIT_LOCKED, "signer and issuer have read different configurations: restart both");
+	*ret_sock = sock;
+	sock = -1;
+	return NULL;
+}
+
+/* Every loop lets go; what was signed is in the writer's queue afterwards. */
+static void
+cut_all(struct keeper *k)
+{
+	if (k->sock >= 0)
+		close(k->sock);
+	k->sock = -1;
+	for (unsigned i = 0; i < k->serve->n_loops; i++)
+		post(&k->serve->loops[i], post_cut, (struct post){ 0 });
+	for (unsigned i = 0; i < k->serve->n_loops; i++)
+		while (sem_wait(&k->serve->cut) != 0)
+			;
+}
+
+WRIT_CHECKED static struct writ_err *
+links_open(struct keeper *k)
+{
+	for (unsigned i = 0; i < k->serve->n_loops; i++) {
+		AUTO(writ_buf_done) struct writ_buf bytes = WRIT_BUF(FRAME_BODY_MAX);
+		struct signer_welcome welcome;
+		struct post p = { .sock = -1 };
+		struct writ_err *err;
+
+		err = hello(k, &p.sock, &bytes, &welcome);
+		if (!err)
+			err = issuing_new(&welcome, writ_str(k->serve->conf.trust_domain), k->serve->conf.status_url, &p.issuing);
+		if (err) {
+			fd_closep(&p.sock);
+			return err;
+		}
+		post(&k->serve->loops[i], post_open, p);
+	}
+	return NULL;
+}
+
+static void
+seen_set(struct keeper *k, const struct signer_health *health)
+{
+	struct signer_seen *seen = &k->serve->seen;
+
+	pthread_mutex_lock(&k->serve->seen_lock);
+	seen->up = !atomic_load(&k->serve->lost);
+	seen->health = *health;
+	seen->tier = k->welcome.tier;
+	seen->sealed = k->welcome.sealed;
+	seen->log_next = health->entries;
+	seen->n_keys = k->welcome.n_issuing;
+	for (size_t i = 0; i < seen->n_keys; i++) {
+		struct ca_cert ca;
+		struct writ_err *err = ca_read(k->welcome.issuing[i], &ca);
+
+		if (!err)
+			memcpy(seen->keys[i], ca.key_id, sizeof(ca.key_id));
+		writ_err_free(err);
+	}
+	pthread_mutex_unlock(&k->serve->seen_lock);
+}
+
+WRIT_CHECKED static struct writ_err *
+health_ask(struct keeper *k)
+{
+	struct signer_health health;
+	struct ca_cert newest;
+	struct writ_err *err;
+
+	k->health_ms = k->now.mono_ms + HEALTH_MS;
+	err = control_health(k->sock, &health);
+	if (!err)
+		err = ca_read(k->welcome.issuing[0], &newest);
+	if (err)
+		return err;
+	if (health.issuing_not_after != newest.not_after) /* rotation: leaves must name the new one */
+		return writ_fail(WRIT_UNAVAILABLE, "the signer has a new issuing CA: connecting anew");
+	seen_set(k, &health);
+	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+lists_publish(struct keeper *k, bool anchor)
+{
+	struct writ_err *err = NULL;
+	struct ca_cert ca;
+
+	k->listed_ms = k->now.mono_ms;
+	k->list_ms = k->now.mono_ms + LIST_MS;
+	atomic_store(&k->serve->list_due, false);
+	for (size_t i = 0; i < k->welcome.n_issuing && !err; i++) {
+		err = ca_read(k->welcome.issuing[i], &ca);
+		if (!err)
+			err = publish_list(k->serve, k->sock, ca.key_id);
+	}
+	if (err || !anchor)
+		return err;
+	k->anchor_list_ms = k->now.mono_ms + ANCHOR_LIST_MS;
+	err = ca_read(k->welcome.anchor, &ca);
+	if (!err)
+		err = publish_list(k->serve, k->sock, ca.key_id);
+	if (err && err->code != WRIT_BROKEN && err->code != WRIT_UNAVAILABLE) {
+		event(EVENT_ALARM, "serve.anchor_list", EV_ERR(err));
+		writ_err_free(err);
+		return NULL;
+	}
+	return err;
+}
+
+/* The rules need our own anchor, which is the signer's to tell. */
+WRIT_CHECKED static struct writ_err *
+rules_first(struct keeper *k)
+{
+	struct rules *rules = NULL;
+	struct writ_err *err = k->rules ? NULL : rules_load(k, &rules);
+
+	if (err) {
+		k->fatal = true;
+		return err;
+	}
+	if (rules)
+		rules_give_out(k, rules, true);
+	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+connect_all(struct keeper *k)
+{
+	const bool first = !k->rules;
+	struct writ_err *err;
+	int control = -1;
+
+	cut_all(k);
+	writ_buf_clear(&k->welcome_bytes);
+	err = hello(k, &control, &k->welcome_bytes, &k->welcome);
+	if (err)
+		return err;
+	atomic_store(&k->serve->lost, false); /* from here on a loss is a new one */
+	err = writer_recover(k->serve->writer, control, &k->welcome);
+	if (err) {
+		k->fatal = err->code == WRIT_LOCKED || err->code == WRIT_BROKEN;
+		return err;
+	}
+	writ_buf_clear(&k->welcome_bytes);
+	err = hello(k, &k->sock, &k->welcome_bytes, &k->welcome);
+	if (!err)
+		err = publish_cas(k->serve->publish, &k->welcome, k->now.wall);
+	if (!err)
+		err = lists_publish(k, true);
+	if (!err)
+		err = links_open(k);
+	if (!err)
+		err = health_ask(k);
+	if (!err)
+		err = rules_first(k);
+	if (!err && first)
+		note_policy(k);
+	return err;
+}
+
+static void
+signer_try(struct keeper *k)
+{
+	struct writ_err *err;
+
+	if (k->now.mono_ms < k->try_ms)
+		return;
+	err = connect_all(k);
+	if (!err) {
+		k->delay_ms = RETRY_FIRST_MS;
+		event(EVENT_INFO, "serve.ready", EV_STR("tier", leaf_tier_name(k->welcome.tier)),
+		      EV_NUM("log_next", k->welcome.next_index));
+		return;
+	}
+	event(k->fatal ? EVENT_ALARM : EVENT_WARN, "serve.signer_away", EV_ERR(err));
+	k->try_ms = k->now.mono_ms + k->delay_ms;
+	k->delay_ms = k->delay_ms * 2 < RETRY_LAST_MS ? k->delay_ms * 2 : RETRY_LAST_MS;
+	serve_signer_lost(k->serve, err);
+}
+
+/* ---- the keeper's loop ---- */
+
+static void
+duties(struct keeper *k)
+{
+	const int64_t apart = k->welcome.sealed ? LIST_SEALED_MS : LIST_RESIDENT_MS;
+	struct writ_err *err = NULL;
+
+	if (k->now.mono_ms >= k->auth_ms && k->rules) {
+		k->auth_ms = k->now.mono_ms + AUTH_MS;
+		err = auth_refresh(k->rules->auth, k->now.wall);
+		if (err)
+			event(EVENT_WARN, "serve.revocation_list", EV_ERR(err));
+		writ_err_free(err);
+		err = NULL;
+	}
+	if (k->sock < 0)
+		return;
+	if (k->now.mono_ms >= k->health_ms)
+		err = health_ask(k);
+	if (!err && (k->now.mono_ms >= k->list_ms ||
+		     (atomic_load(&k->serve->list_due) && k->now.mono_ms >= k->listed_ms + apart)))
+		err = lists_publish(k, k->now.mono_ms >= k->anchor_list_ms);
+	if (err)
+		serve_signer_lost(k->serve, err);
+}
+
+static void
+wait_for_work(struct keeper *k)
+{
+	struct timespec until;
+
+	(void)k;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += TICK_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	while (sem_timedwait(&k->serve->wake, &until) != 0 && errno == EINTR && !atomic_load(&stop))
+		;
+	while (sem_trywait(&k->serve->wake) == 0)
+		;
+}
+
+static void
+keep(struct keeper *k)
+{
+	while (!atomic_load(&stop) && !k->fatal) {
+		k->now = clock_read();
+		if (atomic_load(&reload))
+			rules_reload(k);
+		if (atomic_load(&k->serve->lost))
+			signer_try(k);
+		else
+			duties(k);
+		if (!k->fatal)
+			wait_for_work(k);
+	}
+}
+
+/* ---- start and end ---- */
+
+static void *
+loop_thread(void *arg)
+{
+	struct serve_loop *on = arg;
+	struct writ_err *err = loop_run(on->loop);
+
+	if (err) {
+		event(EVENT_ALARM, "serve.loop", EV_NUM("loop", on->number), EV_ERR(err));
+		serve_failed();
+		sem_post(&on->serve->wake);
+	}
+	writ_err_free(err);
+	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+loop_start(struct serve_loop *on)
+{
+	const struct conf_address *plain = &on->serve->conf.status;
+	struct writ_err *err;
+	int code;
+
+	on->api = (struct http_handler){ .body_max = REQUEST_MAX, .request = api_request, .ctx = on };
+	on->plain = (struct http_handler){ .body_max = OCSP_REQUEST_MAX, .request = serve_plain, .ctx = on };
+	err = loop_listen(on->loop, plain->host, plain->port, false, &on->plain, NULL);
+	if (err)
+		return writ_because(err, "status.listen");
+	code = pthread_create(&on->thread, NULL, loop_thread, on);
+	return code ? writ_fail_errno(code, "starting loop %u", on->number) : NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+shared_new(struct serve *serve)
+{
+	struct writ_err *err;
+
+	metrics_init(&serve->metrics);
+	pthread_mutex_init(&serve->seen_lock, NULL);
+	sem_init(&serve->cut, 0, 0);
+	sem_init(&serve->wake, 0, 0);
+	atomic_init(&serve->lost, true); /* not reached yet */
+	err = admission_new(serve->conf.limits.requests_per_principal_s, &serve->admission);
+	if (!err)
+		err = reserve_new(&serve->reserve);
+	if (!err)
+		err = status_table_new(serve->conf.threads, &serve->status);
+	if (!err)
+		err = publish_new(&serve->publish);
+	if (!err)
+		err = writer_new(serve, &serve->writer);
+	return err;
+}
+
+/* A policy with an error is found before anything is served. */
+WRIT_CHECKED static struct writ_err *
+policy_try(const struct conf *conf)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
+	AUTO(policy_freep) struct policy *policy = NULL;
+	struct writ_err *err = file_read(conf->policy, FILE_CONFIG, &text);
+
+	return err ? err : policy_parse(conf->policy, writ_view(&text), &policy);
+}
+
+/* Threads are made with every signal blocked, so that they come to the keeper. */
+WRIT_CHECKED static struct writ_err *
+threads_start(struct serve *serve)
+{
+	struct writ_err *err;
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	err = writer_start(serve->writer);
+	for (unsigned i = 0; i < serve->conf.threads && !err; i++) {
+		err = serve_loop_new(serve, i, NULL);
+		if (!err)
+			err = loop_start(&serve->loops[i]);
+		if (!err)
+			serve->n_loops++;
+		else
+			serve_loop_free(&serve->loops[i]);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+static void
+shared_free(struct serve *serve)
+{
+	for (unsigned i = 0; i < serve->n_loops; i++)
+		loop_stop(serve->loops[i].loop);
+	for (unsigned i = 0; i < serve->n_loops; i++)
+		pthread_join(serve->loops[i].thread, NULL);
+	writer_free(serve->writer);
+	for (unsigned i = 0; i < serve->n_loops; i++)
+		serve_loop_free(&serve->loops[i]);
+	publish_free(serve->publish);
+	status_table_free(serve->status);
+	reserve_free(serve->reserve);
+	admission_free(serve->admission);
+	conf_done(&serve->conf);
+	free(serve);
+}
+
+static void
+signals_take(struct serve *serve)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	signalled = serve;
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGHUP, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+struct writ_err *
+keeper_run(const char *path)
+{
+	struct serve *serve = calloc(1, sizeof(*serve));
+	struct keeper k = { .serve = serve, .sock = -1, .welcome_bytes = WRIT_BUF(FRAME_BODY_MAX), .delay_ms = RETRY_FIRST_MS };
+	struct writ_err *err;
+
+	if (!serve)
+		return writ_fail(WRIT_EXHAUSTED, "no memory to start");
+	err = conf_read(path, &serve->conf);
+	if (err) {
+		free(serve);
+		return writ_recode(err, WRIT_INVALID, "configuration");
+	}
+	event_start(2, "writ-issuerd", serve->conf.log_level);
+	err = policy_try(&serve->conf);
+	if (!err)
+		err = writ_secret_start(); /* the API's TLS key is in our memory: no core, no ptrace */
+	if (!err)
+		err = shared_new(serve);
+	if (!err) {
+		signals_take(serve);
+		err = threads_start(serve);
+	}
+	if (!err)
+		keep(&k);
+	if (!err && k.fatal)
+		err = writ_fail(WRIT_LOCKED, "%s", serve->seen.why);
+	if (!err && atomic_load(&failed))
+		err = writ_fail(WRIT_UNAVAILABLE, "a loop could not go on: see the event before");
+	event(EVENT_INFO, "serve.stop", EV_FLAG("failed", err != NULL));
+	if (k.sock >= 0)
+		close(k.sock);
+	rules_unref(k.rules);
+	writ_buf_done(&k.welcome_bytes);
+	shared_free(serve);
+	return err;
+}

@@ -1,0 +1,106 @@
+/*
+ * CA certificates and CRLs: see publish.h.  The lists are the signer's; they come as a sealed memfd, are read back once, and swapped in whole.
+ */
+#include "issuer/serve/publish.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "issuer/x509/crl.h"
+
+#define CA_MAX_AGE_S 3600
+#define LIST_MAX_AGE_S 30 /* as OCSP answers: delegation.md R5 counts with it */
+#define LIST_TIMEOUT_MS 30000 /* a list of millions, signed by a device */
+#define LIST_MAX (512u * 1024 * 1024)
+
+WRIT_CHECKED static struct writ_err *
+ca_put(struct publish *publish, const char *name, struct writ_bytes der, writ_time not_before, writ_time now)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/ca/%s.cer", name);
+	return publish_put(publish, path, "application/pkix-cert", der, not_before, now + CA_MAX_AGE_S, CA_MAX_AGE_S);
+}
+
+WRIT_CHECKED static struct writ_err *
+ca_publish(struct publish *publish, struct writ_bytes der, const char *also, writ_time now)
+{
+	struct ca_cert ca;
+	struct writ_err *err;
+	char hex[41];
+
+	err = ca_read(der, &ca);
+	if (err)
+		return writ_because(err, "a CA certificate of the signer");
+	err = ca_put(publish, writ_hex((struct writ_bytes){ ca.key_id, sizeof(ca.key_id) }, hex), der, ca.not_before, now);
+	if (!err && also)
+		err = ca_put(publish, also, der, ca.not_before, now);
+	return err;
+}
+
+struct writ_err *
+publish_cas(struct publish *publish, const struct signer_welcome *welcome, writ_time now)
+{
+	struct writ_err *err = ca_publish(publish, welcome->anchor, "anchor", now);
+
+	for (size_t i = 0; i < welcome->n_issuing && !err; i++)
+		err = ca_publish(publish, welcome->issuing[i], NULL, now);
+	return err;
+}
+
+static void
+fd_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+/* The list's issuer must be whose list was asked for: what we publish under a CA's name is that CA's. */
+WRIT_CHECKED static struct writ_err *
+list_put(struct serve *serve, const uint8_t key_id[20], struct writ_bytes der, const struct signer_crl_is *is)
+{
+	char path[80], hex[41];
+	struct writ_err *err;
+	struct crl crl;
+
+	err = crl_read(der, &crl);
+	if (err)
+		return writ_recode(err, WRIT_BROKEN, "a CRL of the signer cannot be read");
+	if (!writ_equal(crl.authority_key_id, (struct writ_bytes){ key_id, 20 }))
+		return writ_fail(WRIT_BROKEN, "the signer gave another CA's CRL");
+	snprintf(path, sizeof(path), "/crl/%s.crl", writ_hex((struct writ_bytes){ key_id, 20 }, hex));
+	return publish_put(serve->publish, path, "application/pkix-crl", der, is->this_update, is->next_update, LIST_MAX_AGE_S);
+}
+
+struct writ_err *
+publish_list(struct serve *serve, int sock, const uint8_t key_id[20])
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(fd_closep) int fd = -1;
+	struct signer_crl asked;
+	struct signer_crl_is is;
+	struct writ_err *err;
+	void *map;
+
+	memcpy(asked.key_id, key_id, sizeof(asked.key_id));
+	err = signer_crl_write(&asked, &body);
+	if (!err)
+		err = signer_call(sock, SIGNER_CRL, writ_view(&body), &answer, &fd, LIST_TIMEOUT_MS);
+	if (!err)
+		err = signer_crl_is_read(writ_view(&answer), &is);
+	if (err)
+		return writ_because(err, "fetching a CRL");
+	if (fd < 0 || is.len == 0 || is.len > LIST_MAX || lseek(fd, 0, SEEK_END) < (off_t)is.len)
+		return writ_fail(WRIT_BROKEN, "the signer handed over no CRL of the length it says");
+	map = mmap(NULL, is.len, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return writ_fail(WRIT_EXHAUSTED, "no room to read a CRL of %u bytes", is.len);
+	err = list_put(serve, key_id, (struct writ_bytes){ map, is.len }, &is);
+	munmap(map, is.len);
+	if (!err)
+		metrics_add(&serve->metrics, METRIC_CRLS, 1);
+	return err;
+}

@@ -1,0 +1,466 @@
+/*
+ * Recovery: see recovery.h.
+ *
+ * Entry:   an issue entry of the journal whose certificate has not expired.
+ * Row:     a certificate of the store that has not expired.
+ *
+ *	row		journal also says	then
+ *	none		-			below `settled` the store is older than the journal: refuse; else abort: entry, then row
+ *	none		abort			the row, aborted
+ *	none		revoke			older: a revocation is in the store before it is in the journal: refuse
+ *	good		-			good
+ *	good		abort or revoke		older: refuse
+ *	aborted		-			the entry
+ *	revoked		-			the entry, with the row's time and reason
+ *	a row without an entry			the journal is older than the store: refuse
+ * Nothing is ever signed again.
+ */
+#include "issuer/serve/recovery.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/event.h"
+#include "base/text.h"
+#include "issuer/log/journal.h"
+#include "issuer/serve/control.h"
+#include "issuer/serve/serve.h"
+
+#define LOOK_BACK_S 1200	/* over the longest life, 930 s, and the clocks' margins: no older entry can be live */
+#define EDGES_SINCE_S 960	/* delegation.md 5, R3 */
+#define SEGMENTS_MAX 65536
+#define GROUP 256
+
+struct found {
+	uint8_t serial[SERIAL_LEN];
+	uint8_t key[8];
+	uint64_t index;
+	writ_time not_after, revoked_at;
+	uint8_t edge[EDGE_ID_LEN];
+	uint8_t used, aborted, revoked; /* the journal's words */
+	uint8_t row;			/* enum cert_state; 0: none */
+	uint8_t reason;
+};
+
+struct recovery {
+	struct serve *serve;
+	struct store *store;
+	int sock;
+	const struct signer_welcome *welcome;
+	writ_time now;
+	struct found *table; /* open addressing; a power of two, at most half full */
+	size_t n, cap;
+	writ_time newest;
+	uint64_t n_rows, n_aborted, n_revoked;
+	struct store_revoked *outbox;
+	size_t n_outbox, cap_outbox;
+	uint8_t (*edges)[EDGE_ID_LEN];
+	writ_time *edge_at;
+	size_t n_edges, cap_edges;
+};
+
+static void
+recovery_done(struct recovery *r)
+{
+	free(r->table);
+	free(r->outbox);
+	free(r->edges);
+	free(r->edge_at);
+}
+
+/* ---- the table ---- */
+
+static struct found *
+slot_of(struct found *table, size_t cap, const uint8_t serial[SERIAL_LEN])
+{
+	size_t i = writ_get64(serial + 8) & (cap - 1);
+
+	while (table[i].used && memcmp(table[i].serial, serial, SERIAL_LEN) != 0)
+		i = (i + 1) & (cap - 1);
+	return &table[i];
+}
+
+static struct found *
+find(const struct recovery *r, const uint8_t serial[SERIAL_LEN])
+{
+	struct found *f = r->cap ? slot_of(r->table, r->cap, serial) : NULL;
+
+	return f && f->used ? f : NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+table_grow(struct recovery *r)
+{
+	const size_t cap = r->cap ? 2 * r->cap : 4096;
+	struct found *table = calloc(cap, sizeof(*table));
+
+	if (!table)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu live entries", cap / 2);
+	for (size_t i = 0; i < r->cap; i++)
+		if (r->table[i].used)
+			*slot_of(table, cap, r->table[i].serial) = r->table[i];
+	free(r->table);
+	r->table = table;
+	r->cap = cap;
+	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+entry_add(struct recovery *r, const struct entry *entry)
+{
+	struct writ_err *err = 2 * (r->n + 1) > r->cap ? table_grow(r) : NULL;
+	struct found *f;
+
+	if (err)
+		return err;
+	f = slot_of(r->table, r->cap, entry->serial);
+	if (f->used)
+		return writ_fail(WRIT_BROKEN, "the journal has a serial twice: entry %" PRIu64, entry->index);
+	*f = (struct found){ .index = entry->index, .not_after = entry->not_after, .used = 1 };
+	memcpy(f->serial, entry->serial, SERIAL_LEN);
+	memcpy(f->key, entry->key, sizeof(f->key));
+	r->n++;
+	return NULL;
+}
+
+/* ---- the journal ---- */
+
+static struct writ_err *
+entry_see(const struct entry *entry, void *ctx)
+{
+	struct recovery *r = ctx;
+	struct found *f;
+
+	if (entry->time > r->newest)
+		r->newest = entry->time;
+	if (entry->type == ENTRY_ISSUE)
+		return entry->not_after >= r->now ? entry_add(r, entry) : NULL;
+	if (entry->type != ENTRY_ABORT && entry->type != ENTRY_REVOKE)
+		return NULL;
+	f = find(r, entry->serial);
+	if (f && entry->type == ENTRY_ABORT)
+		f->aborted = 1;
+	else if (f)
+		f->revoked = 1;
+	return NULL;
+}
+
+struct first {
+	bool seen;
+	writ_time time;
+};
+
+static struct writ_err *
+first_see(const struct entry *entry, void *ctx)
+{
+	struct first *first = ctx;
+
+	first->seen = true;
+	first->time = entry->time;
+	return writ_fail(WRIT_CONFLICT, "one is enough");
+}
+
+static int
+index_order(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+freep(void *p)
+{
+	free(*(void **)p);
+}
+
+/* First indices of the segments, ascending: their names. */
+WRIT_CHECKED static struct writ_err *
+segments_list(const char *dir, uint64_t **ret, size_t *ret_n)
+{
+	AUTO(freep) uint64_t *list = calloc(SEGMENTS_MAX, sizeof(*list));
+	const struct dirent *e;
+	size_t n = 0;
+	DIR *folder;
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the journal's segments");
+	folder = opendir(dir);
+	if (!folder)
+		return writ_fail_errno(errno, "opening %s", dir);
+	while ((e = readdir(folder)) && n < SEGMENTS_MAX) {
+		uint8_t index[8];
+
+		if (strlen(e->d_name) == 19 && strcmp(e->d_name + 16, ".wj") == 0 &&
+		    writ_unhex((struct writ_bytes){ (const uint8_t *)e->d_name, 16 }, index, 8))
+			list[n++] = writ_get64(index);
+	}
+	closedir(folder);
+	qsort(list, n, sizeof(*list), index_order);
+	*ret = TAKE(list);
+	*ret_n = n;
+	return NULL;
+}
+
+/* Where to begin reading: the last segment that began before any live entry could have been written. */
+WRIT_CHECKED static struct writ_err *
+start_find(const struct recovery *r, const char *dir, uint64_t *ret)
+{
+	AUTO(freep) uint64_t *segments = NULL;
+	struct writ_err *err;
+	size_t n;
+
+	*ret = 0;
+	err = segments_list(dir, &segments, &n);
+	while (!err && n-- > 0) {
+		struct first first = { 0 };
+
+		err = journal_read(dir, segments[n], first_see, &first);
+		if (err && first.seen) {
+			writ_err_free(err);
+			err = NULL;
+		}
+		*ret = segments[n];
+		if (!err && first.seen && first.time < r->now - LOOK_BACK_S)
+			return NULL;
+	}
+	return err;
+}
+
+/* ---- the store ---- */
+
+static struct writ_err *
+row_see(const struct store_cert *cert, void *ctx)
+{
+	struct recovery *r = ctx;
+	struct found *f = find(r, cert->serial);
+	char hex[2 * SERIAL_LEN + 1];
+
+	r->n_rows++;
+	if (!f)
+		return writ_fail(WRIT_LOCKED,
+				 "certificate %s is in the store and not in the journal: the journal is an older copy; restore the newest of both",
+				 writ_hex((struct writ_bytes){ cert->serial, SERIAL_LEN }, hex));
+	f->row = (uint8_t)cert->state;
+	f->reason = (uint8_t)cert->reason;
+	f->revoked_at = cert->revoked_at;
+	return status_set(r->serve->status, cert->serial, cert->state == CERT_GOOD ? STATUS_GOOD : STATUS_REVOKED, cert->not_after);
+}
+
+static struct writ_err *
+outbox_see(const struct store_revoked *revoked, void *ctx)
+{
+	struct recovery *r = ctx;
+
+	if (r->n_outbox == r->cap_outbox) {
+		const size_t cap = r->cap_outbox ? 2 * r->cap_outbox : 1024;
+		struct store_revoked *grown = realloc(r->outbox, cap * sizeof(*grown));
+
+		if (!grown)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for the outbox");
+		r->outbox = grown;
+		r->cap_outbox = cap;
+	}
+	r->outbox[r->n_outbox++] = *revoked;
+	return NULL;
+}
+
+static struct writ_err *
+edge_see(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx)
+{
+	struct recovery *r = ctx;
+
+	if (r->n_edges == r->cap_edges) {
+		const size_t cap = r->cap_edges ? 2 * r->cap_edges : 1024;
+		void *edges = realloc(r->edges, cap * sizeof(*r->edges));
+		void *at = edges ? realloc(r->edge_at, cap * sizeof(*r->edge_at)) : NULL;
+
+		if (edges)
+			r->edges = edges;
+		if (at)
+			r->edge_at = at;
+		if (!at)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for revoked edges");
+		r->cap_edges = cap;
+	}
+	memcpy(r->edges[r->n_edges], id, EDGE_ID_LEN);
+	r->edge_at[r->n_edges++] = revoked_at;
+	return NULL;
+}
+
+/* ---- verdicts ---- */
+
+WRIT_CHECKED static struct writ_err *
+older(const struct found *f)
+{
+	char hex[2 * SERIAL_LEN + 1];
+
+	return writ_fail(WRIT_LOCKED, "the store is older than the journal: entry %" PRIu64 ", certificate %s; restore the newest store",
+			 f->index, writ_hex((struct writ_bytes){ f->serial, SERIAL_LEN }, hex));
+}
+
+WRIT_CHECKED static struct writ_err *
+judge(const struct recovery *r)
+{
+	for (size_t i = 0; i < r->cap; i++) {
+		const struct found *f = &r->table[i];
+
+		if (!f->used)
+			continue;
+		if (f->row == 0 && (f->revoked || (!f->aborted && f->index < r->welcome->settled)))
+			return older(f);
+		if (f->row == CERT_GOOD && (f->aborted || f->revoked))
+			return older(f);
+	}
+	return NULL;
+}
+
+/* ---- repairs ---- */
+
+WRIT_CHECKED static struct writ_err *
+rows_abort(struct recovery *r, struct store_cert *certs, struct store_item *items, size_t n)
+{
+	struct writ_err *err;
+
+	for (size_t i = 0; i < n; i++)
+		items[i] = (struct store_item){ .op = STORE_ABORT, .cert = &certs[i], .now = r->now };
+	err = n > 0 ? store_commit(r->store, items, n) : NULL;
+	for (size_t i = 0; i < n && !err; i++) {
+		err = TAKE(items[i].result);
+		if (!err)
+			err = status_set(r->serve->status, certs[i].serial, STATUS_REVOKED, certs[i].not_after);
+	}
+	return err;
+}
+
+/* Entries first, then rows: after a crash in between, the row is what is missing. */
+WRIT_CHECKED static struct writ_err *
+abort_missing(struct recovery *r)
+{
+	AUTO(freep) uint8_t(*serials)[SERIAL_LEN] = calloc(r->n + 1, sizeof(*serials));
+	AUTO(freep) struct store_cert *certs = calloc(GROUP, sizeof(*certs));
+	AUTO(freep) struct store_item *items = calloc(GROUP, sizeof(*items));
+	struct writ_err *err;
+	size_t n = 0;
+
+	if (!serials || !certs || !items)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for aborts");
+	for (size_t i = 0; i < r->cap; i++) {
+		const struct found *f = &r->table[i];
+
+		if (f->used && !f->aborted && (f->row == 0 || (f->row == CERT_ABORTED && !f->revoked)))
+			memcpy(serials[n++], f->serial, SERIAL_LEN);
+	}
+	r->n_aborted = n;
+	err = n > 0 ? control_abort(r->sock, (const uint8_t(*)[SERIAL_LEN])serials, n) : NULL;
+
+	n = 0;
+	for (size_t i = 0; i < r->cap && !err; i++) {
+		const struct found *f = &r->table[i];
+
+		if (!f->used || f->row != 0)
+			continue;
+		certs[n] = (struct store_cert){ .log_index = f->index, .not_before = r->now, .not_after = f->not_after,
+						.state = CERT_ABORTED, .revoked_at = r->now };
+		memcpy(certs[n].serial, f->serial, SERIAL_LEN);
+		memcpy(certs[n].issuer_key_id, f->key, sizeof(f->key));
+		if (++n == GROUP) {
+			err = rows_abort(r, certs, items, n);
+			n = 0;
+		}
+	}
+	return err ? err : rows_abort(r, certs, items, n);
+}
+
+static int
+at_order(const void *a, const void *b)
+{
+	const struct control_revoke *x = a, *y = b;
+
+	return (x->at > y->at) - (x->at < y->at);
+}
+
+/* A revoked row whose entry is missing is journalled before anything is served. */
+WRIT_CHECKED static struct writ_err *
+revoke_missing(struct recovery *r)
+{
+	AUTO(freep) struct control_revoke *list = calloc(r->n + 1, sizeof(*list));
+	bool logged = true, edge_logged = true;
+	struct writ_err *err;
+	size_t n = 0;
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for revocations");
+	for (size_t i = 0; i < r->cap; i++) {
+		const struct found *f = &r->table[i];
+
+		if (!f->used || f->row != CERT_REVOKED || f->revoked || f->aborted)
+			continue;
+		memcpy(list[n].serial, f->serial, SERIAL_LEN);
+		list[n].reason = f->reason;
+		list[n++].at = f->revoked_at;
+	}
+	r->n_revoked = n;
+	qsort(list, n, sizeof(*list), at_order);
+	err = control_revoke(r->sock, list, n, &logged);
+	for (size_t i = 0; i < r->n_edges && !err; i++)
+		err = control_revoke_edges(r->sock, (const uint8_t(*)[EDGE_ID_LEN])&r->edges[i], 1, r->edge_at[i], &edge_logged);
+	if (!err && !(logged && edge_logged))
+		event(EVENT_ALARM, "recovery.revocations_owed", EV_NUM("revoked", n));
+	return err;
+}
+
+WRIT_CHECKED static struct writ_err *
+outbox_empty(struct recovery *r)
+{
+	struct store_item item = { .op = STORE_OUTBOX_DONE, .done = r->outbox, .n_done = r->n_outbox, .now = r->now };
+	struct writ_err *err = r->n_outbox > 0 ? store_commit(r->store, &item, 1) : NULL;
+
+	return err ? err : TAKE(item.result);
+}
+
+WRIT_CHECKED static struct writ_err *
+run(struct recovery *r)
+{
+	struct writ_err *err;
+	char dir[4096];
+	uint64_t from;
+
+	conf_path(r->serve->conf.state, "journal", dir);
+	err = start_find(r, dir, &from);
+	if (!err)
+		err = journal_read(dir, from, entry_see, r);
+	if (!err)
+		err = store_live_certs(r->store, r->now, row_see, r);
+	if (!err)
+		err = store_outbox(r->store, outbox_see, r);
+	if (!err)
+		err = store_revoked_edges(r->store, r->now - EDGES_SINCE_S, edge_see, r);
+	if (!err)
+		err = judge(r);
+	if (!err)
+		err = abort_missing(r);
+	if (!err)
+		err = revoke_missing(r);
+	if (!err)
+		err = outbox_empty(r);
+	if (!err && r->welcome->next_index > r->welcome->settled)
+		err = control_settled(r->sock, r->welcome->next_index);
+	return err;
+}
+
+struct writ_err *
+recovery_run(struct serve *serve, struct store *store, int sock, const struct signer_welcome *welcome, writ_time now)
+{
+	AUTO(recovery_done) struct recovery r = { .serve = serve, .store = store, .sock = sock, .welcome = welcome, .now = now };
+	struct writ_err *err = run(&r);
+
+	if (err)
+		return writ_because(err, "recovery");
+	atomic_store(&serve->floor, r.newest);
+	event(EVENT_INFO, "recovery.done", EV_NUM("live_entries", r.n), EV_NUM("live_rows", r.n_rows), EV_NUM("aborted", r.n_aborted),
+	      EV_NUM("revoked", r.n_revoked), EV_NUM("settled", welcome->next_index));
+	return NULL;
+}

@@ -1,0 +1,135 @@
+/*
+ * What the threads of the issuer share, and what each loop has of its own.
+ *
+ * N loop threads (TLS, HTTP, parse, authenticate, decide, build), one store writer, and the keeper (the main thread), which holds the signer's
+ * connections, publishes lists and reloads rules.  Read issue.c first: the life of one issuance.
+ * A `struct serve` is read-only once the loops run, but for what is marked atomic or belongs to a thread named here.
+ */
+#ifndef WRIT_ISSUER_SERVE_SERVE_H
+#define WRIT_ISSUER_SERVE_SERVE_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "base/event.h"
+#include "issuer/auth/auth.h"
+#include "issuer/conf/conf.h"
+#include "issuer/serve/admission.h"
+#include "issuer/serve/link.h"
+#include "issuer/serve/metrics.h"
+#include "issuer/serve/reserve.h"
+#include "issuer/status/status.h"
+#include "issuer/store/store.h"
+#include "policy/policy.h"
+
+#define LOOPS_MAX 64
+
+/* Policy and delegators in force.  Counted: a request keeps what it began with, whatever a reload does meanwhile. */
+struct rules {
+	atomic_uint refs;
+	struct policy *policy;
+	struct auth *auth;
+	struct conf conf; /* limits and delegators are read from here; the rest of a reloaded file is not used */
+};
+struct rules *rules_ref(struct rules *);
+void rules_unref(struct rules *);
+
+/* What leaves are built with: the signer's welcome, read.  A copy for each loop, counted by that loop's requests. */
+struct issuing {
+	unsigned refs;
+	struct writ_arena arena;
+	struct writ_bytes cert; /* DER of the issuing CA */
+	struct leaf_issuer leaf;
+	writ_time not_after; /* of the issuing CA */
+	struct ocsp_issuer ocsp;
+	size_t n_all; /* every live issuing CA: whose serials we answer for */
+	struct ocsp_issuer all[SIGNER_CERTS_MAX];
+};
+WRIT_CHECKED struct writ_err *issuing_new(const struct signer_welcome *, struct writ_bytes trust_domain, const char *status_url,
+					  struct issuing **ret);
+struct issuing *issuing_ref(struct issuing *);
+void issuing_unref(struct issuing *);
+
+struct work;
+struct writer;
+struct job;
+
+struct serve_loop {
+	struct serve *serve;
+	unsigned number;
+	pthread_t thread;
+	struct loop *loop;
+	struct http_handler api, plain;
+	/* the loop's thread only: */
+	struct store *store;
+	struct link *link;
+	struct status_front *front;
+	struct rules *rules;
+	struct issuing *issuing; /* NULL: the signer is away, or was never there */
+	struct clock_guard guard;
+	struct work *free;	      /* pool */
+	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
+	size_t n_jobs;
+	struct work *flying, *flying_last; /* issuances from LEAF sent to row durable, oldest first */
+	/* For SETTLED: numbers of issuances; everything below `settled` is done with. */
+	uint64_t next_flight;
+	atomic_uint_least64_t begun, settled;
+};
+
+/* What the keeper knows of the signer, for /healthz. */
+struct signer_seen {
+	bool up;
+	struct signer_health health;
+	enum leaf_tier tier;
+	bool sealed;
+	size_t n_keys;
+	uint8_t keys[SIGNER_CERTS_MAX][20]; /* newest first */
+	uint64_t log_next;
+	char why[200]; /* while it is not up */
+};
+
+struct serve {
+	struct conf conf; /* as read at the start */
+	struct metrics metrics;
+	struct admission *admission;
+	struct reserve *reserve;
+	struct status_table *status;
+	struct publish *publish;
+	struct writer *writer;
+	unsigned n_loops;
+	struct serve_loop loops[LOOPS_MAX];
+
+	/* Signer: the keeper's, told to the others. */
+	atomic_bool lost;	 /* somebody saw it go: the keeper cuts every link and begins anew */
+	atomic_uint open_links;	 /* loops whose link is open */
+	sem_t cut;		 /* a loop has cut its link and handed over what was signed */
+	sem_t wake;		 /* the keeper has something to do */
+	atomic_bool list_due;	 /* a revocation: the CRL is due */
+	atomic_int_least64_t floor; /* time of the newest journal entry seen at recovery */
+
+	pthread_mutex_t seen_lock;
+	struct signer_seen seen; /* under the lock */
+	bool store_failed;	 /* under the lock: the last commit failed */
+	char store_why[200];
+};
+
+/* Any thread: the signer's connection broke.  Takes `why`. */
+void serve_signer_lost(struct serve *, struct writ_err *why);
+
+/* A loop's part: made before its thread, run in it. */
+WRIT_CHECKED struct writ_err *serve_loop_new(struct serve *, unsigned number, struct rules *);
+void serve_loop_free(struct serve_loop *);
+
+/* The loop's clock allows issuing? */
+WRIT_CHECKED struct writ_err *serve_clock_check(struct serve_loop *, struct clock now);
+
+/* Posted to a loop by the keeper; both take their argument. */
+void serve_link_open(struct serve_loop *, int sock, struct issuing *);
+void serve_link_cut(struct serve_loop *); /* then serve->cut is posted */
+void serve_rules(struct serve_loop *, struct rules *);
+
+/* The plain listener, plain.c: /healthz, /metrics, and the front for the rest. */
+void serve_plain(struct http_request *, void *loop);
+
+#endif

@@ -1,0 +1,318 @@
+/*
+ * Requests on their way: see work.h.
+ */
+#include "issuer/serve/work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/digest.h"
+#include "base/event.h"
+#include "base/text.h"
+#include "issuer/log/journal.h"
+#include "issuer/log/json.h"
+
+struct work *
+work_take(struct serve_loop *on, struct http_request *request)
+{
+	struct work *work = on->free;
+
+	if (work) {
+		on->free = work->next_free;
+	} else {
+		work = calloc(1, sizeof(*work));
+		if (!work)
+			abort(); /* as http_defer(): a loop without memory for one request is of no use */
+		work->arena = WRIT_ARENA(WORK_ARENA_MAX);
+		work->answer = WRIT_BUF(ANSWER_MAX);
+		work->delegation = WRIT_BUF(DELEGATION_MAX);
+		work->tbs = WRIT_BUF(LEAF_MAX);
+		work->der = WRIT_BUF(LEAF_MAX);
+		work->staple = WRIT_BUF(OCSP_RESPONSE_MAX);
+		work->call.body = WRIT_BUF(FRAME_BODY_MAX);
+	}
+	work->next_free = NULL;
+	work->on = on;
+	work->later = http_defer(request);
+	work->request = http_deferred(work->later);
+	work->route = NULL;
+	work->path_id = work->once = (struct writ_bytes){ 0 };
+	work->rules = rules_ref(on->rules);
+	work->who = NULL;
+	work->now = loop_now(on->loop);
+	work->stage_ms = work->now.mono_ms;
+	work->job = (struct job){ 0 };
+	work->csr = (struct csr){ 0 };
+	work->renewal = work->flying = false;
+	writ_random(work->id, sizeof(work->id));
+	return work;
+}
+
+void
+work_free(struct work *work)
+{
+	writ_arena_done(&work->arena);
+	writ_buf_done(&work->answer);
+	writ_buf_done(&work->delegation);
+	writ_buf_done(&work->tbs);
+	writ_buf_done(&work->der);
+	writ_buf_done(&work->staple);
+	writ_buf_done(&work->call.body);
+	free(work);
+}
+
+static void
+work_give_back(struct work *work)
+{
+	struct serve_loop *on = work->on;
+
+	if (work->once.len > 0)
+		reserve_release(on->serve->reserve, work->once);
+	rules_unref(work->rules);
+	work->rules = NULL;
+	issuing_unref(work->issuing);
+	work->issuing = NULL;
+	writ_arena_clear(&work->arena);
+	writ_buf_clear(&work->answer);
+	writ_buf_clear(&work->delegation);
+	writ_buf_clear(&work->tbs);
+	writ_buf_clear(&work->der);
+	writ_buf_clear(&work->staple);
+	writ_buf_clear(&work->call.body);
+	work->next_free = on->free;
+	on->free = work;
+}
+
+void
+work_answer(struct work *work, unsigned status, struct writ_bytes body)
+{
+	const struct http_answer answer = { .status = status, .content_type = "application/json", .body = body };
+
+	http_answer_later(work->later, &answer);
+	work_give_back(work);
+}
+
+void
+work_problem(struct work *work, const struct problem *problem)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(8192);
+	struct http_answer answer = { .status = problem->status, .content_type = "application/problem+json" };
+	char headers[64] = "";
+	struct writ_err *err;
+
+	err = problem_write(problem, &body);
+	writ_err_free(err); /* cut short without memory; the status tells enough */
+	if (problem->retry_after_s > 0)
+		snprintf(headers, sizeof(headers), "Retry-After: %u\r\n", problem->retry_after_s);
+	else if (problem->status == 405)
+		snprintf(headers, sizeof(headers), "Allow: %s\r\n", problem->limit);
+	answer.body = writ_view(&body);
+	answer.headers = writ_str(headers);
+	http_answer_later(work->later, &answer);
+	work_give_back(work);
+}
+
+void
+work_fail(struct work *work, struct writ_err *err)
+{
+	struct problem problem;
+
+	problem_of_err(err, &problem);
+	if (err->code == WRIT_BROKEN || err->code == WRIT_LOCKED)
+		event(EVENT_ALARM, "serve.failed", EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
+		      EV_ERR(err));
+	writ_err_free(err);
+	work_problem(work, &problem);
+}
+
+struct writ_bytes
+work_who(struct work *work)
+{
+	char text[80];
+
+	if (work->who)
+		return work->who->principal;
+	snprintf(text, sizeof(text), "address %s", work->request->peer->address);
+	return writ_arena_copy(&work->arena, writ_str(text));
+}
+
+/* The journal learns of it, at most ten times a second a principal; nobody waits (DESIGN.md, Formats). */
+static void
+note_denial(struct work *work, const struct verdict *verdict)
+{
+	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
+	const struct writ_bytes who = work_who(work);
+	struct writ_err *err;
+	struct json_out out;
+	uint64_t skipped;
+
+	if (!admission_note(work->on->serve->admission, who, work->now.mono_ms, &skipped))
+		return;
+	out = json_write(&said);
+	json_object(&out, NULL);
+	json_text(&out, "limit", writ_str(verdict->limit));
+	json_int(&out, "line", verdict->line);
+	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	json_text(&out, "rule", writ_str(verdict->rule));
+	json_int(&out, "skipped", (int64_t)skipped);
+	json_text(&out, "value", writ_str(verdict->value));
+	json_text(&out, "who", who);
+	json_end(&out);
+	err = json_finish(&out);
+	if (!err)
+		link_note(work->on->link, ENTRY_DENY, writ_view(&said));
+	writ_err_free(err);
+}
+
+void
+work_refuse(struct work *work, const struct verdict *verdict)
+{
+	struct problem problem;
+
+	metrics_refused(&work->on->serve->metrics, verdict->rule);
+	event(EVENT_INFO, "serve.refused", EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
+	      EV_TEXT("who", work_who(work)), EV_STR("rule", verdict->rule), EV_STR("value", verdict->value),
+	      EV_STR("limit", verdict->limit));
+	if (verdict->kind == VERDICT_DENY)
+		note_denial(work, verdict);
+	problem_of_verdict(verdict, &problem);
+	work_problem(work, &problem);
+}
+
+void
+work_deny(struct work *work, const char *rule, struct writ_bytes value, const char *limit, const char *hint)
+{
+	struct verdict verdict = { .kind = VERDICT_DENY };
+
+	snprintf(verdict.rule, sizeof(verdict.rule), "%s", rule);
+	snprintf(verdict.value, sizeof(verdict.value), "%.*s", WRIT_FMT(value));
+	snprintf(verdict.limit, sizeof(verdict.limit), "%s", limit);
+	snprintf(verdict.hint, sizeof(verdict.hint), "%s", hint);
+	work_refuse(work, &verdict);
+}
+
+/* ---- idempotency ---- */
+
+WRIT_CHECKED static struct writ_err *
+once_name(struct work *work, struct writ_bytes who)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	const struct writ_bytes key = work->request->idempotency_key;
+	uint8_t *name;
+
+	if (key.len > 128)
+		return writ_fail(WRIT_INVALID, "Idempotency-Key has %zu characters, over 128", key.len);
+	for (size_t i = 0; i < key.len; i++)
+		if (key.data[i] == 0 || !strchr(allowed, key.data[i]))
+			return writ_fail(WRIT_INVALID, "Idempotency-Key may have [A-Za-z0-9._-] only");
+	name = writ_arena_take(&work->arena, who.len + 1 + key.len);
+	if (!name)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for an Idempotency-Key");
+	memcpy(name, who.data, who.len);
+	memcpy(name + who.len + 1, key.data, key.len);
+	work->once = (struct writ_bytes){ name, who.len + 1 + key.len };
+	return NULL;
+}
+
+/* The same request is the same route, query and body. */
+static void
+once_body(struct work *work)
+{
+	const struct http_request *r = work->request;
+	const struct writ_bytes pieces[] = { r->path, WRIT_LIT("?"), r->query, WRIT_LIT("\n"), r->body };
+
+	writ_sha256v(pieces, N_OF(pieces), work->once_body);
+}
+
+static bool
+once_conflict(struct work *work, const char *why)
+{
+	work_fail(work, writ_fail(WRIT_CONFLICT, "Idempotency-Key '%.*s': %s", WRIT_FMT(work->request->idempotency_key), why));
+	return true;
+}
+
+/* Reserved in memory; did the store keep an answer for it? */
+static bool
+once_in_store(struct work *work)
+{
+	struct store_answer kept;
+	struct writ_err *err;
+
+	err = store_answer(work->on->store, work->once, work->now.wall, &work->arena, &kept);
+	if (err && err->code == WRIT_NOT_FOUND) {
+		writ_err_free(err);
+		return false;
+	}
+	if (err) {
+		work_fail(work, err);
+		return true;
+	}
+	if (memcmp(kept.body_sha256, work->once_body, sizeof(work->once_body)) != 0)
+		return once_conflict(work, "it was used for another request");
+	work_answer(work, kept.status, kept.body);
+	return true;
+}
+
+bool
+work_once(struct work *work, struct writ_bytes who)
+{
+	enum reserved reserved;
+	struct writ_err *err;
+	unsigned status;
+
+	if (work->request->idempotency_key.len == 0)
+		return false;
+	err = once_name(work, who);
+	if (!err) {
+		once_body(work);
+		err = reserve_take(work->on->serve->reserve, work->once, work->once_body, work->now.wall, &reserved, &status,
+				   &work->answer);
+	}
+	if (err) {
+		work->once = (struct writ_bytes){ 0 };
+		work_fail(work, err);
+		return true;
+	}
+	if (reserved == RESERVED)
+		return once_in_store(work);
+
+	work->once = (struct writ_bytes){ 0 }; /* another's */
+	if (reserved == RESERVED_BUSY)
+		return once_conflict(work, "a request with it is under way: ask again in a moment");
+	if (reserved == RESERVED_OTHER)
+		return once_conflict(work, "it was used for another request");
+	work_answer(work, status, writ_view(&work->answer));
+	return true;
+}
+
+void
+work_keep_answer(struct work *work)
+{
+	if (work->once.len == 0)
+		return;
+	work->kept = (struct store_answer){
+		.key = work->once,
+		.status = WORK_ANSWER_STATUS,
+		.body = writ_view(&work->answer),
+		.expires = work->now.wall + RESERVE_KEEP_S,
+	};
+	memcpy(work->kept.body_sha256, work->once_body, sizeof(work->once_body));
+	work->job.item.answer = &work->kept;
+}
+
+void
+work_store(struct work *work, enum store_op op, void (*done)(struct job *))
+{
+	struct serve_loop *on = work->on;
+	struct job *job = &work->job;
+
+	job->item.op = op;
+	job->item.now = loop_now(on->loop).wall;
+	job->loop = on;
+	job->done = done;
+	job->asked_ms = work->now.mono_ms;
+	job->next = NULL;
+	*on->jobs_end = job;
+	on->jobs_end = &job->next;
+	on->n_jobs++;
+}

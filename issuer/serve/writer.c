@@ -1,0 +1,573 @@
+/*
+ * The store writer: see writer.h.
+ *
+ * (1) A group: one transaction; then aborts of what conflicted, revocations at the signer; then the status table; then the loops.	I3, I8
+ * (2) While the signer is away revocations are durable and in force here; the outbox tells the signer before it may sign a status again.
+ * (3) `settled n` is said only when every issuance that may have an entry below n has ended, and no abort is owed a row.
+ */
+#include "issuer/serve/writer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/event.h"
+#include "base/fault.h"
+#include "issuer/serve/control.h"
+#include "issuer/serve/recovery.h"
+#include "issuer/serve/serve.h"
+
+#define TICK_MS 1000
+#define PRUNE_KEEP_S 86400 /* a task that ended can be looked at for a day */
+#define DONE_MAX 65536	   /* acknowledged serials gathered before the outbox is told */
+#define CUT_WAIT_MS 2000
+
+struct recover {
+	struct job job;
+	int sock;
+	const struct signer_welcome *welcome;
+	struct writ_err *result;
+	sem_t done;
+};
+
+struct writer {
+	struct serve *serve;
+	struct store *store;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct job *first, **end; /* under the lock */
+	bool stop;		  /* under the lock */
+
+	/* the thread's own: */
+	struct clock now;
+	int64_t next_tick_ms;
+	int control; /* -1: the signer is away */
+	struct store_item items[WRITER_GROUP_MAX + 1];
+	struct job *group[WRITER_GROUP_MAX];
+	struct store_revoked *done; /* acknowledged by the signer, for OUTBOX_DONE */
+	size_t n_done, cap_done;
+	struct store_cert *owed; /* aborted at the signer, and no row yet */
+	size_t n_owed, cap_owed;
+	bool settling;
+	uint64_t settle_index, settled_last;
+	uint64_t marks[LOOPS_MAX];
+};
+
+/* ---- the queue ---- */
+
+void
+writer_put(struct writer *w, struct job *first, size_t n)
+{
+	struct job *last = first;
+
+	if (!first)
+		return;
+	while (last->next)
+		last = last->next;
+	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, (int64_t)n);
+	pthread_mutex_lock(&w->lock);
+	*w->end = first;
+	w->end = &last->next;
+	pthread_cond_signal(&w->more);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Recovery is a job without a loop. */
+static bool
+is_recover(const struct job *job)
+{
+	return !job->loop;
+}
+
+/* The next group: jobs up to the first recovery, or a recovery alone.  Waits a moment for the first; false: stop. */
+static bool
+group_take(struct writer *w, size_t *ret_n)
+{
+	struct timespec until;
+	size_t n = 0;
+	bool stop;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += WRITER_WAIT_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&w->lock);
+	while (!w->first && !w->stop && pthread_cond_timedwait(&w->more, &w->lock, &until) != ETIMEDOUT)
+		;
+	while (w->first && n < WRITER_GROUP_MAX && (n == 0 || !is_recover(w->first))) {
+		struct job *job = w->first;
+
+		w->first = job->next;
+		if (!w->first)
+			w->end = &w->first;
+		job->next = NULL;
+		w->group[n++] = job;
+		if (is_recover(job))
+			break;
+	}
+	stop = w->stop && n == 0;
+	pthread_mutex_unlock(&w->lock);
+	*ret_n = n;
+	return !stop;
+}
+
+/* ---- the signer's part ---- */
+
+static void
+control_lost(struct writer *w, struct writ_err *why)
+{
+	close(w->control);
+	w->control = -1;
+	w->settling = false;
+	serve_signer_lost(w->serve, why);
+}
+
+/* (2): until every loop has let go of its link, one of them could still fetch a `good` that was true a moment ago. */
+static void
+wait_for_cut(struct writer *w)
+{
+	const struct timespec ms = { 0, 1000000 };
+
+	for (int i = 0; i < CUT_WAIT_MS && atomic_load(&w->serve->open_links) > 0; i++)
+		nanosleep(&ms, NULL);
+}
+
+WRIT_CHECKED static struct writ_err *
+done_add(struct writer *w, const struct store_revoked *revoked, size_t n)
+{
+	if (w->n_done + n > w->cap_done) {
+		const size_t cap = 2 * (w->n_done + n);
+		struct store_revoked *grown = realloc(w->done, cap * sizeof(*grown));
+
+		if (!grown)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu serials", n);
+		w->done = grown;
+		w->cap_done = cap;
+	}
+	memcpy(w->done + w->n_done, revoked, n * sizeof(*revoked));
+	w->n_done += n;
+	return NULL;
+}
+
+static void
+freep(void *p)
+{
+	free(*(void **)p);
+}
+
+WRIT_CHECKED static struct writ_err *
+revoke_tell(struct writer *w, struct job *job)
+{
+	const struct store_item *item = &job->item;
+	AUTO(freep) struct control_revoke *list = calloc(item->n_revoked + 1, sizeof(*list));
+	bool logged = true, edges_logged = true;
+	struct writ_err *err;
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a cascade of %zu leaves", item->n_revoked);
+	for (size_t i = 0; i < item->n_revoked; i++) {
+		memcpy(list[i].serial, item->revoked[i].serial, SERIAL_LEN);
+		list[i].reason = (uint8_t)item->revoked[i].reason;
+		list[i].at = item->now;
+	}
+	err = control_revoke(w->control, list, item->n_revoked, &logged);
+	if (!err && item->n_edges > 0)
+		err = control_revoke_edges(w->control, (const uint8_t(*)[EDGE_ID_LEN])item->edges, item->n_edges, item->now,
+					   &edges_logged);
+	job->logged = !err && logged && edges_logged;
+	if (err)
+		return err;
+	return done_add(w, item->revoked, item->n_revoked);
+}
+
+/* Store, then signer, then status: after this no new `good` is signed for any of them (I8). */
+static void
+revoke_finish(struct writer *w, struct job *job)
+{
+	struct serve *serve = w->serve;
+	struct writ_err *err = NULL;
+
+	FAULT("revoke:stored");
+	job->logged = false;
+	if (w->control >= 0)
+		err = revoke_tell(w, job);
+	if (err)
+		control_lost(w, err);
+	if (w->control < 0)
+		wait_for_cut(w);
+	FAULT("revoke:signer");
+	for (size_t i = 0; i < job->item.n_revoked; i++) {
+		err = status_set(serve->status, job->item.revoked[i].serial, STATUS_REVOKED, job->item.revoked[i].not_after);
+		if (err)
+			event(EVENT_ALARM, "writer.status", EV_ERR(err));
+		writ_err_free(err);
+	}
+	metrics_served(&serve->metrics, clock_read().mono_ms - job->asked_ms);
+	atomic_store(&serve->list_due, true);
+	sem_post(&serve->wake);
+}
+
+/* ---- aborts ---- */
+
+WRIT_CHECKED static struct writ_err *
+owe(struct writer *w, const struct store_cert *cert)
+{
+	if (w->n_owed == w->cap_owed) {
+		const size_t cap = w->cap_owed ? 2 * w->cap_owed : 64;
+		struct store_cert *grown = realloc(w->owed, cap * sizeof(*grown));
+
+		if (!grown)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for an abort");
+		w->owed = grown;
+		w->cap_owed = cap;
+	}
+	w->owed[w->n_owed] = *cert;
+	w->owed[w->n_owed].state = CERT_ABORTED;
+	w->owed[w->n_owed].revoked_at = w->now.wall;
+	w->owed[w->n_owed].der = (struct writ_bytes){ 0 };
+	memset(w->owed[w->n_owed].sha256, 0, sizeof(w->owed[w->n_owed].sha256));
+	w->n_owed++;
+	return NULL;
+}
+
+/* Rows of what the journal says is aborted; what fails stays owed, and nothing is settled meanwhile (3). */
+static void
+owed_store(struct writer *w)
+{
+	while (w->n_owed > 0) {
+		const size_t n = w->n_owed < WRITER_GROUP_MAX ? w->n_owed : WRITER_GROUP_MAX;
+		struct writ_err *err;
+
+		for (size_t i = 0; i < n; i++)
+			w->items[i] = (struct store_item){ .op = STORE_ABORT, .cert = &w->owed[w->n_owed - n + i], .now = w->now.wall };
+		err = store_commit(w->store, w->items, n);
+		for (size_t i = 0; i < n && !err; i++)
+			err = TAKE(w->items[i].result);
+		if (err) {
+			event(EVENT_WARN, "writer.abort_owed", EV_NUM("rows", w->n_owed), EV_ERR(err));
+			writ_err_free(err);
+			return;
+		}
+		w->n_owed -= n;
+	}
+}
+
+/*
+ * Signed, and not to be released.  Journal first, then the row.  With the signer away nothing is done: an entry without a row is what recovery aborts.
+ */
+static void
+abort_all(struct writer *w, size_t n)
+{
+	AUTO(freep) uint8_t(*serials)[SERIAL_LEN] = calloc(n, sizeof(*serials));
+	struct writ_err *err = serials ? NULL : writ_fail(WRIT_EXHAUSTED, "no memory for an abort");
+	size_t count = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		const struct job *job = w->group[i];
+
+		if (job->item.op != STORE_ISSUE || !job->item.result)
+			continue;
+		memcpy(serials[count++], job->item.cert->serial, SERIAL_LEN);
+		err = status_set(w->serve->status, job->item.cert->serial, STATUS_REVOKED, job->item.cert->not_after);
+		if (!err && w->control >= 0)
+			err = owe(w, job->item.cert);
+	}
+	if (count == 0 && !err)
+		return;
+	metrics_add(&w->serve->metrics, METRIC_ABORTED, (int64_t)count);
+	if (!err && w->control >= 0)
+		err = control_abort(w->control, (const uint8_t(*)[SERIAL_LEN])serials, count);
+	if (err && w->control >= 0) {
+		w->n_owed -= w->n_owed < count ? w->n_owed : count; /* recovery's now */
+		control_lost(w, err);
+		return;
+	}
+	writ_err_free(err);
+	owed_store(w);
+}
+
+/* ---- groups ---- */
+
+static void
+store_told(struct writer *w, const struct writ_err *failed)
+{
+	struct serve *serve = w->serve;
+
+	pthread_mutex_lock(&serve->seen_lock);
+	serve->store_failed = failed != NULL;
+	if (failed)
+		writ_err_text(failed, serve->store_why, sizeof(serve->store_why));
+	pthread_mutex_unlock(&serve->seen_lock);
+}
+
+/* One transaction for those of the group that may go in; results land in each job. */
+static void
+commit(struct writer *w, size_t n)
+{
+	struct store_item done = { .op = STORE_OUTBOX_DONE, .done = w->done, .n_done = w->n_done, .now = w->now.wall };
+	struct writ_err *err;
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!w->group[i]->refused)
+			w->items[m++] = w->group[i]->item;
+	if (w->n_done > 0)
+		w->items[m++] = done;
+	err = m > 0 ? store_commit(w->store, w->items, m) : NULL;
+	store_told(w, err);
+	metrics_add(&w->serve->metrics, err ? METRIC_COMMIT_FAILED : METRIC_COMMITS, 1);
+	metrics_add(&w->serve->metrics, METRIC_COMMITTED, (int64_t)m);
+	if (!err && w->n_done > 0) {
+		writ_err_free(w->items[m - 1].result); /* told again after the next start */
+		w->n_done = 0;
+	}
+	m = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct job *job = w->group[i];
+
+		if (job->refused)
+			job->item.result = TAKE(job->refused);
+		else if (err)
+			job->item.result = writ_fail(WRIT_UNAVAILABLE, "the store cannot be written now: %.120s", err->message);
+		else
+			job->item = w->items[m++];
+	}
+	if (err)
+		event(EVENT_ALARM, "writer.store", EV_ERR(err));
+	writ_err_free(err);
+}
+
+static void
+jobs_done(void *arg)
+{
+	struct job *job = arg;
+
+	while (job) {
+		struct job *next = job->next;
+
+		job->next = NULL;
+		job->done(job);
+		job = next;
+	}
+}
+
+/* Back to the loops, one message a loop. */
+static void
+answer(struct writer *w, size_t n)
+{
+	struct job *first[LOOPS_MAX] = { 0 }, **end[LOOPS_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		struct job *job = w->group[i];
+		const unsigned at = job->loop->number;
+
+		*(first[at] ? end[at] : &first[at]) = job;
+		end[at] = &job->next;
+	}
+	for (unsigned i = 0; i < w->serve->n_loops; i++)
+		if (first[i])
+			loop_post(w->serve->loops[i].loop, jobs_done, first[i]);
+}
+
+static void
+group_run(struct writer *w, size_t n)
+{
+	commit(w, n);
+	FAULT("issue:stored");
+	abort_all(w, n);
+	for (size_t i = 0; i < n; i++) {
+		struct job *job = w->group[i];
+		struct writ_err *err = NULL;
+
+		if (job->item.result)
+			continue;
+		if (job->item.op == STORE_REVOKE)
+			revoke_finish(w, job);
+		else if (job->item.op == STORE_ISSUE)
+			err = status_set(w->serve->status, job->item.cert->serial, STATUS_GOOD, job->item.cert->not_after);
+		if (err)
+			event(EVENT_ALARM, "writer.status", EV_ERR(err));
+		writ_err_free(err);
+	}
+	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, -(int64_t)n);
+	answer(w, n);
+}
+
+/* ---- recovery, in its place in the queue ---- */
+
+static void
+recover_run(struct writer *w, struct recover *r)
+{
+	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, -1);
+	if (w->control >= 0)
+		close(w->control);
+	w->control = -1;
+	w->n_owed = w->n_done = 0; /* both are found again: rows without entries, the outbox */
+	w->settling = false;
+	r->result = recovery_run(w->serve, w->store, r->sock, r->welcome, w->now.wall);
+	if (r->result) {
+		close(r->sock);
+	} else {
+		w->control = r->sock;
+		w->settled_last = r->welcome->next_index;
+	}
+	sem_post(&r->done);
+}
+
+struct writ_err *
+writer_recover(struct writer *w, int sock, const struct signer_welcome *welcome)
+{
+	struct recover r = { .sock = sock, .welcome = welcome };
+
+	sem_init(&r.done, 0, 0);
+	writer_put(w, &r.job, 1);
+	while (sem_wait(&r.done) != 0)
+		;
+	sem_destroy(&r.done);
+	return r.result;
+}
+
+/* ---- housekeeping ---- */
+
+/* (3): first note how far each loop has begun, then wait until that much has ended. */
+static void
+settle(struct writer *w)
+{
+	struct serve *serve = w->serve;
+	struct signer_health health;
+	struct writ_err *err;
+
+	if (w->control < 0 || w->n_owed > 0)
+		return;
+	if (!w->settling) {
+		err = control_health(w->control, &health);
+		if (err) {
+			control_lost(w, err);
+			return;
+		}
+		if (health.entries <= w->settled_last + 1) /* nothing but our own `settled` */
+			return;
+		w->settle_index = health.entries;
+		for (unsigned i = 0; i < serve->n_loops; i++)
+			w->marks[i] = atomic_load(&serve->loops[i].begun);
+		w->settling = true;
+	}
+	for (unsigned i = 0; i < serve->n_loops; i++)
+		if (atomic_load(&serve->loops[i].settled) < w->marks[i])
+			return;
+	if (atomic_load(&serve->lost)) /* what ended may have ended without a row */
+		return;
+	w->settling = false;
+	err = control_settled(w->control, w->settle_index);
+	if (err)
+		control_lost(w, err);
+	else
+		w->settled_last = w->settle_index;
+}
+
+static void
+prune(struct writer *w)
+{
+	struct store_item item = { .op = STORE_PRUNE, .before = w->now.wall - PRUNE_KEEP_S, .now = w->now.wall };
+	struct writ_err *err;
+
+	err = store_commit(w->store, &item, 1);
+	if (!err)
+		err = TAKE(item.result);
+	if (err)
+		event(EVENT_WARN, "writer.prune", EV_ERR(err));
+	writ_err_free(err);
+}
+
+static void
+tick(struct writer *w)
+{
+	if (w->now.mono_ms < w->next_tick_ms)
+		return;
+	w->next_tick_ms = w->now.mono_ms + TICK_MS;
+	status_prune(w->serve->status, w->now.wall);
+	owed_store(w);
+	if (w->n_done > 0)
+		commit(w, 0);
+	settle(w);
+	prune(w);
+}
+
+static void *
+writer_run(void *arg)
+{
+	struct writer *w = arg;
+	size_t n;
+
+	while (group_take(w, &n)) {
+		w->now = clock_read();
+		if (n > 0 && is_recover(w->group[0]))
+			recover_run(w, (struct recover *)w->group[0]);
+		else if (n > 0)
+			group_run(w, n);
+		if (w->n_done >= DONE_MAX)
+			commit(w, 0);
+		tick(w);
+	}
+	return NULL;
+}
+
+struct writ_err *
+writer_new(struct serve *serve, struct writer **ret)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+	struct writ_err *err;
+	char dir[4096], uri[4200];
+
+	if (!w)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the store writer");
+	w->serve = serve;
+	w->control = -1;
+	w->end = &w->first;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->more, NULL);
+	snprintf(uri, sizeof(uri), "sqlite:%s/writ.db", conf_path(serve->conf.state, "store", dir));
+	err = store_open(uri, STORE_WRITE, &w->store);
+	if (err) {
+		writer_free(w);
+		return err;
+	}
+	*ret = w;
+	return NULL;
+}
+
+struct writ_err *
+writer_start(struct writer *w)
+{
+	const int failed = pthread_create(&w->thread, NULL, writer_run, w);
+
+	if (failed)
+		return writ_fail_errno(failed, "starting the store writer");
+	w->started = true;
+	return NULL;
+}
+
+void
+writer_free(struct writer *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_signal(&w->more);
+	pthread_mutex_unlock(&w->lock);
+	if (w->started)
+		pthread_join(w->thread, NULL);
+	if (w->control >= 0)
+		close(w->control);
+	store_close(w->store);
+	free(w->done);
+	free(w->owed);
+	pthread_mutex_destroy(&w->lock);
+	pthread_cond_destroy(&w->more);
+	free(w);
+}
