@@ -44,7 +44,8 @@ peer_check(int sock, const char *path, uid_t want)
 	err = frame_peer(sock, &peer);
 	if (err)
 		return err;
-	if (want == (uid_t)-1 ? peer != 0 && peer != geteuid() : peer != want)
+	/* A listening socket is its maker's: root's, when writd or systemd made it and writ-deviced inherited it. */
+	if (peer != 0 && peer != (want == (uid_t)-1 ? geteuid() : want))
 		return writ_fail(WRIT_UNAUTHENTICATED, "%.80s is served by uid %u, which is not writ-deviced's", path,
 				 (unsigned)peer);
 	return NULL;

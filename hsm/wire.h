@@ -33,7 +33,7 @@ enum device_message {
 
 struct device;
 
-/* Connects to writ-deviced at `path` and checks the peer's uid against `uid` ((uid_t)-1: our own or root). */
+/* Connects to writ-deviced at `path`; who made the socket must be `uid` ((uid_t)-1: we ourselves) or root. */
 WRIT_CHECKED struct writ_err *device_connect(const char *path, uid_t uid, struct device **ret);
 
 /* Takes a connected socket (a test's socketpair); on failure it stays the caller's. */
