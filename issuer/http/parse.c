@@ -74,20 +74,29 @@ bytes_between(const uint8_t *from, const uint8_t *to)
 	return (struct writ_bytes){ from, (size_t)(to - from) };
 }
 
-/* The first byte that is no printable ASCII and no tab, or NULL.  Eight at a time: headers are most of what we read. */
+/* Eight bytes at a time, since headers are most of what we read.  False also for some that are clean: those are looked
+ * at closely. */
+static bool
+is_clean_word(const uint8_t *at)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+	uint64_t w;
+
+	memcpy(&w, at, 8);
+	/* A high bit, a byte below 0x20 (a tab too), or 0x7f. */
+	return ((w | (w - ones * 0x20) | ((w ^ ones * 0x7f) - ones)) & highs) == 0;
+}
+
+/* The first byte that is no printable ASCII and no tab, or NULL. */
 static const uint8_t *
 find_unprintable(const uint8_t *at, const uint8_t *end)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+	const bool has_word = end - at >= 8;
 
-	for (; end - at >= 8; at += 8) {
-		uint64_t w;
-
-		memcpy(&w, at, 8);
-		/* A high bit, a byte below 0x20 (or a neighbour of one: looked at closer below), or 0x7f. */
-		if (((w | (w - ones * 0x20) | ((w ^ ones * 0x7f) - ones)) & highs) != 0)
-			break;
-	}
+	while (end - at >= 8 && is_clean_word(at))
+		at += 8;
+	if (has_word && end - at < 8 && is_clean_word(end - 8))
+		return NULL;
 	for (; at < end; at++)
 		if ((*at < 0x20 && *at != '\t') || *at > 0x7e)
 			return at;
