@@ -40,6 +40,23 @@ headers_done(struct curl_slist **headers)
 	curl_slist_free_all(*headers);
 }
 
+/* A peer whom we cannot believe, or a file of ours that cannot be used, is no better later. */
+static enum writ_code
+code_of(CURLcode code)
+{
+	switch (code) {
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return WRIT_UNAUTHENTICATED;
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_URL_MALFORMAT:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return WRIT_INVALID;
+	default:
+		return WRIT_UNAVAILABLE;
+	}
+}
+
 static struct writ_err *
 perform(CURL *curl, const char *url, const char *method, const char *content_type, struct writ_bytes body,
 	struct writ_buf *ret, long *ret_status)
@@ -72,7 +89,7 @@ perform(CURL *curl, const char *url, const char *method, const char *content_typ
 	if (sink.full)
 		return writ_fail(WRIT_EXHAUSTED, "%s: the answer has more than %zu bytes", url, ret->limit);
 	if (code != CURLE_OK)
-		return writ_fail(WRIT_UNAVAILABLE, "%s: %s", url, *reason ? reason : curl_easy_strerror(code));
+		return writ_fail(code_of(code), "%s: %s", url, *reason ? reason : curl_easy_strerror(code));
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
 	return NULL;
 }

@@ -94,7 +94,7 @@ check_files(struct doctor *d)
 	const struct conf *conf = d->conf;
 	const bool tpm = strcmp(conf->custody.scheme, "tpm2") == 0;
 
-	check(d, "folders", role_folders(conf, &d->users), conf->state);
+	check(d, "folders", role_folders_check(conf, &d->users), conf->state);
 	check_policy(d);
 	check_secret(d, "API key", conf->api_key, d->users.uid[ROLE_ISSUER]);
 	check_secret(d, tpm ? "TPM auth value" : "token PIN", tpm ? conf->custody.auth_file : conf->custody.pin_file,

@@ -73,20 +73,12 @@ role_users(const struct conf *conf, struct role_users *ret)
 	return NULL;
 }
 
-/* Makes a folder, or checks the one that is there: owner, group and mode exactly. */
+/* Its owner, and no more rights than its mode. */
 static struct writ_err *
-folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
+folder_check(const char *path, uid_t uid, mode_t mode)
 {
 	struct stat st;
 
-	if (mkdir(path, mode) == 0) {
-		if (geteuid() == 0 && chown(path, uid, gid) != 0)
-			return writ_fail_errno(errno, "%s cannot be given to its user", path);
-		if (chmod(path, mode) != 0)
-			return writ_fail_errno(errno, "%s cannot be given its mode", path);
-	} else if (errno != EEXIST) {
-		return writ_fail_errno(errno, "%s cannot be made", path);
-	}
 	if (lstat(path, &st) != 0)
 		return writ_fail_errno(errno, "%s", path);
 	if (!S_ISDIR(st.st_mode))
@@ -101,8 +93,20 @@ folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
 	return NULL;
 }
 
-struct writ_err *
-role_folders(const struct conf *conf, const struct role_users *users)
+static struct writ_err *
+folder_make(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	if (mkdir(path, mode) != 0)
+		return errno == EEXIST ? NULL : writ_fail_errno(errno, "%s cannot be made", path);
+	if (geteuid() == 0 && chown(path, uid, gid) != 0)
+		return writ_fail_errno(errno, "%s cannot be given to its user", path);
+	if (chmod(path, mode) != 0)
+		return writ_fail_errno(errno, "%s cannot be given its mode", path);
+	return NULL;
+}
+
+static struct writ_err *
+folders(const struct conf *conf, const struct role_users *users, bool make)
 {
 	const uid_t me = geteuid(), issuer = users->uid[ROLE_ISSUER], signer = users->uid[ROLE_SIGNER];
 	const gid_t issuer_gid = users->gid[ROLE_ISSUER], signer_gid = users->gid[ROLE_SIGNER];
@@ -111,7 +115,7 @@ role_folders(const struct conf *conf, const struct role_users *users)
 		uid_t uid;
 		gid_t gid;
 		mode_t mode;
-	} folders[] = {
+	} all[] = {
 		{ conf->state, "", me, getegid(), 0755 },
 		{ conf->state, "store", issuer, issuer_gid, 0700 },
 		{ conf->state, "keys", signer, signer_gid, 0700 },
@@ -120,16 +124,31 @@ role_folders(const struct conf *conf, const struct role_users *users)
 		{ conf->run, "", me, getegid(), 0755 },
 	};
 
-	for (size_t i = 0; i < N_OF(folders); i++) {
+	for (size_t i = 0; i < N_OF(all); i++) {
 		char path[4096];
-		struct writ_err *err;
+		struct writ_err *err = NULL;
 
-		snprintf(path, sizeof(path), "%s%s%s", folders[i].base, *folders[i].name ? "/" : "", folders[i].name);
-		err = folder(path, folders[i].uid, folders[i].gid, folders[i].mode);
+		snprintf(path, sizeof(path), "%s%s%s", all[i].base, *all[i].name ? "/" : "", all[i].name);
+		if (make)
+			err = folder_make(path, all[i].uid, all[i].gid, all[i].mode);
+		if (!err)
+			err = folder_check(path, all[i].uid, all[i].mode);
 		if (err)
 			return err;
 	}
 	return NULL;
+}
+
+struct writ_err *
+role_folders(const struct conf *conf, const struct role_users *users)
+{
+	return folders(conf, users, true);
+}
+
+struct writ_err *
+role_folders_check(const struct conf *conf, const struct role_users *users)
+{
+	return folders(conf, users, false);
 }
 
 struct writ_err *

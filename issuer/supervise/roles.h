@@ -31,6 +31,9 @@ WRIT_CHECKED struct writ_err *role_users(const struct conf *, struct role_users 
  */
 WRIT_CHECKED struct writ_err *role_folders(const struct conf *, const struct role_users *);
 
+/* Only checks them, and makes nothing. */
+WRIT_CHECKED struct writ_err *role_folders_check(const struct conf *, const struct role_users *);
+
 /*
  * The listening socket of device or signer: RUN/device.sock, RUN/signer.sock, owned by its role, connected to by the
  * group of the role that asks it.  The role inherits it, so that nobody but us needs to write in RUN, and a restart
