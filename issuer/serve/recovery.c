@@ -44,6 +44,11 @@ struct found {
 	uint8_t reason;
 };
 
+struct revoked_edge {
+	uint8_t id[EDGE_ID_LEN];
+	writ_time at;
+};
+
 struct recovery {
 	struct serve *serve;
 	struct store *store;
@@ -56,9 +61,10 @@ struct recovery {
 	uint64_t n_rows, n_aborted, n_revoked;
 	struct store_revoked *outbox;
 	size_t n_outbox, cap_outbox;
-	uint8_t (*edges)[EDGE_ID_LEN];
-	writ_time *edge_at;
+	struct revoked_edge *edges; /* of the store */
 	size_t n_edges, cap_edges;
+	struct revoked_edge *told; /* of the journal: the signer has them */
+	size_t n_told, cap_told;
 };
 
 static void
@@ -67,7 +73,7 @@ recovery_done(struct recovery *r)
 	free(r->table);
 	free(r->outbox);
 	free(r->edges);
-	free(r->edge_at);
+	free(r->told);
 }
 
 /* ---- the table ---- */
@@ -125,11 +131,35 @@ entry_add(struct recovery *r, const struct entry *entry)
 	return NULL;
 }
 
+WRIT_CHECKED static struct writ_err *
+edge_keep(struct revoked_edge **list, size_t *n, size_t *cap, const uint8_t id[EDGE_ID_LEN], writ_time at)
+{
+	if (*n == *cap) {
+		const size_t more = *cap ? 2 * *cap : 256;
+		struct revoked_edge *grown = realloc(*list, more * sizeof(*grown));
+
+		if (!grown)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu revoked edges", more);
+		*list = grown;
+		*cap = more;
+	}
+	memcpy((*list)[*n].id, id, EDGE_ID_LEN);
+	(*list)[(*n)++].at = at;
+	return NULL;
+}
+
+static int
+edge_order(const void *a, const void *b)
+{
+	return memcmp(((const struct revoked_edge *)a)->id, ((const struct revoked_edge *)b)->id, EDGE_ID_LEN);
+}
+
 /* ---- the journal ---- */
 
 static struct writ_err *
 entry_see(const struct entry *entry, void *ctx)
 {
+	static const uint8_t no_key[8];
 	struct recovery *r = ctx;
 	struct found *f;
 
@@ -139,6 +169,8 @@ entry_see(const struct entry *entry, void *ctx)
 		return entry->not_after >= r->now ? entry_add(r, entry) : NULL;
 	if (entry->type != ENTRY_ABORT && entry->type != ENTRY_REVOKE)
 		return NULL;
+	if (entry->type == ENTRY_REVOKE && memcmp(entry->key, no_key, sizeof(no_key)) == 0) /* of an edge */
+		return edge_keep(&r->told, &r->n_told, &r->cap_told, entry->serial, entry->time);
 	f = find(r, entry->serial);
 	if (f && entry->type == ENTRY_ABORT)
 		f->aborted = 1;
@@ -272,22 +304,7 @@ edge_see(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx)
 {
 	struct recovery *r = ctx;
 
-	if (r->n_edges == r->cap_edges) {
-		const size_t cap = r->cap_edges ? 2 * r->cap_edges : 1024;
-		void *edges = realloc(r->edges, cap * sizeof(*r->edges));
-		void *at = edges ? realloc(r->edge_at, cap * sizeof(*r->edge_at)) : NULL;
-
-		if (edges)
-			r->edges = edges;
-		if (at)
-			r->edge_at = at;
-		if (!at)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for revoked edges");
-		r->cap_edges = cap;
-	}
-	memcpy(r->edges[r->n_edges], id, EDGE_ID_LEN);
-	r->edge_at[r->n_edges++] = revoked_at;
-	return NULL;
+	return edge_keep(&r->edges, &r->n_edges, &r->cap_edges, id, revoked_at);
 }
 
 /* ---- verdicts ---- */
@@ -405,8 +422,12 @@ revoke_missing(struct recovery *r)
 	r->n_revoked = n;
 	qsort(list, n, sizeof(*list), at_order);
 	err = control_revoke(r->sock, list, n, &logged);
+	if (r->n_told > 0)
+		qsort(r->told, r->n_told, sizeof(*r->told), edge_order);
 	for (size_t i = 0; i < r->n_edges && !err; i++)
-		err = control_revoke_edges(r->sock, (const uint8_t(*)[EDGE_ID_LEN])&r->edges[i], 1, r->edge_at[i], &edge_logged);
+		if (r->n_told == 0 || !bsearch(&r->edges[i], r->told, r->n_told, sizeof(*r->told), edge_order))
+			err = control_revoke_edges(r->sock, (const uint8_t(*)[EDGE_ID_LEN])r->edges[i].id, 1, r->edges[i].at,
+						   &edge_logged);
 	if (!err && !(logged && edge_logged))
 		event(EVENT_ALARM, "recovery.revocations_owed", EV_NUM("revoked", n));
 	return err;
