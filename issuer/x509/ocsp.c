@@ -37,26 +37,27 @@ bad(const char *why)
 	return writ_fail(WRIT_INVALID, "OCSP request: %s", why);
 }
 
+/* A CertID of a request, or of an answer: `refuse` says which. */
 static struct writ_err *
-read_cert_id(struct der *in, struct ocsp_request *ret)
+read_cert_id(struct der *in, struct writ_err *(*refuse)(const char *why), struct ocsp_request *ret)
 {
 	struct der id, ignored;
 	struct writ_bytes alg;
 	size_t hash_len, i;
 
 	if (!der_take_whole(in, DER_SEQUENCE, &id, &ret->cert_id) || !der_take_whole(&id, DER_SEQUENCE, &ignored, &alg))
-		return bad("its CertID is not DER");
+		return refuse("its CertID is not DER");
 	for (i = 0; i < N_OF(hash_algorithms) && !writ_equal(alg, hash_algorithms[i].der); i++)
 		;
 	if (i == N_OF(hash_algorithms))
-		return bad("the hash of its CertID is neither SHA-1 nor SHA-256");
+		return refuse("the hash of its CertID is neither SHA-1 nor SHA-256");
 	ret->sha1 = hash_algorithms[i].sha1;
 	hash_len = ret->sha1 ? SHA1_LEN : SHA256_LEN;
 	if (!der_take_bytes(&id, DER_OCTET_STRING, &ret->issuer_name_hash) || ret->issuer_name_hash.len != hash_len ||
 	    !der_take_bytes(&id, DER_OCTET_STRING, &ret->issuer_key_hash) || ret->issuer_key_hash.len != hash_len)
-		return bad("a hash in its CertID has not the length of its algorithm");
+		return refuse("a hash in its CertID has not the length of its algorithm");
 	if (!take_serial(&id, &ret->serial) || !der_at_end(&id))
-		return bad("its serial is not a positive INTEGER of 20 octets at most, or something follows it");
+		return refuse("its serial is not a positive INTEGER of 20 octets at most, or something follows it");
 	return NULL;
 }
 
@@ -122,7 +123,7 @@ read_tbs_request(struct der *tbs, struct ocsp_request *ret)
 		return bad("its list is not DER");
 	if (!der_at_end(&list))
 		return bad("it asks for more than one certificate (RFC 9919 3.1.1)");
-	err = read_cert_id(&request, ret);
+	err = read_cert_id(&request, bad, ret);
 	if (!err)
 		err = read_request_extensions(&request, DER_CONTEXT_CONS(0), false, ret);
 	if (err)
@@ -436,10 +437,9 @@ read_single(struct der *in, struct response *ret)
 		return bad_response("it says nothing of any certificate");
 	if (!der_at_end(in))
 		return bad_response("it speaks of more than one certificate");
-	err = read_cert_id(&single, &ret->about);
-	if (err)
-		return writ_because(err, "OCSP response");
-	err = read_status(&single, &ret->answer);
+	err = read_cert_id(&single, bad_response, &ret->about);
+	if (!err)
+		err = read_status(&single, &ret->answer);
 	if (err)
 		return err;
 	if (!der_take_generalized(&single, DER_GENERALIZED_TIME, &ret->answer.this_update))
@@ -544,8 +544,9 @@ ocsp_response_verify(struct writ_bytes response, const struct ocsp_issuer *issue
 		return writ_fail(WRIT_INVALID, "OCSP response: stale: its nextUpdate was %lld s ago",
 				 (long long)(now - r.answer.next_update));
 	err = find_responder(&r, issuer_spki, now, &spki);
-	if (!err)
-		err = pubkey_load(spki, &key);
+	if (err)
+		return err;
+	err = pubkey_load(spki, &key);
 	if (!err && key_kind_of_alg(r.basic.alg) != key.kind)
 		return bad_response("its signature's algorithm does not go with its signer's key");
 	if (!err)
