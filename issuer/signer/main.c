@@ -138,13 +138,17 @@ serve(const struct options *options, const struct conf *conf, struct signer *s)
 	err = state_ready(conf);
 	if (!err)
 		err = signer_start(s, conf);
+	if (err && s->stop) { /* a wish, not a failure */
+		writ_err_free(err);
+		return NULL;
+	}
 	if (!err)
 		err = listener_get(options, conf, &listener);
 	return err ? err : signer_serve(s, listener);
 }
 
 static struct writ_err *
-run(const struct options *options)
+run(const struct options *options, bool *ret_misused)
 {
 	static struct signer signer;
 	struct conf conf = { 0 };
@@ -152,8 +156,10 @@ run(const struct options *options)
 
 	signer = (struct signer){ .epoll = -1, .listener = -1, .signals = -1, .keys.anchor_crl.fd = -1 };
 	err = writ_secret_start();
-	if (!err)
+	if (!err) {
 		err = conf_read(options->config, &conf);
+		*ret_misused = err != NULL;
+	}
 	if (!err)
 		event_start(STDERR_FILENO, "writ-signerd", conf.log_level);
 	if (!err && options->ceremony != CEREMONY_NONE)
@@ -170,6 +176,7 @@ main(int argc, char **argv)
 {
 	AUTO(writ_err_freep) struct writ_err *err = NULL;
 	struct options options;
+	bool misused = false;
 
 	event_start(STDERR_FILENO, "writ-signerd", EVENT_INFO);
 	err = options_read(argc, argv, &options);
@@ -177,9 +184,9 @@ main(int argc, char **argv)
 		fprintf(stderr, "writ-signerd: %s\n", err->message);
 		return EXIT_MISUSED;
 	}
-	err = run(&options);
+	err = run(&options, &misused);
 	if (!err)
 		return 0;
 	event(EVENT_ALARM, "signer.ended", EV_ERR(err));
-	return err->code == WRIT_UNAVAILABLE ? 4 : 1;
+	return misused ? EXIT_MISUSED : err->code == WRIT_UNAVAILABLE ? 4 : 1;
 }

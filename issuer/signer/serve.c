@@ -860,7 +860,8 @@ signer_device_wait(struct signer *s, int64_t timeout_ms)
 		if (timeout_ms >= 0 && s->now.mono_ms > deadline_ms)
 			return writ_fail(WRIT_UNAVAILABLE, "no device within %lld ms: %s", (long long)timeout_ms,
 					 s->link.why);
-		if (poll(&stop, 1, 100) > 0)
+		s->stop = poll(&stop, 1, 100) > 0;
+		if (s->stop)
 			return writ_fail(WRIT_UNAVAILABLE, "told to stop while waiting for the device: %s",
 					 s->link.why);
 		s->now = clock_read();

@@ -1,6 +1,6 @@
 /*
- * The signer as an issuer meets it, and as a hostile one does: a real writ-signerd over a real writ-deviced and a software TPM.
- * What is refused must be refused with its rule, and noted in the journal.
+ * The signer as an issuer meets it, and as a hostile one does: a real writ-signerd over a real writ-deviced and a
+ * software TPM. What is refused must be refused with its rule, and noted in the journal.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,7 +25,7 @@
 #include "tests/unit/x509_make.h"
 
 #define STATUS_URL "http://status.corp.example"
-#define CALL_MS 10000
+#define CALL_MS 5000
 #define OUR_ARC "1.2.840.113556.1.8000.2554.33528.53508.15422.19207.37425.13410731.3484567"
 
 struct house {
@@ -41,13 +42,13 @@ struct house {
 };
 
 /* As expect_refused(), for messages with a number that varies. */
-#define expect_refused_like(expression, code_, begin_)                                   \
-	do {                                                                             \
-		struct writ_err *like_err_ = (expression);                               \
-		assert_non_null(like_err_);                                              \
-		assert_memory_equal(like_err_->message, (begin_), strlen(begin_));       \
-		assert_int_equal(like_err_->code, (code_));                              \
-		writ_err_free(like_err_);                                                \
+#define expect_refused_like(expression, code_, begin_)                                                                 \
+	do {                                                                                                           \
+		struct writ_err *like_err_ = (expression);                                                             \
+		assert_non_null(like_err_);                                                                            \
+		assert_memory_equal(like_err_->message, (begin_), strlen(begin_));                                     \
+		assert_int_equal(like_err_->code, (code_));                                                            \
+		writ_err_free(like_err_);                                                                              \
 	} while (0)
 
 static struct house house;
@@ -71,13 +72,15 @@ signer_spawn(const struct house *h, const char *fault, const char *a, const char
 	assert_true(pid >= 0);
 	if (pid > 0)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(log, sizeof(log), "%s/signer.log", h->machine.dir);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		_exit(127);
 	if (fault)
 		setenv("WRIT_FAULT", fault, 1);
-	setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* looking for leaks needs ptrace, which the signer forbids itself */
+	setenv("ASAN_OPTIONS", "detect_leaks=0",
+	       1); /* looking for leaks needs ptrace, which the signer forbids itself */
 	execl(WRIT_SIGNERD, "writ-signerd", "--config", h->conf, a, b, c, (char *)NULL);
 	_exit(127);
 }
@@ -183,7 +186,8 @@ house_write_conf(struct house *h, const char *tier)
 		 "status: {listen: \"127.0.0.1:2\", url: \"" STATUS_URL "\"}\n"
 		 "custody:\n  tier: %s\n  anchor: device\n"
 		 "  tpm: {tcti: \"%s\", allow_software_tpm: true, auth_file: %s/secret}\n"
-		 "delegators:\n  - {anchors: %s, kind: human, principal: \"spiffe://" TRUST_DOMAIN "/human/corp/{CN}\", revocation: none}\n"
+		 "delegators:\n  - {anchors: %s, kind: human, principal: \"spiffe://" TRUST_DOMAIN
+		 "/human/corp/{CN}\", revocation: none}\n"
 		 "policy: %s\n",
 		 h->state, h->machine.dir, path, path, tier, h->machine.tcti, h->machine.dir, path, path);
 	snprintf(h->conf, sizeof(h->conf), "%s/writ.yaml", h->machine.dir);
@@ -342,7 +346,7 @@ leaf_signed(const struct house *h)
 /* ---- the journal ---- */
 
 struct found {
-	const char *text;	/* wanted in an entry of that type */
+	const char *text; /* wanted in an entry of that type */
 	enum entry_type type;
 	unsigned n;
 };
@@ -380,13 +384,15 @@ ask_ocsp(const struct house *h, const uint8_t serial[16], bool sha1, struct ocsp
 	struct writ_err *err;
 
 	expect_ok(ocsp_issuer_init(h->issuing.subject, h->issuing.spki, &issuer));
-	expect_ok(ocsp_request_build(&issuer, sha1, (struct writ_bytes){ serial, 16 }, WRIT_LIT("0123456789abcdef"), &request));
+	expect_ok(ocsp_request_build(&issuer, sha1, (struct writ_bytes){ serial, 16 }, WRIT_LIT("0123456789abcdef"),
+				     &request));
 	expect_ok(ocsp_request_parse(writ_view(&request), &parsed));
 	expect_ok(signer_ocsp_write(&(struct signer_ocsp){ parsed.cert_id, parsed.nonce }, &body));
 	err = call(h->sock, SIGNER_OCSP, writ_view(&body), &answer);
 	if (!err) {
 		expect_ok(signer_status_read(writ_view(&answer), &status));
-		expect_ok(ocsp_response_verify(status.response, &issuer, h->issuing.spki, (struct writ_bytes){ serial, 16 }, now(), ret));
+		expect_ok(ocsp_response_verify(status.response, &issuer, h->issuing.spki,
+					       (struct writ_bytes){ serial, 16 }, now(), ret));
 		assert_int_equal(status.status, ret->status);
 		assert_true(status.this_update <= now() - 30 && status.next_update <= now() + 120);
 	}
@@ -465,6 +471,15 @@ ask_crl(const struct house *h, const uint8_t key_id[20], struct signer_crl_is *i
 	return err;
 }
 
+static bool
+listed(const struct crl *crl, const uint8_t serial[16])
+{
+	enum crl_reason reason;
+	writ_time at;
+
+	return crl_find(crl, (struct writ_bytes){ serial, 16 }, &at, &reason);
+}
+
 /* ---- what an issuer gets ---- */
 
 static void
@@ -500,7 +515,7 @@ a_leaf_is_journalled_signed_and_verifies(void **state)
 }
 
 static void
-sixty_four_leaves_at_once_are_one_group(void **state)
+sixty_four_leaves_may_be_under_way_at_once(void **state)
 {
 	static uint8_t packet[FRAME_MAX];
 	const struct writ_bytes body = leaf_body(our_tbs(&house), "{}");
@@ -509,10 +524,8 @@ sixty_four_leaves_at_once_are_one_group(void **state)
 	struct frame frame;
 
 	(void)state;
-	kill(house.signer, SIGSTOP);
 	for (uint64_t i = 0; i < SIGNER_OUTSTANDING_MAX; i++)
 		expect_ok(frame_send(house.sock, SIGNER_LEAF, 100 + i, body, -1, CALL_MS));
-	kill(house.signer, SIGCONT);
 	for (uint64_t i = 0; i < SIGNER_OUTSTANDING_MAX; i++) {
 		expect_ok(frame_receive(house.sock, packet, &frame, NULL, CALL_MS));
 		assert_int_equal(frame.type, SIGNER_LEAF | SIGNER_ANSWER);
@@ -576,7 +589,7 @@ an_aborted_serial_is_never_good_again(void **state)
 	assert_true(revoke_leaf(&house, leaf.serial, REASON_KEY_COMPROMISE, NULL)); /* and stays aborted */
 	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
 	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
-	assert_true(crl_find(&crl, BYTES(leaf.serial), NULL, NULL));
+	assert_true(listed(&crl, leaf.serial));
 	close(fd);
 }
 
@@ -744,24 +757,31 @@ every_forged_leaf_is_refused_and_noted(void **state)
 	const struct hostile rows[] = {
 		{ "CA:TRUE", edited(ours, "7.0.2.2.0", REPLACE, ca_true), "gate: not a leaf: " },
 		{ "16 minutes", with_times(-30, 930), "gate: not" },
-		{ "15 minutes and a second from now", with_times(-20, 901), "gate: notAfter is 901 s ahead of now: at most 900 are allowed (I5)" },
-		{ "backdated by an hour", with_times(-3600, -2800), "gate: notBefore is 3600 s before now: at most 60 are allowed (backdated)" },
+		{ "15 minutes and a second from now", with_times(-20, 901),
+		  "gate: notAfter is 901 s ahead of now: at most 900 are allowed (I5)" },
+		{ "backdated by an hour", with_times(-3600, -2800),
+		  "gate: notBefore is 3600 s before now: at most 60 are allowed (backdated)" },
 		{ "postdated", with_times(60, 300), "gate: notBefore is 60 s ahead of now: at most 5 are allowed" },
-		{ "foreign trust domain", of_foreign_domain(), "gate: trust domain evil.example is not ours, " TRUST_DOMAIN },
+		{ "foreign trust domain", of_foreign_domain(),
+		  "gate: trust domain evil.example is not ours, " TRUST_DOMAIN },
 		{ "no delegation", edited(ours, "7.0.6", REPLACE, (struct writ_bytes){ 0 }), "gate: not a leaf: " },
-		{ "a doubled delegation", edited(ours, "7.0.6", AFTER, element_at(ours, "7.0.6")), "gate: not a leaf: " },
+		{ "a doubled delegation", edited(ours, "7.0.6", AFTER, element_at(ours, "7.0.6")),
+		  "gate: not a leaf: " },
 		{ "an extra extension", edited(ours, "7.0.6", AFTER, element_at(ours, "7.0.1")), "gate: not a leaf: " },
 		{ "trailing bytes", make_joined(ours, WRIT_LIT("\x05\x00")), "gate: not a leaf: " },
-		{ "another issuer's name", of_other_issuer(), "gate: the issuer name is not that of the CA that signs now" },
+		{ "another issuer's name", of_other_issuer(),
+		  "gate: the issuer name is not that of the CA that signs now" },
 		{ "two SANs", edited(ours, "7.0.0.1.0.0", AFTER, san), "gate: not a leaf: " },
 		{ "hops out of order", with_hops_out_of_order(), "gate: not a leaf: " },
 		{ "a leaf that outlives its hop", outliving_its_hop(), "E8" },
-		{ "a certificate for the issuing CA's own key", of_our_own_key(), "gate: the public key is one of our CA's or responder's" },
+		{ "a certificate for the issuing CA's own key", of_our_own_key(),
+		  "gate: the public key is one of our CA's or responder's" },
 		{ "a human's name", of_a_human(), "gate: " },
-		{ "a serial of the issuer's choice", edited(ours, "1", REPLACE, make_element(DER_INTEGER, LEAF_SERIAL_BYTES)),
+		{ "a serial of the issuer's choice",
+		  edited(ours, "1", REPLACE, make_element(DER_INTEGER, LEAF_SERIAL_BYTES)),
 		  "gate: the serial is not zero: the signer fills it in (I4)" },
-		{ "a signature algorithm of a sort", edited(ours, "2", REPLACE, make_element(DER_SEQUENCE, WRIT_LIT("\x05\x00"))),
-		  "gate: not a leaf: " },
+		{ "a signature algorithm of a sort",
+		  edited(ours, "2", REPLACE, make_element(DER_SEQUENCE, WRIT_LIT("\x05\x00"))), "gate: not a leaf: " },
 		{ "nothing", { ours.data, 0 }, "gate: not a leaf: " },
 		{ "half of one", { ours.data, ours.len / 2 }, "gate: not a leaf: " },
 	};
@@ -779,8 +799,9 @@ what_the_issuer_says_must_be_canonical(void **state)
 	struct writ_buf answer;
 
 	(void)state;
-	expect_refused(call(house.sock, SIGNER_LEAF, leaf_body(our_tbs(&house), "{\"b\":1,\"a\":2}"), &answer), WRIT_INVALID,
-		       "LEAF: said: JSON is not canonical at byte 12: keys that are not in strictly ascending order");
+	expect_refused(call(house.sock, SIGNER_LEAF, leaf_body(our_tbs(&house), "{\"b\":1,\"a\":2}"), &answer),
+		       WRIT_INVALID,
+		       "LEAF: said: JSON is not canonical at byte 11: keys that are not in strictly ascending order");
 	writ_buf_done(&answer);
 }
 
@@ -854,7 +875,8 @@ unknown_messages_and_a_second_hello_are_refused(void **state)
 		if (type >= SIGNER_HELLO && type <= SIGNER_HEALTH)
 			continue;
 		snprintf(message, sizeof(message), "message type %u is none of ours", type);
-		expect_refused(call(house.sock, (enum signer_message)type, (struct writ_bytes){ 0 }, &answer), WRIT_INVALID, message);
+		expect_refused(call(house.sock, (enum signer_message)type, (struct writ_bytes){ 0 }, &answer),
+			       WRIT_INVALID, message);
 		writ_buf_done(&answer);
 	}
 	expect_ok(signer_hello_write(&m, &body));
@@ -889,9 +911,12 @@ garbage_ends_its_connection_and_is_noted(void **state)
 		const char *text;
 	} rows[] = {
 		{ "x", 1, "a packet of 1 bytes is shorter than a frame's header of 16" },
-		{ "\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 16, "frame version 2: this program speaks 1" },
-		{ "\x00\x01\x00\x01\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00", 16, "a frame says that its body has 9 bytes, and 0 came" },
-		{ "\x00\x01\x00\x01\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00", 16, "is over the limit of 16384" },
+		{ "\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 16,
+		  "frame version 2: this program speaks 1" },
+		{ "\x00\x01\x00\x01\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00", 16,
+		  "a frame says that its body has 9 bytes, and 0 came" },
+		{ "\x00\x01\x00\x01\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00", 16,
+		  "is over the limit of 16384" },
 	};
 	uint8_t packet[FRAME_MAX];
 
@@ -973,7 +998,8 @@ an_issuer_notes_four_kinds_and_no_others(void **state)
 	expect_ok(note(ENTRY_DENY, "{\"rule\":\"S1\"}"));
 	expect_refused(note(ENTRY_ISSUE, "{}"), WRIT_INVALID, "NOTE: an issuer writes no entry of type issue (1)");
 	expect_refused(note(ENTRY_REVOKE, "{}"), WRIT_INVALID, "NOTE: an issuer writes no entry of type revoke (4)");
-	expect_refused(note(ENTRY_TASK, "{\"a\":1.5}"), WRIT_INVALID, "NOTE: JSON is not canonical at byte 6: an object without end");
+	expect_refused(note(ENTRY_TASK, "{\"a\":1.5}"), WRIT_INVALID,
+		       "NOTE: JSON is not canonical at byte 6: an object without end");
 }
 
 /* ---- crashes ---- */
@@ -1019,7 +1045,8 @@ a_leaf_journalled_before_a_crash_can_be_aborted_after_it(void **state)
 		killed_at(stages[i], SIGNER_LEAF, leaf_body(our_tbs(&house), "{}"));
 		assert_true(house.welcome.next_index > before);
 		expect_ok(journal_read(dir, 0, last_issue, serial));
-		assert_int_equal(status_of(&house, serial), OCSP_GOOD); /* nobody has it; the issuer, who has no row, aborts it */
+		assert_int_equal(status_of(&house, serial),
+				 OCSP_GOOD); /* nobody has it; the issuer, who has no row, aborts it */
 		abort_serial(&house, serial);
 		assert_int_equal(status_of(&house, serial), OCSP_REVOKED);
 		signer_again(&house, NULL);
@@ -1098,7 +1125,7 @@ without_its_device_the_sealed_tier_issues_on(void **state)
 	assert_true(revoke_leaf(&house, before.serial, REASON_SUPERSEDED, NULL));
 	assert_int_equal(status_of(&house, before.serial), OCSP_REVOKED);
 	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
-	assert_true(crl_find(&crl, BYTES(before.serial), NULL, NULL));
+	assert_true(listed(&crl, before.serial));
 	close(fd);
 	device_start(&house);
 }
@@ -1106,12 +1133,15 @@ without_its_device_the_sealed_tier_issues_on(void **state)
 static void
 a_signer_without_its_device_waits_for_it(void **state)
 {
+	int sock;
+
 	(void)state;
 	signer_down(&house);
 	device_kill(&house);
 	house.signer = signer_spawn(&house, NULL, NULL, NULL, NULL);
 	sleep_ms(500);
-	assert_int_equal(access(house.socket, F_OK), -1); /* not served before it has its keys */
+	expect_refused_like(frame_connect(house.socket, 1000, &sock), WRIT_UNAVAILABLE,
+			    "connecting to "); /* not before it has its keys */
 	device_start(&house);
 	house.sock = connect_only(&house);
 	hello(&house);
@@ -1162,7 +1192,7 @@ the_resident_tier_signs_in_the_device(void **state)
 	assert_int_equal(status_of(&resident, answer.serial), OCSP_GOOD);
 	assert_true(revoke_leaf(&resident, answer.serial, REASON_SUPERSEDED, NULL));
 	expect_ok(ask_crl(&resident, resident.issuing.key_id, &is, &crl, &fd));
-	assert_true(crl_find(&crl, BYTES(answer.serial), NULL, NULL));
+	assert_true(listed(&crl, answer.serial));
 	close(fd);
 
 	device_kill(&resident);
@@ -1196,17 +1226,23 @@ an_owners_root_certifies_the_anchor(void **state)
 	assert_int_equal(ceremony(&owned, "import", request), 1); /* nothing waits for a certificate */
 	assert_int_equal(ceremony(&owned, "csr", request), 0);
 	assert_int_equal(ceremony(&owned, "self-signed", NULL), 1); /* unfinished */
-	run("cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj /CN=Root -days 30 2>/dev/null", dir);
-	run("cd %s && printf 'basicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\n' > plain.ext", dir);
+	run("cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj /CN=Root -days 30 "
+	    "2>/dev/null",
+	    dir);
+	run("cd %s && printf 'basicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\n' > "
+	    "plain.ext",
+	    dir);
 	run("cd %s && cp plain.ext full.ext && printf 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
 	    "certificatePolicies=%s.3.1,%s.3.4\n' >> full.ext",
 	    dir, OUR_ARC, OUR_ARC);
 	run("cd %s && openssl req -in anchor.csr -verify -noout 2>/dev/null", dir);
-	run("cd %s && openssl x509 -req -in anchor.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile plain.ext -out "
+	run("cd %s && openssl x509 -req -in anchor.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile "
+	    "plain.ext -out "
 	    "anchor.pem 2>/dev/null",
 	    dir);
 	assert_int_equal(ceremony(&owned, "import", cert), 1); /* without our policies */
-	run("cd %s && openssl x509 -req -in anchor.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile full.ext -out "
+	run("cd %s && openssl x509 -req -in anchor.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile "
+	    "full.ext -out "
 	    "anchor.pem 2>/dev/null",
 	    dir);
 	assert_int_equal(ceremony(&owned, "import", cert), 0);
@@ -1241,7 +1277,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_leaf_is_journalled_signed_and_verifies),
-		cmocka_unit_test(sixty_four_leaves_at_once_are_one_group),
+		cmocka_unit_test(sixty_four_leaves_may_be_under_way_at_once),
 		cmocka_unit_test(a_live_leaf_is_good_with_either_hash),
 		cmocka_unit_test(a_revoked_leaf_is_revoked_in_ocsp_and_crl_at_once),
 		cmocka_unit_test(an_aborted_serial_is_never_good_again),
