@@ -141,6 +141,7 @@ void
 problem_of_verdict(const struct verdict *verdict, struct problem *ret)
 {
 	const bool retry = verdict->kind == VERDICT_RETRY;
+	char line[48] = "";
 
 	*ret = (struct problem){
 		.status = retry ? 503 : 403,
@@ -151,10 +152,10 @@ problem_of_verdict(const struct verdict *verdict, struct problem *ret)
 		.hint = verdict->hint,
 		.retry_after_s = retry ? (verdict->retry_after_s ? verdict->retry_after_s : 1) : 0,
 	};
-	snprintf(ret->detail, sizeof(ret->detail), "%s by rule %s: %s is outside %s", retry ? "not now" : "refused", verdict->rule,
-		 verdict->value[0] ? verdict->value : "the request", verdict->limit[0] ? verdict->limit : "what any rule allows");
-	if (verdict->line > 0 && strlen(ret->detail) + 32 < sizeof(ret->detail))
-		snprintf(ret->detail + strlen(ret->detail), 32, " (line %u of the policy)", verdict->line);
+	if (verdict->line > 0)
+		snprintf(line, sizeof(line), " (line %u of the policy)", verdict->line);
+	snprintf(ret->detail, sizeof(ret->detail), "%s by rule %s: %s is outside %s%s", retry ? "not now" : "refused", verdict->rule,
+		 verdict->value[0] ? verdict->value : "the request", verdict->limit[0] ? verdict->limit : "what any rule allows", line);
 }
 
 static const char *

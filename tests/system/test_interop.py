@@ -95,7 +95,8 @@ def test_go_reads_leaf_crls_and_ocsp_and_shakes_hands(files):
 
 def test_java_validates_with_revocation_checking_on(files):
     out = run("java", INTEROP + "/Check.java", files.dir("good"), "good")
-    assert out.count("ok path with revocation checking") == 2 and "No name matching" in out or "No subject alternative" in out, out
+    assert out.count("ok path with revocation checking") == 2, out
+    assert "No subject alternative DNS name matching" in out or "No name matching" in out, out
     assert run("java", INTEROP + "/Check.java", files.dir("revoked"), "revoked").count("ok refused") == 2
 
 
@@ -113,7 +114,7 @@ def test_gnutls_verifies_path_crl_ocsp_and_names(files):
     named = subprocess.run(["certtool", "--verify", "--load-ca-certificate", d + "/anchor.pem", "--verify-hostname", HOST, "--infile",
                             d + "/chain.pem"], capture_output=True, text=True, check=False)
     assert named.returncode != 0 and "name in the certificate does not match" in named.stdout + named.stderr
-    run("certtool", "--verify-crl", "--load-ca-certificate", d + "/issuing.pem", "--inder", "--infile", d + "/issuing.crl")
+    run("certtool", "--verify-crl", "--load-ca-certificate", d + "/issuing.pem", "--infile", d + "/issuing.crl.pem")
     for name, word in (("good", "Status: good"), ("revoked", "Status: revoked")):
         out = run("ocsptool", "--verify-response", "--load-issuer", d + "/issuing.pem", "--load-trust", d + "/issuing.pem", "--load-response",
                   f"{d}/{name}.ocsp")

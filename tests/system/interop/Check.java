@@ -24,38 +24,44 @@ public class Check {
 		validator.validate(CertificateFactory.getInstance("X.509").generateCertPath(List.of(leaf, issuing)), parameters);
 	}
 
-	static boolean nameMatches(X509Certificate leaf, String host) throws Exception {
-		javax.net.ssl.SSLContext context = javax.net.ssl.SSLContext.getDefault();
-		try {
-			Collection<List<?>> names = leaf.getSubjectAlternativeNames();
-			for (List<?> name : names)
-				if (name.get(0).equals(2) && name.get(1).equals(host))
-					return true;
-			sun_match(leaf, host);
-			return true;
-		} catch (CertificateException e) {
+	/* What an HTTPS client says of the leaf as a server of that name: a real handshake against a server that shows the leaf. */
+	static void refuseAsServer(String host) throws Exception {
+		char[] password = "x".toCharArray();
+		java.security.KeyStore own = java.security.KeyStore.getInstance("PKCS12"), trusted = java.security.KeyStore.getInstance("PKCS12");
+		own.load(null, null);
+		trusted.load(null, null);
+		String pem = Files.readString(dir.resolve("leaf.key")).replaceAll("-----[A-Z ]+-----|\\s", "");
+		java.security.PrivateKey key = java.security.KeyFactory.getInstance("EC")
+			.generatePrivate(new java.security.spec.PKCS8EncodedKeySpec(Base64.getDecoder().decode(pem)));
+		own.setKeyEntry("leaf", key, password, new X509Certificate[] { cert("leaf.pem"), cert("issuing.pem") });
+		trusted.setCertificateEntry("anchor", cert("anchor.pem"));
+		javax.net.ssl.KeyManagerFactory keys = javax.net.ssl.KeyManagerFactory.getInstance("PKIX");
+		keys.init(own, password);
+		javax.net.ssl.TrustManagerFactory trust = javax.net.ssl.TrustManagerFactory.getInstance("PKIX");
+		trust.init(trusted);
+		javax.net.ssl.SSLContext context = javax.net.ssl.SSLContext.getInstance("TLSv1.3");
+		context.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
+		javax.net.ssl.SSLServerSocket server = (javax.net.ssl.SSLServerSocket) context.getServerSocketFactory().createServerSocket(0, 1, java.net.InetAddress.getLoopbackAddress());
+		Thread serving = new Thread(() -> {
+			try (java.net.Socket peer = server.accept()) {
+				peer.getInputStream().read();
+			} catch (java.io.IOException e) {
+				/* the client hung up, as it should */
+			}
+		});
+		serving.setDaemon(true);
+		serving.start();
+		java.net.Socket plain = new java.net.Socket(java.net.InetAddress.getLoopbackAddress(), server.getLocalPort());
+		try (javax.net.ssl.SSLSocket socket = (javax.net.ssl.SSLSocket) context.getSocketFactory().createSocket(plain, host, server.getLocalPort(), true)) {
+			javax.net.ssl.SSLParameters parameters = socket.getSSLParameters();
+			parameters.setEndpointIdentificationAlgorithm("HTTPS");
+			socket.setSSLParameters(parameters);
+			socket.startHandshake();
+		} catch (javax.net.ssl.SSLHandshakeException e) {
 			System.out.println("ok the leaf as server " + host + ": " + e.getMessage());
-			return false;
+			return;
 		}
-	}
-
-	/* The check that HttpsURLConnection makes, reached through the default hostname verifier's public face: an SSLEngine with endpoint identification. */
-	static void sun_match(X509Certificate leaf, String host) throws Exception {
-		javax.net.ssl.TrustManagerFactory factory = javax.net.ssl.TrustManagerFactory.getInstance("PKIX");
-		java.security.KeyStore store = java.security.KeyStore.getInstance("PKCS12");
-		store.load(null, null);
-		store.setCertificateEntry("anchor", cert("anchor.pem"));
-		factory.init(store);
-		javax.net.ssl.X509ExtendedTrustManager manager = (javax.net.ssl.X509ExtendedTrustManager) factory.getTrustManagers()[0];
-		javax.net.ssl.SSLContext context = javax.net.ssl.SSLContext.getInstance("TLS");
-		context.init(null, null, null);
-		javax.net.ssl.SSLEngine engine = context.createSSLEngine(host, 443);
-		engine.setUseClientMode(true);
-		javax.net.ssl.SSLParameters parameters = engine.getSSLParameters();
-		parameters.setEndpointIdentificationAlgorithm("HTTPS");
-		parameters.setServerNames(List.of(new javax.net.ssl.SNIHostName(host)));
-		engine.setSSLParameters(parameters);
-		manager.checkServerTrusted(new X509Certificate[] { leaf, cert("issuing.pem") }, "UNKNOWN", engine);
+		throw new Exception("FAILED: the leaf was taken for a server of that name");
 	}
 
 	public static void main(String[] args) throws Exception {
@@ -64,8 +70,7 @@ public class Check {
 		X509CRL crl = (X509CRL) CertificateFactory.getInstance("X.509").generateCRL(new ByteArrayInputStream(Files.readAllBytes(dir.resolve("issuing.crl"))));
 		crl.verify(issuing.getPublicKey());
 		System.out.println("ok CRL " + crl.getThisUpdate());
-		if (nameMatches(leaf, Files.readString(dir.resolve("host")).trim()))
-			throw new Exception("FAILED: the leaf was taken for a server of that name");
+		refuseAsServer(Files.readString(dir.resolve("host")).trim());
 		PKIXRevocationChecker.Option[][] ways = { {}, { PKIXRevocationChecker.Option.PREFER_CRLS, PKIXRevocationChecker.Option.NO_FALLBACK } };
 		for (PKIXRevocationChecker.Option[] way : ways) {
 			try {
