@@ -142,7 +142,7 @@ check_crl(const struct chain *chain, struct writ_bytes der, writ_time now)
 	struct crl crl;
 	struct writ_err *err;
 
-	err = open_crl("CRL", der, &chain->issuing, chain->leaf->crl_url, now, &crl);
+	err = open_crl("issuing CA's CRL", der, &chain->issuing, chain->leaf->crl_url, now, &crl);
 	if (!err)
 		err = check_listed("leaf", &crl, chain->leaf->serial);
 	for (size_t i = 0; !err && i < d->n_hops; i++) {

@@ -1,6 +1,6 @@
 # issuer/x509/: what we write is read back by OpenSSL; what we refuse is refused by name.
 foreach(name csr delegation leaf ca crl ocsp verify)
 	if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/unit/test_x509_${name}.c)
-		writ_test(test_x509_${name} SOURCES unit/test_x509_${name}.c DEPS writ_x509 PkgConfig::CRYPTO LABELS unit)
+		writ_test(test_x509_${name} SOURCES unit/test_x509_${name}.c DEPS writ_x509 PkgConfig::CRYPTO PkgConfig::JANSSON LABELS unit)
 	endif()
 endforeach()
