@@ -15,6 +15,15 @@ load(const char *path, struct policy **ret)
 	return err ? err : policy_parse(path, writ_view(&text), ret);
 }
 
+/* As cli_fail(); a file over one of our limits gets no better by waiting. */
+static int
+fail(const char *command, struct writ_err *err)
+{
+	const int code = cli_fail(command, err);
+
+	return code == CLI_LATER ? CLI_FAILED : code;
+}
+
 static int
 check(int argc, char **argv)
 {
@@ -33,7 +42,7 @@ check(int argc, char **argv)
 	else if (!err)
 		err = policy_lint(policy, &out, &n);
 	if (err)
-		return cli_fail("policy check", err);
+		return fail("policy check", err);
 	fwrite(out.data, 1, out.len, stdout);
 	if (!option_given(&o, "--print"))
 		cli_say("policy", "%.*s is well formed, %u warning%s", (int)policy_id(policy).len,
@@ -152,7 +161,7 @@ explain(int argc, char **argv)
 	if (!err)
 		err = grant_check(&canonical);
 	if (err)
-		return cli_fail("policy explain", err);
+		return fail("policy explain", err);
 	facts.delegator = writ_str(option(&o, "--delegator"));
 	facts.agent = writ_str(option(&o, "--agent"));
 	facts.grant = &canonical;
@@ -161,7 +170,7 @@ explain(int argc, char **argv)
 	facts.task_ends = facts.edge_not_after;
 	err = policy_explain(policy, &facts, now, &out);
 	if (err)
-		return cli_fail("policy explain", err);
+		return fail("policy explain", err);
 	fwrite(out.data, 1, out.len, stdout);
 	policy_decide(policy, &facts, now, &verdict);
 	return verdict.kind == VERDICT_ALLOW ? CLI_DONE : CLI_REFUSED;

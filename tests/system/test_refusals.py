@@ -697,7 +697,7 @@ def test_a_configuration_with_an_unknown_key_is_refused_by_each_program(stopped,
     with open(path, "w", encoding="utf-8") as f:
         f.write(stopped.configuration() + "colour: red\n")
     result = run_with(stopped, command, path)
-    assert result.returncode == 2 and f'{path}:14:1: unknown key "colour"; known here: version, trust_domain' in result.stderr + result.stdout, result
+    assert result.returncode == 2 and f'{path}:14:1: unknown key "colour"; known here: version, trust_domain' in (result.stderr + result.stdout).replace("\\", ""), result
 
 
 # ---- last: the task opened first has ended ----
