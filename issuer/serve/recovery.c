@@ -242,7 +242,7 @@ start_find(const struct recovery *r, const char *dir, uint64_t *ret)
 {
 	AUTO(freep) uint64_t *segments = NULL;
 	struct writ_err *err;
-	size_t n;
+	size_t n = 0;
 
 	*ret = 0;
 	err = segments_list(dir, &segments, &n);
