@@ -116,7 +116,7 @@ folders(const struct conf *conf, const struct role_users *users, bool make)
 		gid_t gid;
 		mode_t mode;
 	} all[] = {
-		{ conf->state, "", me, getegid(), 0755 },
+		{ conf->state, "", signer, signer_gid, 0755 }, /* it writes VERSION */
 		{ conf->state, "store", issuer, issuer_gid, 0700 },
 		{ conf->state, "keys", signer, signer_gid, 0700 },
 		{ conf->state, "certs", signer, signer_gid, 0700 },
