@@ -120,7 +120,8 @@ folders(const struct conf *conf, const struct role_users *users, bool make)
 		{ conf->state, "store", issuer, issuer_gid, 0700 },
 		{ conf->state, "keys", signer, signer_gid, 0700 },
 		{ conf->state, "certs", signer, signer_gid, 0700 },
-		{ conf->state, "journal", signer, users->log_gid == (gid_t)-1 ? signer_gid : users->log_gid, 0750 },
+		{ conf->state, "journal", signer, users->log_gid == (gid_t)-1 ? signer_gid : users->log_gid,
+		  02750 }, /* setgid: new segments are the log group's */
 		{ conf->run, "", me, getegid(), 0755 },
 	};
 

@@ -26,7 +26,7 @@ WRIT_CHECKED struct writ_err *role_users(const struct conf *, struct role_users 
 
 /*
  * Makes state and run folders with their owners and modes, unless they are there; then checks them:
- *	STATE 0755 signer   STATE/store 0700 issuer   STATE/keys, STATE/certs 0700 signer   STATE/journal 0750
+ *	STATE 0755 signer   STATE/store 0700 issuer   STATE/keys, STATE/certs 0700 signer   STATE/journal 02750
  *signer:log group   RUN 0755
  */
 WRIT_CHECKED struct writ_err *role_folders(const struct conf *, const struct role_users *);
