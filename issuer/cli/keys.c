@@ -48,6 +48,15 @@ der_done(unsigned char **der)
 	OPENSSL_free(*der);
 }
 
+/* A file that is not there, or not ours to read, is no better later. */
+static struct writ_err *
+unreadable(const char *path, int errno_value)
+{
+	if (errno_value == ENOENT)
+		return writ_fail(WRIT_NOT_FOUND, "%s does not exist", path);
+	return writ_fail(WRIT_INVALID, "%s cannot be read: %s", path, strerror(errno_value));
+}
+
 static struct writ_err *
 spki_of(EVP_PKEY *pkey, const char *path, struct writ_buf *ret)
 {
@@ -74,7 +83,7 @@ keys_private(const char *path, EVP_PKEY **ret)
 
 	*ret = NULL;
 	if (!bio)
-		return writ_fail_errno(errno, "%s cannot be read", path);
+		return unreadable(path, errno);
 	*ret = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
 	if (!*ret)
 		return writ_fail(WRIT_INVALID, "%s: no private key in PEM form", path);
@@ -135,7 +144,7 @@ keys_spki_sha256(const char *path, char ret_hex[65])
 	struct writ_err *err;
 
 	if (!bio)
-		return writ_fail_errno(errno, "%s cannot be read", path);
+		return unreadable(path, errno);
 	pkey = any_public(bio);
 	if (!pkey)
 		return writ_fail(WRIT_INVALID, "%s: neither a key, a request nor a certificate in PEM form", path);
