@@ -67,7 +67,7 @@ struct custody_ops {
 	struct writ_err *(*health)(struct custody *);
 
 	void (*unload)(struct key *);
-	void (*close)(struct custody *); /* unloads what is still loaded */
+	void (*close)(struct custody *); /* after its keys were unloaded; flushes what the device still holds */
 };
 
 /* Backends embed these as their first members. */

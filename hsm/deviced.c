@@ -241,25 +241,34 @@ answer(struct server *server, struct connection *connection, const struct device
 	return writ_fail(WRIT_BROKEN, "request %d has no answer", request->type);
 }
 
+/* An alarm when the device is found locked, and not again each time that somebody asks after it. */
+static void
+failure_tell(const struct writ_err *failed, const char *request, bool was_locked)
+{
+	const bool alarm = failed->code == WRIT_BROKEN || (failed->code == WRIT_LOCKED && !was_locked);
+
+	event(alarm ? EVENT_ALARM : EVENT_WARN, "device.request_failed", EV_STR("request", request), EV_ERR(failed));
+}
+
 /* Decodes, answers within the deadline; `*ret_type` is the answer's. */
 static struct writ_err *
 request_answer(struct server *server, struct connection *connection, const struct frame *frame, uint16_t *ret_type,
 	       struct writ_buf *ret_body)
 {
+	const bool was_locked = server->refused || (server->custody && server->custody->latched);
+	const char *const name = device_message_name(frame->type) ? device_message_name(frame->type) : "none";
 	AUTO(writ_err_freep) struct writ_err *failed = NULL;
 	struct device_request request;
 
 	*ret_type = (uint16_t)(frame->type | DEVICE_ANSWER);
-	watchdog_arm(frame->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS,
-		     frame->type == DEVICE_MAKE ? "make a key" : "other than to make a key");
+	watchdog_arm(frame->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS, name);
 	failed = device_request_decode(frame, &request);
 	if (!failed)
 		failed = answer(server, connection, &request, ret_body);
 	watchdog_disarm();
 	if (!failed)
 		return NULL;
-	event(failed->code == WRIT_LOCKED || failed->code == WRIT_BROKEN ? EVENT_ALARM : EVENT_WARN,
-	      "device.request_failed", EV_NUM("type", frame->type), EV_ERR(failed));
+	failure_tell(failed, name, was_locked);
 	*ret_type = DEVICE_ERROR;
 	writ_buf_clear(ret_body);
 	return device_error_encode(failed, ret_body);

@@ -55,8 +55,8 @@ get_flag(struct body_in *in)
 	return flag == 1;
 }
 
-static const char *
-message_name(unsigned type)
+const char *
+device_message_name(unsigned type)
 {
 	switch (type) {
 	case DEVICE_INFO:
@@ -86,7 +86,7 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	struct body_in in = body_read(frame->body);
 
 	*ret = (struct device_request){ 0 };
-	if (!message_name(frame->type))
+	if (!device_message_name(frame->type))
 		return writ_fail(WRIT_INVALID, "device wire: %u is no request", frame->type);
 	ret->type = (enum device_message)frame->type;
 	switch (frame->type) {
@@ -118,7 +118,7 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	}
 	if (!body_done(&in))
 		return writ_fail(WRIT_INVALID, "device wire: malformed %s request of %zu bytes",
-				 message_name(frame->type), frame->body.len);
+				 device_message_name(frame->type), frame->body.len);
 	return NULL;
 }
 
@@ -157,7 +157,7 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 	}
 	if (out.failed)
 		return writ_fail(WRIT_INVALID, "device wire: a %s request is over a frame's %d bytes",
-				 message_name(request->type), FRAME_BODY_MAX);
+				 device_message_name(request->type), FRAME_BODY_MAX);
 	return NULL;
 }
 
@@ -188,7 +188,8 @@ info_decode(struct body_in *in, struct custody_info *ret)
 static struct writ_err *
 malformed_answer(unsigned type, enum device_message asked)
 {
-	return writ_fail(WRIT_INVALID, "device wire: malformed answer of type 0x%x to %s", type, message_name(asked));
+	return writ_fail(WRIT_INVALID, "device wire: malformed answer of type 0x%x to %s", type,
+			 device_message_name(asked));
 }
 
 struct writ_err *
@@ -280,7 +281,7 @@ device_answer_encode(enum device_message asked, const struct device_answer *answ
 	}
 	if (out.failed)
 		return writ_fail(WRIT_BROKEN, "device wire: an answer to %s is over a frame's %d bytes",
-				 message_name(asked), FRAME_BODY_MAX);
+				 device_message_name(asked), FRAME_BODY_MAX);
 	return NULL;
 }
 

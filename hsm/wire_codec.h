@@ -33,6 +33,9 @@ struct device_answer {
 	struct writ_bytes secret;    /* UNSEAL */
 };
 
+/* "INFO", "SIGN", ...; NULL for a type that is no request. */
+const char *device_message_name(unsigned type);
+
 /* WRIT_INVALID for a type that is no request, a field out of bounds, or bytes left over. */
 WRIT_CHECKED struct writ_err *device_request_decode(const struct frame *, struct device_request *ret);
 

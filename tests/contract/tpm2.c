@@ -145,8 +145,7 @@ static void
 a_persistent_storage_root_key_is_used_when_it_is_the_template(void **state)
 {
 	AUTO(writ_buf_done)
-	struct writ_buf ref2 = WRIT_BUF(CUSTODY_REF_MAX),
-			spki2 = WRIT_BUF(SPKI_MAX), der = WRIT_BUF(KEYFILE_MAX);
+	struct writ_buf ref2 = WRIT_BUF(CUSTODY_REF_MAX), spki2 = WRIT_BUF(SPKI_MAX), der = WRIT_BUF(KEYFILE_MAX);
 	struct keyfile file;
 
 	(void)state;
@@ -174,8 +173,7 @@ static void
 another_object_at_that_handle_is_left_alone(void **state)
 {
 	AUTO(writ_buf_done)
-	struct writ_buf ref2 = WRIT_BUF(CUSTODY_REF_MAX),
-			spki2 = WRIT_BUF(SPKI_MAX), der = WRIT_BUF(KEYFILE_MAX);
+	struct writ_buf ref2 = WRIT_BUF(CUSTODY_REF_MAX), spki2 = WRIT_BUF(SPKI_MAX), der = WRIT_BUF(KEYFILE_MAX);
 	struct keyfile file;
 
 	(void)state;
