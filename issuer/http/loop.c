@@ -177,18 +177,21 @@ wake(struct loop *loop)
 void
 loop_post(struct loop *loop, void (*fn)(void *arg), void *arg)
 {
-	struct post *post = malloc(sizeof(*post));
+	struct post *post = malloc(sizeof(*post)), *before;
 
 	if (!post) {
 		fprintf(stderr, "writ: no memory to post to a loop: stopping\n");
 		abort();
 	}
-	*post = (struct post){ .fn = fn, .arg = arg, .next = atomic_load_explicit(&loop->posts, memory_order_relaxed) };
-	while (!atomic_compare_exchange_weak_explicit(&loop->posts, &post->next, post, memory_order_release,
-						      memory_order_relaxed))
-		continue;
-	if (!post->next)
-		wake(loop); /* whoever finds it not empty comes before the loop has taken the first */
+	before = atomic_load_explicit(&loop->posts, memory_order_relaxed);
+	do {
+		*post = (struct post){ .fn = fn, .arg = arg, .next = before };
+	} while (!atomic_compare_exchange_weak_explicit(&loop->posts, &before, post, memory_order_release,
+							memory_order_relaxed));
+	/* From here on the loop may have run and freed it.  Who found others there comes before the loop takes the
+	 * first. */
+	if (!before)
+		wake(loop);
 }
 
 void

@@ -325,6 +325,9 @@ field_value(struct fields *fields, enum field field, struct writ_bytes name, str
 	case FIELD_CONTENT_LENGTH:
 		return content_length(head, value);
 	case FIELD_IDEMPOTENCY_KEY:
+		/* Whoever sends it relies on it: an empty one must not pass for none. */
+		if (value.len == 0)
+			return refuse(head, 400, "Idempotency-Key is empty: give it a value, or leave it out");
 		head->idempotency_key = value;
 		return NULL;
 	case FIELD_CONTENT_ENCODING:

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -210,8 +211,14 @@ static void *
 run_server(void *arg)
 {
 	struct server *server = arg;
-	struct writ_err *err = loop_run(server->loop);
+	struct writ_err *err;
+	sigset_t pipe_only;
 
+	/* The clients of main() do not want to die of it; the loop must see to that by itself. */
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	pthread_sigmask(SIG_UNBLOCK, &pipe_only, NULL);
+	err = loop_run(server->loop);
 	if (err) {
 		fprintf(stderr, "loop_run: %s\n", err->message);
 		abort();
@@ -1575,5 +1582,10 @@ main(void)
 		cmocka_unit_test(idle_tls_connections_are_small_enough),
 	};
 
+	sigset_t pipe_only;
+
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_only, NULL);
 	return cmocka_run_group_tests(tests, make_identities, drop_identities);
 }
