@@ -1,6 +1,8 @@
 # issuer/x509/: what we write is read back by OpenSSL; what we refuse is refused by name.
 foreach(name csr delegation leaf ca crl ocsp verify)
-	if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/unit/test_x509_${name}.c)
-		writ_test(test_x509_${name} SOURCES unit/test_x509_${name}.c DEPS writ_x509 PkgConfig::CRYPTO PkgConfig::JANSSON LABELS unit)
-	endif()
+	writ_test(test_x509_${name} SOURCES unit/test_x509_${name}.c
+		DEPS writ_x509 PkgConfig::CRYPTO PkgConfig::JANSSON LABELS unit)
+endforeach()
+foreach(name csr delegation leaf ca crl ocsp_request ocsp_response)
+	writ_fuzz(${name} DEPS writ_x509 PkgConfig::CRYPTO)
 endforeach()

@@ -186,7 +186,7 @@ each_break_in_the_path_is_refused_by_name(void **state)
 			pki.anchor, "0.7.0.2", AFTER,
 			make_element(DER_SEQUENCE, make_joined(make_element(DER_OID, OID_CERTIFICATE_POLICIES),
 							       WRIT_LIT("\x04\x08\x30\x06\x30\x04\x06\x02\x2a\x03"))))),
-		"?");
+		"chain: anchor: does not assert cp-delegatedAgent");
 	{
 		/* The same name, another key. */
 		struct pki other = pki;
@@ -631,57 +631,56 @@ a_leaf_as_json_has_the_names_of_delegation_md_6_3(void **state)
 										       "digest\":\"" R32(
 											       "21") "\",\"cert\":{"
 												     "\"sha256\":"
-												     "\"" R32("41") "\""
-														    ","
-														    "\""
-														    "se"
-														    "ri"
-														    "al"
-														    "\""
-														    ":"
-														    "\""
-														    "01"
-														    "c8"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "51"
-														    "\""
-														    ","
-														    "\""
-														    "is"
-														    "su"
-														    "er"
-														    "_k"
-														    "ey"
-														    "_i"
-														    "d"
-														    "\""
-														    ":"
-														    "\"" R16("60") "60606060\"}},"
-																   "{\"id\":\"" R16(
-																	   "a2") "\",\"principal\":\"spiffe://agents.corp.example/agent/orchestrator/i-2\",\"kind\":\"agent\","
-																		 "\"method\":\"writCert\",\"auth_digest\":\"" R32(
-																			 "12") "\",\"granted_at\":\"2026-11-23T20:41:39Z\","
-																			       "\"not_after\":\"2026-11-23T21:51:35Z\",\"depth\":0,\"scope_digest\":\"" R32(
-																				       "22") "\",\"cert\":{\"sha256\":\"" R32("42") "\",\"serial\":\"01c85252525252525252525252525252\",\"issuer_key_id\":\"" R16("60") "60606060\"}}],"
-																																					"\"policy\":{\"id\":\"finance-agents\",\"digest\":\"" R32("70") "\"},"
-																																													"\"context\":{\"type\":\"prompt-v1\",\"digest\":\"" R32("71") "\"},"
-																																																				      "\"attestation\":{\"type\":\"tpm2-quote\",\"digest\":\"" R32(
-																																																					      "72") "\",\"verified_at\":\"2026-11-23T20:51:32Z\"},"
-																																																						    "\"log\":{\"id\":\"7777777777777777\",\"index\":4711,\"leaf_hash\":\"" R32(
-																																																							    "99") "\"},"
-																																																								  "\"serial\":\"01c8620b0c0d0e0f1011121314151617\",\"leaf_sha256\":\"%s\"}}",
+												     "\"" R32(
+													     "41") "\""
+														   ","
+														   "\""
+														   "se"
+														   "ri"
+														   "al"
+														   "\""
+														   ":"
+														   "\""
+														   "01"
+														   "c8"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "51"
+														   "\""
+														   ","
+														   "\""
+														   "is"
+														   "su"
+														   "er"
+														   "_k"
+														   "ey"
+														   "_i"
+														   "d"
+														   "\""
+														   ":"
+														   "\"" R16("60") "60606060\"}},"
+																  "{\"id\":\"" R16("a2") "\",\"principal\":\"spiffe://agents.corp.example/agent/orchestrator/i-2\",\"kind\":\"agent\","
+																			 "\"method\":\"writCert\",\"auth_digest\":\"" R32(
+																				 "12") "\",\"granted_at\":\"2026-11-23T20:41:39Z\","
+																				       "\"not_after\":\"2026-11-23T21:51:35Z\",\"depth\":0,\"scope_digest\":\"" R32("22") "\",\"cert\":{\"sha256\":\"" R32("42") "\",\"serial\":\"01c85252525252525252525252525252\",\"issuer_key_id\":\"" R16("60") "60606060\"}}],"
+																																														     "\"policy\":{\"id\":\"finance-agents\",\"digest\":\"" R32(
+																																															     "70") "\"},"
+																																																   "\"context\":{\"type\":\"prompt-v1\",\"digest\":\"" R32(
+																																																	   "71") "\"},"
+																																																		 "\"attestation\":{\"type\":\"tpm2-quote\",\"digest\":\"" R32("72") "\",\"verified_at\":\"2026-11-23T20:51:32Z\"},"
+																																																										    "\"log\":{\"id\":\"7777777777777777\",\"index\":4711,\"leaf_hash\":\"" R32("99") "\"},"
+																																																																				     "\"serial\":\"01c8620b0c0d0e0f1011121314151617\",\"leaf_sha256\":\"%s\"}}",
 		x5t, digest);
 	canonical = json_dumps(json, JSON_COMPACT); /* jansson keeps the order */
 	assert_string_equal(canonical, want);
