@@ -127,7 +127,8 @@ read_crl(const char *path, struct writ_buf *ret)
 	rest = writ_view(&file);
 	if (rest.len && rest.data[0] == 0x30)
 		return writ_buf_add(ret, rest);
-	return pem_read("X509 CRL", &rest, ret);
+	err = pem_read("X509 CRL", &rest, ret);
+	return err ? writ_because(err, "%s", path) : NULL;
 }
 
 static struct writ_err *

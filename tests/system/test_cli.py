@@ -1,4 +1,5 @@
 """writ(1): every command as a person types it, its exit codes and its words, and the manual's example run as it is written."""
+import base64
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from house import ERP, INVOICES, ROOT, TD, Agent, House, free_port, new_key, pem_key, program
 
@@ -273,16 +275,19 @@ def test_issuing_makes_a_key_when_told_and_never_replaces_one(one):
 
 def test_a_key_that_the_task_does_not_name_gets_nothing(one):
     opened = delegated(one, "named-key")
-    result = writ(one, "issue", "--task", opened["task"], "--key", key_file(one, "other-key"), "--out", one.path("other.pem"))
-    assert result.returncode in (FAILED, REFUSED) and result.stdout == "" and not os.path.exists(one.path("other.pem")), result
+    complains(writ(one, "issue", "--task", opened["task"], "--key", key_file(one, "other-key"), "--out", one.path("other.pem")), FAILED,
+              f"writ issue: NOT_FOUND: no delegation of task '{opened['task']}' names this key: task {opened['task']} has no edge for this key")
+    assert not os.path.exists(one.path("other.pem"))
 
 
 def test_a_leaf_is_renewed_by_its_holder(one):
     had = with_leaf(one, "renewer")
     told = dict(fields(writ(one, "renew", "--out", one.path("renewed.pem"), "--lifetime", "120", by="renewer")))
     assert told["serial"] != had["serial"] and told["written to"] == one.path("renewed.pem")
-    result = writ(one, "renew", "--out", one.path("stolen.pem"), by="alice")
-    assert result.returncode != DONE and not os.path.exists(one.path("stolen.pem")), result
+    complains(writ(one, "renew", "--out", one.path("stolen.pem"), by="alice"), REFUSED,
+              f"writ renew: refused by K1: spiffe://{TD}/human/corp/alice is outside: an agent does this, with its leaf; "
+              "a human or service uses POST /v1/tasks")
+    assert not os.path.exists(one.path("stolen.pem"))
 
 
 def test_an_agent_delegates_on_as_who_it_is(one):
@@ -303,19 +308,22 @@ def test_what_policy_refuses_exits_3_with_rule_value_and_limit(one):
     with_leaf(one, "wide", "alice", BOT, "--depth", "1")
     result = writ(one, "delegate", "--agent", READER, "--key-of", key_file(one, "wider"), "--allow",
                   f"payments:write on {ERP}/v2/payments/**", "--audience", ERP, by="wide")
-    complains(result, REFUSED, re.compile(rf"writ delegate: refused by S1: .*payments:write.* is outside: .*invoices:read on {re.escape(INVOICES)}.*; .+\n"))
+    complains(result, REFUSED, f"writ delegate: refused by S1: payments:write on {ERP}/v2/payments/** is outside: parent grants {READ}; "
+              "ask for a scope within the parent's, each entitlement inside one of its")
     result = writ(one, "delegate", "--agent", BOT, "--key-of", one.path("wider.key"), "--allow", READ, "--audience",
                   "https://elsewhere.example", by="alice")
-    complains(result, REFUSED, re.compile(r"writ delegate: refused by .+: .*https://elsewhere\.example.*\n"))
+    complains(result, REFUSED, f"writ delegate: refused by invoices: audience: https://elsewhere.example is outside: {ERP}; "
+              "ask for an audience that the rule names")
     result = writ(one, "delegate", "--agent", BOT, "--key-of", one.path("wider.key"), "--allow", READ, "--audience", ERP,
                   "--ends", "3h", by="alice")
-    complains(result, REFUSED, re.compile(r"writ delegate: refused by .+: .*10800 s.* is outside: .*7200 s.*\n"))
+    complains(result, REFUSED, "writ delegate: refused by invoices: max_grant: 10800 s is outside: 7200 s; ask for an earlier end")
 
 
 def test_whoever_is_not_known_exits_1(one):
-    complains(writ(one, "task", "any"), FAILED, re.compile("writ task: UNAUTHENTICATED: .+\n"))
-    complains(writ(one, "task", "no-such-task", by="alice"), FAILED, re.compile("writ task: NOT_FOUND: .+no-such-task.*\n"))
-    complains(writ(one, "log", by="alice"), REFUSED, re.compile("writ log: .+auditor.*\n"))
+    complains(writ(one, "task", "any"), FAILED, "writ task: UNAUTHENTICATED: this needs a client certificate of a configured delegator or an agent")
+    complains(writ(one, "task", "no-such-task", by="alice"), FAILED, "writ task: NOT_FOUND: task no-such-task is not known")
+    complains(writ(one, "log", by="alice"), REFUSED, f"writ log: refused by auditor: spiffe://{TD}/human/corp/alice is outside: "
+              "principals with the auditor role; the policy's roles name them")
 
 
 def test_a_server_that_is_away_exits_4(one):
@@ -338,8 +346,8 @@ def test_completing_tells_what_was_revoked(one):
     assert fields(writ(one, "complete", had["task"], by="alice")) == [("edges", "1"), ("leaves revoked", "1"), ("logged", "yes")]
     told = dict(fields(writ(one, "task", had["task"], by="alice")))
     assert told["state"] == "complete" and re.fullmatch(TIME, told["ended"]) and " revoked: " in told["edge"]
-    again = writ(one, "issue", "--task", had["task"], "--key", one.path("completed.key"), "--out", "-")
-    assert again.returncode in (FAILED, REFUSED) and again.stdout == "", again
+    complains(writ(one, "issue", "--task", had["task"], "--key", one.path("completed.key"), "--out", "-"), REFUSED,
+              f"writ issue: refused by L4: {had['task']} is outside: the task is complete; a new task is needed")
 
 
 def test_an_edge_a_leaf_a_task_and_a_principal_can_be_revoked(one):
@@ -357,10 +365,12 @@ def test_an_edge_a_leaf_a_task_and_a_principal_can_be_revoked(one):
 
 def test_revoking_is_refused_to_strangers_and_for_unknown_reasons(one):
     had = with_leaf(one, "kept")
-    complains(writ(one, "revoke", "--task", had["task"], by="bob"), REFUSED, re.compile("writ revoke: refused by R0: .+\n"))
+    complains(writ(one, "revoke", "--task", had["task"], by="bob"), REFUSED,
+              "writ revoke: refused by R0: this revocation is outside: revoked by its opener or an operator; ask one of them")
     complains(writ(one, "revoke", "--task", had["task"], "--reason", "boredom", by="alice"), FAILED,
-              re.compile("writ revoke: INVALID: .*reason.*\n"))
-    complains(writ(one, "revoke", "--serial", "xyz", by="alice"), FAILED, re.compile("writ revoke: INVALID: .*serial.*\n"))
+              "writ revoke: INVALID: member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, "
+              "cessationOfOperation, privilegeWithdrawn")
+    complains(writ(one, "revoke", "--serial", "xyz", by="alice"), FAILED, "writ revoke: INVALID: member 'serial' must be 32 lower-case hex digits")
     assert verify(one, one.path("kept.pem"), "--allow-software", "--status").returncode == DONE
 
 
@@ -406,9 +416,9 @@ def test_inspect_as_json_and_the_chain(one, told):
 
 def test_inspect_refuses_what_is_no_leaf(one, told):  # pylint: disable=unused-argument
     complains(writ(one, "inspect", one.path("alice.pem")), FAILED,
-              re.compile(re.escape(f"writ inspect: {one.path('alice.pem')} is not a leaf of a Writ: ") + ".+\n"))
-    complains(writ(one, "inspect", one.path("alice.key")), FAILED, re.compile(re.escape(f"writ inspect: {one.path('alice.key')}: ") + ".+\n"))
-    complains(writ(one, "inspect", "/none.pem"), FAILED, re.compile("writ inspect: /none.pem.+\n"))
+              f"writ inspect: {one.path('alice.pem')} is not a leaf of a Writ: leaf: serial: 20 octets, ours have 16")
+    complains(writ(one, "inspect", one.path("alice.key")), FAILED, f"writ inspect: {one.path('alice.key')}: PEM: no further block 'CERTIFICATE'")
+    complains(writ(one, "inspect", "/none.pem"), FAILED, "writ inspect: /none.pem does not exist")
     complains(writ(one, "inspect", "--chain", one.path("alice.pem")), FAILED,
               f"writ inspect: {one.path('alice.pem')} holds no issuing CA behind the leaf")
 
@@ -434,7 +444,7 @@ def test_verify_refuses_another_anchor_trust_domain_or_audience_and_software(one
     finally:
         other.close()
     complains(verify(one, leaf, "--allow-software", anchor=one.path("corp.pem")), FAILED,
-              re.compile(re.escape(f"writ verify: {leaf} is refused: chain: ") + ".+\n"))
+              f"writ verify: {leaf} is refused: chain: issuing CA: its issuer is not the anchor by name")
     complains(verify(one, leaf, "--allow-software", trust_domain="agents.other.example"), FAILED,
               f"writ verify: {leaf} is refused: chain: leaf: trust domain '{TD}', but this anchor is trusted for 'agents.other.example' only")
     complains(verify(one, leaf), FAILED,
@@ -451,16 +461,15 @@ def test_verify_refuses_a_leaf_without_its_issuing_ca_and_one_that_was_changed(o
         f.write(pem[:pem.index("-----BEGIN", 1)])
     complains(verify(one, lone, "--allow-software"), FAILED, f"writ verify: {lone} holds no issuing CA behind the leaf: a path needs it")
     blocks = [x509.load_pem_x509_certificate(("-----BEGIN" + p).encode()) for p in pem.split("-----BEGIN")[1:]]
-    from cryptography.hazmat.primitives import serialization
     der = bytearray(blocks[0].public_bytes(serialization.Encoding.DER))
     der[-5] ^= 1
-    import base64
     body = base64.encodebytes(bytes(der)).decode().replace("\n", "")
     changed = one.path("changed.pem")
     with open(changed, "w", encoding="ascii") as f:
         f.write("-----BEGIN CERTIFICATE-----\n" + "\n".join(body[i:i + 64] for i in range(0, len(body), 64)) +
                 "\n-----END CERTIFICATE-----\n" + pem[pem.index("-----BEGIN", 1):])
-    complains(verify(one, changed, "--allow-software"), FAILED, re.compile(re.escape(f"writ verify: {changed} is refused: chain: leaf: ") + ".+\n"))
+    complains(verify(one, changed, "--allow-software"), FAILED,
+              f"writ verify: {changed} is refused: chain: leaf: the signature is not this P-256 key's over these bytes")
 
 
 def test_verify_refuses_a_revoked_leaf_by_ocsp_and_by_a_crl_file(one):
@@ -472,7 +481,6 @@ def test_verify_refuses_a_revoked_leaf_by_ocsp_and_by_a_crl_file(one):
     agent = Agent(one, "struck-reader")
     with open(leaf, encoding="ascii") as f:
         agent.issued = {"certificate": f.read()}
-    from cryptography.hazmat.primitives import serialization
     end = time.monotonic() + 8
     while True:
         crl = one.crl(agent)
@@ -487,8 +495,9 @@ def test_verify_refuses_a_revoked_leaf_by_ocsp_and_by_a_crl_file(one):
 
 
 def test_verify_believes_no_crl_of_somebody_else(one, told):  # pylint: disable=unused-argument
-    complains(verify(one, one.path("bot.pem"), "--allow-software", "--crl", one.path("corp.pem")), FAILED, re.compile("writ verify: .+\n"))
-    complains(verify(one, one.path("bot.pem"), "--allow-software", "--crl", "/none.crl"), FAILED, re.compile("writ verify: /none.crl.+\n"))
+    complains(verify(one, one.path("bot.pem"), "--allow-software", "--crl", one.path("corp.pem")), FAILED,
+              f"writ verify: {one.path('corp.pem')}: PEM: no further block 'X509 CRL'")
+    complains(verify(one, one.path("bot.pem"), "--allow-software", "--crl", "/none.crl"), FAILED, "writ verify: /none.crl does not exist")
 
 
 # ---- policy ----
@@ -502,7 +511,8 @@ def test_a_policy_is_checked_and_printed(one):
     with open(again, "w", encoding="utf-8") as f:
         f.write(printed.stdout)
     assert printed.returncode == DONE and writ(one, "policy", "check", "--print", again).stdout == printed.stdout
-    complains(writ(one, "policy", "check", one.path("writ.yaml")), FAILED, re.compile(re.escape(f"writ policy check: {one.path('writ.yaml')}:") + r"\d+:\d+: .+\n"))
+    complains(writ(one, "policy", "check", one.path("writ.yaml")), FAILED,
+              f"writ policy check: {one.path('writ.yaml')}:2:1: unknown key \"trust_domain\"; known here: version, id, embed_purpose, roles, rules")
 
 
 def explain(house, *more, delegator=f"spiffe://{TD}/human/corp/alice", agent=BOT + "/new", kind="human"):
