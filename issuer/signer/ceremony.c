@@ -7,7 +7,6 @@
  * (2) Nothing that is there is overwritten: a state initialised, or half so, is refused with what to do.
  */
 #include <errno.h>
-#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -64,25 +63,7 @@ state_check(struct signer *s, enum ceremony what)
 	return NULL;
 }
 
-/* Readers of the journal are the members of a group: the folder hands its group on to the segments. */
-static struct writ_err *
-journal_dir_make(const struct signer *s)
-{
-	const char *name = s->conf->users.log_group;
-	const struct group *group = name ? getgrnam(name) : NULL;
-	char dir[PATH_MAX];
-	struct writ_err *err;
-
-	err = file_make_dir(conf_path(s->conf->state, "journal", dir), 0750);
-	if (err || !name)
-		return err;
-	if (!group)
-		return writ_fail(WRIT_INVALID, "users.log_group: there is no group %s on this machine", name);
-	if (chown(dir, (uid_t)-1, group->gr_gid) != 0 || chmod(dir, 02750) != 0)
-		return writ_fail_errno(errno, "giving %s to group %s", dir, name);
-	return NULL;
-}
-
+/* `writ init` made these, with the owners and the log group that only root can give; without separate users we make them. */
 static struct writ_err *
 folders_make(struct signer *s)
 {
@@ -95,7 +76,7 @@ folders_make(struct signer *s)
 	if (!err)
 		err = file_make_dir(conf_path(s->conf->state, "certs", path), 0700);
 	if (!err)
-		err = journal_dir_make(s);
+		err = file_make_dir(conf_path(s->conf->state, "journal", path), 0750);
 	if (!err)
 		err = journal_create(conf_path(s->conf->state, "journal", path), writ_str(s->conf->log_origin));
 	if (!err)
