@@ -1,0 +1,5 @@
+foreach(name journal json)
+	writ_test(test_log_${name} SOURCES unit/test_log_${name}.c DEPS writ_log LABELS unit)
+endforeach()
+writ_fuzz(journal DEPS writ_log)
+writ_fuzz(json DEPS writ_log)
