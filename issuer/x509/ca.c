@@ -468,12 +468,14 @@ read_tbs(struct writ_bytes tbs, struct writ_bytes outer_alg, struct ca_cert *ret
 	if (!writ_equal(alg, outer_alg))
 		return bad("signature", "the algorithm inside the TBSCertificate is not the one outside");
 	ret->signature_kind = key_kind_of_alg(alg);
-	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &ret->issuer) || der_at_end(&ignored))
-		return bad("issuer", "not a Name, or an empty one");
+	if (!take_name(&in, NAME_MIN_LEN, NAME_MAX_LEN, &ret->issuer))
+		return bad("issuer",
+			   "not a Name of UTF8String, PrintableString or IA5String, empty, or over 1024 octets");
 	if (!take_validity(&in, &ret->not_before, &ret->not_after))
 		return bad("validity", "not two times as RFC 5280 4.1.2.5 wants them");
-	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &ret->subject) || der_at_end(&ignored))
-		return bad("subject", "not a Name, or an empty one");
+	if (!take_name(&in, NAME_MIN_LEN, NAME_MAX_LEN, &ret->subject))
+		return bad("subject",
+			   "not a Name of UTF8String, PrintableString or IA5String, empty, or over 1024 octets");
 	ret->self_issued = writ_equal(ret->issuer, ret->subject);
 	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &ret->spki))
 		return bad("public key", "not a SubjectPublicKeyInfo");

@@ -360,9 +360,9 @@ crl_read(struct writ_bytes der, struct crl *ret)
 	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &alg) || !writ_equal(alg, parts.alg))
 		return bad("signature", "the algorithm inside the TBSCertList is not the one outside");
 	ret->kind = key_kind_of_alg(alg);
-	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &ret->issuer) || der_at_end(&ignored) ||
-	    !der_is_strict(ret->issuer, 8))
-		return bad("issuer", "not a Name, or an empty one");
+	if (!take_name(&in, NAME_MIN_LEN, NAME_MAX_LEN, &ret->issuer))
+		return bad("issuer",
+			   "not a Name of UTF8String, PrintableString or IA5String, empty, or over 1024 octets");
 	if (!der_take_time(&in, &ret->this_update) || !der_take_time(&in, &ret->next_update))
 		return bad("thisUpdate, nextUpdate", "missing, or not times as RFC 5280 5.1.2.4 wants them");
 	if (ret->next_update <= ret->this_update)

@@ -76,8 +76,9 @@ csr_parse(struct writ_bytes der, struct csr *ret)
 		return writ_fail(WRIT_INVALID, "CSR: does not begin with a version (RFC 2986 4.1)");
 	if (version != 0)
 		return writ_fail(WRIT_INVALID, "CSR: version %lld, the only one is 0 (v1)", (long long)version);
-	if (!der_take(&info, DER_SEQUENCE, &ignored))
-		return writ_fail(WRIT_INVALID, "CSR: its subject is not a Name; an empty one will do");
+	if (!take_name(&info, 0, CSR_MAX, &whole))
+		return writ_fail(WRIT_INVALID, "CSR: its subject is not a Name of UTF8String, PrintableString or "
+					       "IA5String; an empty one will do");
 	if (!der_take_whole(&info, DER_SEQUENCE, &ignored, &whole))
 		return writ_fail(WRIT_INVALID, "CSR: its public key is not a SubjectPublicKeyInfo");
 	err = spki_parse(whole, &ret->kind, &raw);

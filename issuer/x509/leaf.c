@@ -528,9 +528,9 @@ read_tbs(struct writ_bytes tbs, bool placeholder_ok, struct writ_arena *arena, s
 	ret->signature_kind = key_kind_of_alg(alg);
 	if (ret->signature_kind != KEY_P256)
 		return bad("signature", "must be ecdsa-with-SHA256 without parameters");
-	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &ret->issuer) || der_at_end(&ignored) ||
-	    ret->issuer.len > NAME_MAX_LEN || !der_is_strict(ret->issuer, 4))
-		return bad("issuer", "not a Name in DER, empty, or over 1024 octets");
+	if (!take_name(&in, NAME_MIN_LEN, NAME_MAX_LEN, &ret->issuer))
+		return bad("issuer",
+			   "not a Name of UTF8String, PrintableString or IA5String, empty, or over 1024 octets");
 	err = read_validity(&in, ret);
 	if (!err)
 		err = read_subject(&in, ret);

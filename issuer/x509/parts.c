@@ -184,6 +184,38 @@ read_authority_info(struct writ_bytes value, struct writ_bytes method, struct wr
 	       der_take_bytes(&access, URI, ret_url) && der_at_end(&access) && url_ok(*ret_url);
 }
 
+#define NAME_DEPTH 4 /* Name, RDN, attribute, value */
+
+static bool
+take_attribute(struct der *rdn)
+{
+	struct der attribute;
+	struct writ_bytes oid, value;
+	uint8_t tag;
+
+	return der_take(rdn, DER_SEQUENCE, &attribute) && der_take_oid(&attribute, &oid) &&
+	       der_take_any(&attribute, &tag, &value) && der_at_end(&attribute) &&
+	       (tag == DER_UTF8 || tag == DER_PRINTABLE || tag == DER_IA5);
+}
+
+bool
+take_name(struct der *in, size_t min, size_t max, struct writ_bytes *ret_whole)
+{
+	struct der name, rdn;
+
+	if (!der_take_whole(in, DER_SEQUENCE, &name, ret_whole) || ret_whole->len < min || ret_whole->len > max ||
+	    !der_is_strict(*ret_whole, NAME_DEPTH))
+		return false;
+	while (!der_at_end(&name)) {
+		if (!der_take(&name, DER_SET, &rdn) || der_at_end(&rdn))
+			return false;
+		while (!der_at_end(&rdn))
+			if (!take_attribute(&rdn))
+				return false;
+	}
+	return true;
+}
+
 bool
 take_validity(struct der *in, writ_time *ret_not_before, writ_time *ret_not_after)
 {

@@ -14,6 +14,7 @@
 #define KEY_ID_LEN 20
 #define SERIAL_MAX 20	  /* octets (RFC 5280 4.1.2.2) */
 #define URL_MAX 512	  /* octets of a URL in a certificate */
+#define NAME_MIN_LEN 3	  /* octets of a DER Name that is not empty */
 #define NAME_MAX_LEN 1024 /* octets of a DER Name */
 
 /* ---- writing ---- */
@@ -51,6 +52,12 @@ bool read_authority_key_id(struct writ_bytes value, struct writ_bytes *ret);
 bool read_crl_distribution_point(struct writ_bytes value, struct writ_bytes *ret_url);
 /* One access description of that method, a URI. */
 bool read_authority_info(struct writ_bytes value, struct writ_bytes method, struct writ_bytes *ret_url);
+/*
+ * Takes a Name of `min` to `max` octets of DER (an empty one has 2): RDNs of type and value, the values UTF8String,
+ * PrintableString or IA5String (robustness F57). Comparing names is comparing bytes, so what another parser would read
+ * otherwise, or not at all, must not pass.
+ */
+WRIT_CHECKED bool take_name(struct der *, size_t min, size_t max, struct writ_bytes *ret_whole);
 WRIT_CHECKED bool take_validity(struct der *, writ_time *ret_not_before, writ_time *ret_not_after);
 /* A URL as we put them into certificates: printable ASCII, 1 to URL_MAX octets. */
 bool url_ok(struct writ_bytes);

@@ -231,13 +231,15 @@ each_changed_element_is_refused_by_its_name(void **state)
 		{ "another algorithm inside", "0.2", REPLACE, key_signature_alg(KEY_P384),
 		  "CA certificate: signature: the algorithm inside the TBSCertificate is not the one outside" },
 		{ "an issuer of nothing", "0.3", REPLACE, WRIT_LIT("\x30\x00"),
-		  "CA certificate: issuer: not a Name, or an empty one" },
+		  "CA certificate: issuer: not a Name of UTF8String, PrintableString or IA5String, empty, or over 1024 "
+		  "octets" },
 		{ "a time without Z", "0.4.0", REPLACE,
 		  WRIT_LIT("\x17\x0c"
 			   "261123205137"),
 		  "CA certificate: not strict DER, or nested over 16 deep" },
 		{ "a subject of nothing", "0.5", REPLACE, WRIT_LIT("\x30\x00"),
-		  "CA certificate: subject: not a Name, or an empty one" },
+		  "CA certificate: subject: not a Name of UTF8String, PrintableString or IA5String, empty, or over "
+		  "1024 octets" },
 		{ "an RSA key", "0.6", REPLACE,
 		  WRIT_LIT("\x30\x14\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00\x03\x03\x00\x30\x00"),
 		  "CA certificate: public key: RSA keys are not accepted: use P-256, P-384 or Ed25519" },
