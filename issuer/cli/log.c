@@ -1,8 +1,10 @@
 /*
- * writ log: journal entries as an auditor reads them, one a line; --task keeps those that speak of one task.
+ * writ log: journal entries as an auditor reads them: what the signer saw, and below it what the issuer said of it;
+ * --task keeps those that speak of one task.
  */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "issuer/cli/api.h"
 #include "policy/names.h"
 
@@ -56,20 +58,59 @@ wanted(struct filter *f, const json_t *entry)
 	return *serial && json_object_get(f->serials, serial);
 }
 
+/* " name value" for every member but those a reader of lines can do without; times as dates. */
+static void
+print_members(const json_t *object)
+{
+	static const char *const skipped[] = { "t", "v", "clock", "said" };
+	char date[WRIT_RFC3339_LEN + 1];
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, name, value)
+	{
+		bool skip = false;
+		char *text;
+
+		for (size_t i = 0; i < N_OF(skipped); i++)
+			skip |= strcmp(name, skipped[i]) == 0;
+		if (skip)
+			continue;
+		if (json_is_string(value)) {
+			printf("  %s %s", name, json_string_value(value));
+		} else if (json_is_integer(value) && json_integer_value(value) > 1000000000) {
+			printf("  %s %s", name, writ_time_rfc3339(json_integer_value(value), date));
+		} else {
+			text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+			printf("  %s %s", name, text ? text : "?");
+			free(text);
+		}
+	}
+}
+
+/* What the signer saw for itself, then what the issuer said: the reader should know which is which. */
 static void
 print(const struct options *o, const json_t *item)
 {
-	char *text;
+	const json_t *entry = json_object_get(item, "entry"), *said = json_object_get(entry, "said");
+	char date[WRIT_RFC3339_LEN + 1];
 
 	if (option_given(o, "--json")) {
-		text = json_dumps(item, JSON_COMPACT | JSON_SORT_KEYS);
+		char *text = json_dumps(item, JSON_COMPACT | JSON_SORT_KEYS);
+
 		puts(text ? text : "{}");
-	} else {
-		text = json_dumps(json_object_get(item, "entry"), JSON_COMPACT | JSON_SORT_KEYS);
-		printf("%lld %s %s\n", api_number(item, "index"), api_text(json_object_get(item, "entry"), "t"),
-		       text ? text : "{}");
+		free(text);
+		return;
 	}
-	free(text);
+	printf("%lld %s %s", api_number(item, "index"),
+	       writ_time_rfc3339(api_number(json_object_get(entry, "clock"), "wall_ms") / 1000, date),
+	       api_text(entry, "t"));
+	print_members(entry);
+	if (said) {
+		printf("\n    said:");
+		print_members(said);
+	}
+	putchar('\n');
 }
 
 /* One page; `*ret_next` is where to go on, `*ret_n` how many there were. */
