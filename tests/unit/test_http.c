@@ -140,6 +140,8 @@ static const struct refusal refusals[] = {
 	  "Content-Encoding 'gzip' is not decoded here: send the body as it is" },
 	{ "two Content-Types", IN("POST / HTTP/1.1\r\n" H "Content-Type: a\r\nContent-Type: b\r\n\r\n"), 400,
 	  "header Content-Type stands twice" },
+	{ "an empty Idempotency-Key", IN("POST / HTTP/1.1\r\n" H "Idempotency-Key: \r\n\r\n"), 400,
+	  "Idempotency-Key is empty: give it a value, or leave it out" },
 	{ "two Idempotency-Keys", IN("POST / HTTP/1.1\r\n" H "Idempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n"), 400,
 	  "header Idempotency-Key stands twice" },
 };
