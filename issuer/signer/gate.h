@@ -2,7 +2,8 @@
  * The gate: is this TBS a leaf that we issue, now?  The only bytes from outside that a CA key ever signs pass here (I1).
  *
  * A pure function of the bytes, of what the signer knows for itself, and of its clock; nothing the issuer says changes a fact.  The profile itself
- * (delegation.md 2 and 3.3, E1..E10) is leaf_read_tbs()'s; here stands what needs the signer's knowledge.  Thread-safe: no state.
+ * (delegation.md 2 and 3.3: E1..E10, lifetime, one SAN that is an agent's, the task, notAfter within the last hop's, noRevAvail) is leaf_read_tbs()'s;
+ * here stands what needs the signer's knowledge.  Thread-safe: no state.
  */
 #ifndef WRIT_ISSUER_SIGNER_GATE_H
 #define WRIT_ISSUER_SIGNER_GATE_H

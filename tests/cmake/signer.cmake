@@ -6,3 +6,8 @@ writ_test(contract_signer
 target_compile_definitions(contract_signer PRIVATE
 	WRIT_DEVICED="$<TARGET_FILE:writ-deviced>" WRIT_SIGNERD="$<TARGET_FILE:writ-signerd>")
 add_dependencies(contract_signer writ-deviced writ-signerd)
+
+foreach(name gate ledger wire)
+	writ_test(test_signer_${name} SOURCES unit/test_signer_${name}.c DEPS writ_signer PkgConfig::CRYPTO LABELS unit)
+endforeach()
+writ_fuzz(signer_wire DEPS writ_signer_wire)

@@ -1,4 +1,5 @@
-/* The journal: numbered without gaps, durable in groups, a torn tail cut and damage refused, a reserve for revocations. */
+/* The journal: numbered without gaps, durable in groups, a torn tail cut and damage refused, a reserve for revocations.
+ */
 #include "issuer/log/journal.h"
 
 #include <fcntl.h>
@@ -230,7 +231,8 @@ entries_over_the_limits_are_refused(void **state)
 	expect_refused(record_write(&e, &record), WRIT_EXHAUSTED, "issue entry of 0 bytes: 1 to 16384 are allowed");
 	e.json.len = JOURNAL_ENTRY_MAX;
 	e.tbs = (struct writ_bytes){ big, JOURNAL_TBS_MAX + 1 };
-	expect_refused(record_write(&e, &record), WRIT_EXHAUSTED, "issue entry with a TBS of 12289 bytes: at most 12288 are allowed");
+	expect_refused(record_write(&e, &record), WRIT_EXHAUSTED,
+		       "issue entry with a TBS of 12289 bytes: at most 12288 are allowed");
 	e.type = (enum entry_type)99;
 	expect_refused(record_write(&e, &record), WRIT_BROKEN, "an entry of type 99 and reason 0 cannot be written");
 }
@@ -289,7 +291,8 @@ damage_before_a_later_group_is_refused_with_its_place(void **state)
 	write_two_groups();
 	overwrite(record_at(1) + 100, "x", 1);
 	snprintf(message, sizeof(message),
-		 "the journal is damaged: %s, offset %d (entry 1): a bad record stands before good ones: restore it from a copy",
+		 "the journal is damaged: %s, offset %d (entry 1): a bad record stands before good ones: restore it "
+		 "from a copy",
 		 first_segment, (int)record_at(1));
 	expect_refused(journal_open(dir, ORIGIN, see, &seen, &cut, &j), WRIT_BROKEN, message);
 }
@@ -389,7 +392,9 @@ fill(struct journal *j, uint64_t n)
 
 	memset(json, 'x', sizeof(json));
 	for (uint64_t i = 0; i < n && !err; i++) {
-		struct entry e = { .type = ENTRY_ISSUE, .json = { (uint8_t *)json, sizeof(json) }, .tbs = { tbs, sizeof(tbs) } };
+		struct entry e = { .type = ENTRY_ISSUE,
+				   .json = { (uint8_t *)json, sizeof(json) },
+				   .tbs = { tbs, sizeof(tbs) } };
 
 		err = journal_add(j, &e);
 		if (i % 64 == 63)
@@ -424,7 +429,8 @@ on_a_full_disk_the_reserve_takes_revocations_only(void **state)
 {
 	const struct rlimit tight = { JOURNAL_SEGMENT_LEN - 1, JOURNAL_SEGMENT_LEN };
 	const struct rlimit wide = { JOURNAL_SEGMENT_LEN, JOURNAL_SEGMENT_LEN };
-	struct entry issue = entry_of(ENTRY_ISSUE, "{\"t\":\"issue\"}"), revoke = entry_of(ENTRY_REVOKE, "{\"t\":\"revoke\"}");
+	struct entry issue = entry_of(ENTRY_ISSUE, "{\"t\":\"issue\"}"),
+		     revoke = entry_of(ENTRY_REVOKE, "{\"t\":\"revoke\"}");
 	struct journal_cut cut;
 	struct seen seen;
 	struct journal *j = opened(&seen, &cut);
@@ -435,7 +441,8 @@ on_a_full_disk_the_reserve_takes_revocations_only(void **state)
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
 	err = fill(j, 3000);
-	expect_refused(err, WRIT_EXHAUSTED, "the disk is full: the journal's reserve takes no issue entry: free some space");
+	expect_refused(err, WRIT_EXHAUSTED,
+		       "the disk is full: the journal's reserve takes no issue entry: free some space");
 	assert_false(journal_can_issue(j));
 	next = journal_next(j);
 	expect_ok(journal_add(j, &revoke));
@@ -480,7 +487,8 @@ main(void)
 		cmocka_unit_test(entries_over_the_limits_are_refused),
 		cmocka_unit_test_setup_teardown(a_torn_last_entry_is_cut_and_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_torn_group_is_cut_whole_though_its_end_is_good, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(damage_before_a_later_group_is_refused_with_its_place, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(damage_before_a_later_group_is_refused_with_its_place, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(a_header_of_another_log_or_version_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_missing_segment_is_seen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_journal_is_made_once_and_never_by_opening, set_up, tear_down),

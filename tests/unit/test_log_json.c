@@ -30,8 +30,11 @@ what_is_written_is_one_line_and_accepted(void **state)
 	(void)state;
 	write_all(&out);
 	expect_ok(json_finish(&out));
-	expect_bytes(writ_view(&buf), WRIT_LIT("{\"a\":[-9007199254740991,{},\"q\\\"\\\\\\n\\u0001\\u202e\\\\xff\"],\"b\":true,\"c\":\"00ff\","
-					       "\"d\":{\"e\":0},\"f\":{\"x\":false}}"));
+	expect_bytes(
+		writ_view(&buf),
+		WRIT_LIT(
+			"{\"a\":[-9007199254740991,{},\"q\\\"\\\\\\n\\u0001\\u202e\\\\xff\"],\"b\":true,\"c\":\"00ff\","
+			"\"d\":{\"e\":0},\"f\":{\"x\":false}}"));
 	expect_ok(json_canonical_check(writ_view(&buf), 1024));
 }
 
@@ -99,8 +102,10 @@ nine_levels(struct json_out *out)
 static void
 what_is_not_canonical_cannot_be_written(void **state)
 {
-	static breaker *const breakers[] = { twice_the_same_key, no_key,	     a_key_in_an_array, a_key_of_32,
-					     a_key_with_a_quote, an_integer_of_2_53, nine_levels };
+	static breaker *const breakers[] = { twice_the_same_key, no_key,
+					     a_key_in_an_array,	 a_key_of_32,
+					     a_key_with_a_quote, an_integer_of_2_53,
+					     nine_levels };
 
 	(void)state;
 	for (size_t i = 0; i < N_OF(breakers); i++) {
@@ -111,7 +116,8 @@ what_is_not_canonical_cannot_be_written(void **state)
 		breakers[i](&out);
 		while (out.depth > 0 && !out.failed)
 			json_end(&out);
-		expect_refused(json_finish(&out), WRIT_EXHAUSTED, "an entry's JSON is over 1024 bytes or not canonical");
+		expect_refused(json_finish(&out), WRIT_EXHAUSTED,
+			       "an entry's JSON is over 1024 bytes or not canonical");
 	}
 }
 
@@ -170,12 +176,17 @@ everything_else_is_refused_with_its_place(void **state)
 		{ "{} ", "JSON is not canonical at byte 2: something after the object" },
 		{ "{}{}", "JSON is not canonical at byte 2: something after the object" },
 		{ "{ }", "JSON is not canonical at byte 1: no key where one must be" },
-		{ "{\"a\" :1}", "JSON is not canonical at byte 4: a key that is not 1 to 31 of [A-Za-z0-9_], a quote and a colon" },
+		{ "{\"a\" :1}",
+		  "JSON is not canonical at byte 4: a key that is not 1 to 31 of [A-Za-z0-9_], a quote and a colon" },
 		{ "{\"a\": 1}", "JSON is not canonical at byte 5: a number that is not a plain integer below 2^53" },
-		{ "{\"\":1}", "JSON is not canonical at byte 4: a key that is not 1 to 31 of [A-Za-z0-9_], a quote and a colon" },
-		{ "{\"a-b\":1}", "JSON is not canonical at byte 3: a key that is not 1 to 31 of [A-Za-z0-9_], a quote and a colon" },
-		{ "{\"b\":1,\"a\":1}", "JSON is not canonical at byte 11: keys that are not in strictly ascending order" },
-		{ "{\"a\":1,\"a\":1}", "JSON is not canonical at byte 11: keys that are not in strictly ascending order" },
+		{ "{\"\":1}",
+		  "JSON is not canonical at byte 4: a key that is not 1 to 31 of [A-Za-z0-9_], a quote and a colon" },
+		{ "{\"a-b\":1}",
+		  "JSON is not canonical at byte 3: a key that is not 1 to 31 of [A-Za-z0-9_], a quote and a colon" },
+		{ "{\"b\":1,\"a\":1}",
+		  "JSON is not canonical at byte 11: keys that are not in strictly ascending order" },
+		{ "{\"a\":1,\"a\":1}",
+		  "JSON is not canonical at byte 11: keys that are not in strictly ascending order" },
 		{ "{\"a\":1,}", "JSON is not canonical at byte 7: no key where one must be" },
 		{ "{\"a\":[1,]}", "JSON is not canonical at byte 8: a number that is not a plain integer below 2^53" },
 		{ "{\"a\":01}", "JSON is not canonical at byte 7: a number that is not a plain integer below 2^53" },
@@ -183,7 +194,8 @@ everything_else_is_refused_with_its_place(void **state)
 		{ "{\"a\":1e3}", "JSON is not canonical at byte 6: an object without end" },
 		{ "{\"a\":+1}", "JSON is not canonical at byte 5: a number that is not a plain integer below 2^53" },
 		{ "{\"a\":-0}", "JSON is not canonical at byte 7: a number -0" },
-		{ "{\"a\":9007199254740992}", "JSON is not canonical at byte 21: a number that is not a plain integer below 2^53" },
+		{ "{\"a\":9007199254740992}",
+		  "JSON is not canonical at byte 21: a number that is not a plain integer below 2^53" },
 		{ "{\"a\":null}", "JSON is not canonical at byte 5: a number that is not a plain integer below 2^53" },
 		{ "{\"a\":True}", "JSON is not canonical at byte 5: a number that is not a plain integer below 2^53" },
 		{ "{\"a\":tru", "JSON is not canonical at byte 5: a word that is neither true nor false" },
@@ -192,8 +204,10 @@ everything_else_is_refused_with_its_place(void **state)
 		{ "{\"a\":\"\\/\"}", "JSON is not canonical at byte 8: an unknown escape" },
 		{ "{\"a\":\"\\u0041\"}", "JSON is not canonical at byte 8: an escape of a character that needs none" },
 		{ "{\"a\":\"\\u000a\"}", "JSON is not canonical at byte 8: an escape of a character that needs none" },
-		{ "{\"a\":\"\\u001F\"}", "JSON is not canonical at byte 8: an escape that is not \\u and four lower-case hex digits" },
-		{ "{\"a\":\"\\u00", "JSON is not canonical at byte 8: an escape that is not \\u and four lower-case hex digits" },
+		{ "{\"a\":\"\\u001F\"}",
+		  "JSON is not canonical at byte 8: an escape that is not \\u and four lower-case hex digits" },
+		{ "{\"a\":\"\\u00",
+		  "JSON is not canonical at byte 8: an escape that is not \\u and four lower-case hex digits" },
 		{ "{\"a\":\"\n\"}", "JSON is not canonical at byte 6: a raw control character in a string" },
 		{ "{\"a\":\"\x7f\"}", "JSON is not canonical at byte 6: a raw control character in a string" },
 		{ "{\"a\":\"\xe2\x80\xae\"}", "JSON is not canonical at byte 6: a raw control character in a string" },
@@ -205,7 +219,8 @@ everything_else_is_refused_with_its_place(void **state)
 	(void)state;
 	for (size_t i = 0; i < N_OF(rows); i++)
 		expect_refused(json_canonical_check(writ_str(rows[i].text), 1024), WRIT_INVALID, rows[i].why);
-	expect_refused(json_canonical_check(WRIT_LIT("{\"a\":1}"), 6), WRIT_EXHAUSTED, "JSON of 7 bytes is over the limit of 6");
+	expect_refused(json_canonical_check(WRIT_LIT("{\"a\":1}"), 6), WRIT_EXHAUSTED,
+		       "JSON of 7 bytes is over the limit of 6");
 }
 
 int

@@ -1,0 +1,261 @@
+/* The ledger: one end a serial, lists that lose nothing too early, and the same ledger again from the same calls. */
+#include "issuer/signer/ledger.h"
+#include "tests/unit/expect.h"
+
+#define NOW INT64_C(1795467097)
+
+static const uint8_t key_a[8] = "key-a", key_b[8] = "key-b";
+
+static const uint8_t *
+serial(unsigned n)
+{
+	static uint8_t room[16][16];
+	static unsigned next;
+	uint8_t *out = room[next++ % 16];
+
+	memset(out, 0, 16);
+	writ_put32(out, (uint32_t)(NOW / 60));
+	writ_put32(out + 12, n);
+	writ_put32(out + 8, n * 2654435761u); /* as even as random bytes */
+	return out;
+}
+
+static struct ledger *
+fresh(unsigned n)
+{
+	struct ledger *l;
+
+	expect_ok(ledger_new(&l));
+	for (unsigned i = 0; i < n; i++)
+		expect_ok(ledger_issue(l, serial(i), key_a, NOW + 300));
+	return l;
+}
+
+static bool
+end(struct ledger *l, unsigned n, enum ledger_state state, enum crl_reason reason)
+{
+	bool changed;
+
+	expect_ok(ledger_end(l, serial(n), state, reason, NOW + 5, &changed));
+	return changed;
+}
+
+static void
+a_hundred_thousand_serials_are_found_and_no_other(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(100000);
+	struct ledger_counts counts;
+	struct ledger_row row;
+
+	(void)state;
+	for (unsigned i = 0; i < 100000; i += 7) {
+		assert_true(ledger_find(l, serial(i), &row));
+		assert_int_equal(row.state, LEDGER_ISSUED);
+		assert_int_equal(row.not_after, NOW + 300);
+		assert_memory_equal(row.key, key_a, 8);
+	}
+	for (unsigned i = 100000; i < 101000; i++)
+		assert_false(ledger_find(l, serial(i), &row));
+	ledger_count(l, &counts);
+	assert_int_equal(counts.issued, 100000);
+}
+
+static void
+a_serial_is_issued_once(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(1);
+
+	(void)state;
+	expect_refused(ledger_issue(l, serial(0), key_a, NOW), WRIT_CONFLICT, "the ledger has this serial already");
+}
+
+static void
+the_first_end_of_a_serial_stays(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(3);
+	struct ledger_row row;
+
+	(void)state;
+	assert_true(end(l, 0, LEDGER_REVOKED, REASON_KEY_COMPROMISE));
+	assert_false(end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED));
+	assert_false(end(l, 0, LEDGER_ABORTED, REASON_UNSPECIFIED));
+	assert_true(end(l, 1, LEDGER_ABORTED, REASON_UNSPECIFIED));
+	assert_false(end(l, 1, LEDGER_REVOKED, REASON_KEY_COMPROMISE));
+	assert_false(end(l, 77, LEDGER_REVOKED, REASON_KEY_COMPROMISE)); /* unknown */
+	assert_true(ledger_find(l, serial(0), &row));
+	assert_int_equal(row.state, LEDGER_REVOKED);
+	assert_int_equal(row.reason, REASON_KEY_COMPROMISE);
+	assert_int_equal(row.ended_at, NOW + 5);
+	assert_true(ledger_find(l, serial(1), &row));
+	assert_int_equal(row.state, LEDGER_ABORTED);
+}
+
+static size_t
+n_listed(const struct ledger *l, const uint8_t key[8])
+{
+	struct ledger_list list;
+
+	ledger_list(l, key, &list);
+	return list.n_entries;
+}
+
+static void
+an_end_is_listed_by_its_own_ca_only(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(2);
+	struct ledger_list list;
+
+	(void)state;
+	expect_ok(ledger_issue(l, serial(9), key_b, NOW + 300));
+	end(l, 9, LEDGER_REVOKED, REASON_SUPERSEDED);
+	assert_int_equal(n_listed(l, key_a), 0);
+	ledger_list(l, key_b, &list);
+	assert_int_equal(list.n_entries, 1);
+	assert_int_equal(list.entries.len, 49); /* RFC 5280: serial, date, reason */
+}
+
+/* RFC 5280 3.3: it must appear on one list made after it expired. */
+static void
+an_entry_leaves_the_list_only_after_one_made_past_its_expiry(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(2);
+
+	(void)state;
+	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
+	end(l, 1, LEDGER_ABORTED, REASON_UNSPECIFIED);
+	ledger_listed(l, key_a, NOW + 300);
+	assert_int_equal(n_listed(l, key_a), 2);
+	ledger_prune(l, NOW + 100000); /* the rows may go, the list stays */
+	assert_int_equal(n_listed(l, key_a), 2);
+	ledger_listed(l, key_a, NOW + 301);
+	assert_int_equal(n_listed(l, key_a), 0);
+}
+
+static void
+what_stays_listed_keeps_its_bytes_in_order(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+	AUTO(writ_buf_done) struct writ_buf want = WRIT_BUF(4096);
+	struct ledger_list list;
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++) {
+		const enum crl_reason reason = i % 3 == 0 ? REASON_UNSPECIFIED : REASON_SUPERSEDED;
+
+		expect_ok(ledger_issue(l, serial(i), key_a, NOW + 10 + i % 2 * 100));
+		end(l, i, LEDGER_REVOKED, reason);
+		if (i % 2 == 1)
+			expect_ok(crl_entry_write((struct writ_bytes){ serial(i), 16 }, NOW + 5, reason, &want));
+	}
+	ledger_listed(l, key_a, NOW + 50);
+	ledger_list(l, key_a, &list);
+	assert_int_equal(list.n_entries, 5);
+	expect_bytes(list.entries, writ_view(&want));
+}
+
+static void
+expired_rows_are_forgotten_a_while_after(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(3);
+	struct ledger_row row;
+
+	(void)state;
+	ledger_prune(l, NOW + 300 + LEDGER_KEEP_S);
+	assert_true(ledger_find(l, serial(1), &row));
+	ledger_prune(l, NOW + 300 + LEDGER_KEEP_S + 1);
+	assert_false(ledger_find(l, serial(1), &row));
+}
+
+static void
+revoked_delegations_are_ascending_unique_and_forgotten(void **state)
+{
+	static const uint8_t ids[4][EDGE_ID] = { { 3 }, { 1 }, { 2 }, { 1 } };
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+	struct ledger_list list;
+	bool changed;
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(ids); i++) {
+		expect_ok(ledger_edge(l, ids[i], NOW + (writ_time)i, &changed));
+		assert_int_equal(changed, i < 3);
+	}
+	ledger_list(l, key_a, &list);
+	assert_int_equal(list.n_edges, 3);
+	assert_int_equal(list.edges[0][0], 1);
+	assert_int_equal(list.edges[1][0], 2);
+	assert_int_equal(list.edges[2][0], 3);
+	ledger_prune(l, NOW + LEDGER_EDGE_KEEP_S);
+	ledger_list(l, key_a, &list);
+	assert_int_equal(list.n_edges, 3);
+	ledger_prune(l, NOW + LEDGER_EDGE_KEEP_S + 1);
+	ledger_list(l, key_a, &list);
+	assert_int_equal(list.n_edges, 2);
+	assert_int_equal(list.edges[0][0], 1);
+}
+
+static void
+every_change_shows_in_the_count_of_changes(void **state)
+{
+	static const uint8_t id[EDGE_ID] = { 1 };
+	AUTO(ledger_freep) struct ledger *l = fresh(2);
+	struct ledger_list before, after;
+	bool changed;
+
+	(void)state;
+	ledger_list(l, key_a, &before);
+	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
+	ledger_list(l, key_a, &after);
+	assert_true(after.changes > before.changes);
+	expect_ok(ledger_edge(l, id, NOW, &changed));
+	ledger_list(l, key_a, &before);
+	assert_true(before.changes > after.changes);
+}
+
+static void
+always_the_same(uint8_t *out, size_t len)
+{
+	memset(out, 7, len);
+}
+
+static unsigned draws;
+
+static void
+the_third_is_new(uint8_t *out, size_t len)
+{
+	memset(out, draws++ < 2 ? 7 : 8, len);
+}
+
+static void
+a_serial_begins_with_the_minute_and_is_drawn_again_when_it_repeats(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+	uint8_t out[16];
+
+	(void)state;
+	expect_ok(serial_draw(l, NOW, always_the_same, out));
+	assert_int_equal(writ_get32(out), NOW / 60);
+	expect_ok(ledger_issue(l, out, key_a, NOW + 1));
+	expect_ok(serial_draw(l, NOW, the_third_is_new, out));
+	assert_int_equal(out[4], 8);
+	expect_refused(serial_draw(l, NOW, always_the_same, out), WRIT_BROKEN,
+		       "a serial of 96 random bits repeated 3 times: the random number generator has failed");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_hundred_thousand_serials_are_found_and_no_other),
+		cmocka_unit_test(a_serial_is_issued_once),
+		cmocka_unit_test(the_first_end_of_a_serial_stays),
+		cmocka_unit_test(an_end_is_listed_by_its_own_ca_only),
+		cmocka_unit_test(an_entry_leaves_the_list_only_after_one_made_past_its_expiry),
+		cmocka_unit_test(what_stays_listed_keeps_its_bytes_in_order),
+		cmocka_unit_test(expired_rows_are_forgotten_a_while_after),
+		cmocka_unit_test(revoked_delegations_are_ascending_unique_and_forgotten),
+		cmocka_unit_test(every_change_shows_in_the_count_of_changes),
+		cmocka_unit_test(a_serial_begins_with_the_minute_and_is_drawn_again_when_it_repeats),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
