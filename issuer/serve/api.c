@@ -233,11 +233,15 @@ api_request(struct http_request *request, void *loop)
 {
 	struct serve_loop *on = loop;
 	struct work *work = work_take(on, request);
+	struct writ_err *refusal = identify(work);
 	struct writ_err *err;
 
-	err = identify(work);
-	if (!err)
-		err = admission_take(on->serve->admission, work_who(work), work->now.mono_ms);
+	/* Whose certificate is refused has a share too: the address's (I14). */
+	err = admission_take(on->serve->admission, work_who(work), work->now.mono_ms);
+	if (err)
+		writ_err_free(refusal);
+	else
+		err = refusal;
 	if (err) {
 		work_fail(work, err);
 		return;

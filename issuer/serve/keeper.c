@@ -25,7 +25,7 @@
 #include "issuer/serve/publish.h"
 #include "issuer/serve/work.h"
 
-#define CONNECT_TIMEOUT_MS 2000
+#define CONNECT_TIMEOUT_MS 2000 /* and for the answer to HELLO: below the 5 s that writd waits for our end */
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS 5000
 #define TICK_MS 250
@@ -290,7 +290,7 @@ hello(struct keeper *k, int *ret_sock, struct writ_buf *bytes, struct signer_wel
 	if (!err)
 		err = signer_hello_write(&message, &body);
 	if (!err)
-		err = signer_call(sock, SIGNER_HELLO, writ_view(&body), bytes, NULL, CONTROL_TIMEOUT_MS);
+		err = signer_call(sock, SIGNER_HELLO, writ_view(&body), bytes, NULL, CONNECT_TIMEOUT_MS);
 	if (!err)
 		err = signer_welcome_read(writ_view(bytes), welcome);
 	if (err)

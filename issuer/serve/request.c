@@ -43,6 +43,23 @@ depth_check(struct writ_bytes body)
 	return NULL;
 }
 
+/* In our words, not the library's, where the reader of the message would not know those. */
+WRIT_CHECKED static struct writ_err *
+syntax_refused(const json_error_t *why)
+{
+	switch (json_error_code(why)) {
+	case json_error_duplicate_key:
+		return writ_fail(WRIT_INVALID, "the body has a member twice: line %d, column %d", why->line, why->column);
+	case json_error_null_character:
+	case json_error_null_byte_in_key:
+		return writ_fail(WRIT_INVALID, "the body has a NUL in a text: line %d, column %d", why->line, why->column);
+	case json_error_invalid_utf8:
+		return writ_fail(WRIT_INVALID, "the body is not UTF-8: line %d, column %d", why->line, why->column);
+	default:
+		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: %s", why->line, why->column, why->text);
+	}
+}
+
 WRIT_CHECKED static struct writ_err *
 body_parse(struct writ_bytes body, json_t **ret)
 {
@@ -55,11 +72,8 @@ body_parse(struct writ_bytes body, json_t **ret)
 	if (err)
 		return err;
 	*ret = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &why);
-	if (!*ret && json_error_code(&why) == json_error_duplicate_key)
-		return writ_fail(WRIT_INVALID, "the body has a member twice: line %d, column %d", why.line, why.column);
 	if (!*ret)
-		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: %s", why.line, why.column,
-				 why.text);
+		return syntax_refused(&why);
 	if (!json_is_object(*ret))
 		return writ_fail(WRIT_INVALID, "the body is not a JSON object");
 	return NULL;

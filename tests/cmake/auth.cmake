@@ -1,0 +1,2 @@
+# issuer/auth/: certificates made by OpenSSL, mapped by us.
+writ_test(test_auth SOURCES unit/test_auth.c DEPS writ_auth PkgConfig::CRYPTO LABELS unit)

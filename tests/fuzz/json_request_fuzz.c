@@ -1,0 +1,65 @@
+/*
+ * Input: one byte that chooses the route, then a body.  What is accepted keeps what the handlers rely on without looking again.
+ */
+#include "base/text.h"
+#include "issuer/serve/request.h"
+#include "tests/fuzz/fuzz.h"
+
+static void
+check_delegation(const struct request_delegation *r, enum request_route route)
+{
+	struct spiffe_id id;
+
+	FUZZ_CHECK(fuzz_accepted(grant_check(&r->grant)));
+	FUZZ_CHECK(r->grant.n_entitlements >= 1 && r->grant.n_entitlements <= ENTITLEMENTS_MAX);
+	FUZZ_CHECK(r->depth <= DEPTH_MAX);
+	FUZZ_CHECK(r->ends_in_s <= REQUEST_ENDS_MAX_S && (r->ends_in_s >= REQUEST_ENDS_MIN_S || route == REQUEST_DELEGATE));
+	FUZZ_CHECK(fuzz_accepted(spiffe_parse(r->agent_class, &id)) && id.kind == PRINCIPAL_AGENT && id.instance.len == 0);
+	FUZZ_CHECK(r->task_id.len == 0 || fuzz_accepted(task_id_check(r->task_id)));
+	FUZZ_CHECK(r->purpose.len <= 256 && writ_is_clean_utf8(r->purpose));
+	FUZZ_CHECK((r->context_type.len > 0) == (r->context_digest.len == 32));
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(512 * 1024);
+	const struct writ_bytes body = { data + 1, len > 0 ? len - 1 : 0 };
+	struct request_delegation delegation;
+	struct request_revoke revoke;
+	struct request_leaf leaf;
+	uint32_t lifetime_s;
+	unsigned count;
+	uint64_t from;
+
+	if (len == 0)
+		return 0;
+	switch (data[0] % 7) {
+	case 0:
+	case 1:
+		if (fuzz_accepted(request_delegation(body, (enum request_route)(data[0] % 7), &arena, &delegation)))
+			check_delegation(&delegation, (enum request_route)(data[0] % 7));
+		break;
+	case 2:
+		if (fuzz_accepted(request_leaf(body, &arena, &leaf)))
+			FUZZ_CHECK(leaf.csr.len <= CSR_MAX && (leaf.lifetime_s == 0 || (leaf.lifetime_s >= 60 && leaf.lifetime_s <= 900)));
+		break;
+	case 3:
+		if (fuzz_accepted(request_renew(body, &arena, &leaf)))
+			FUZZ_CHECK(leaf.csr.len == 0);
+		break;
+	case 4:
+		if (fuzz_accepted(request_revoke(body, &arena, &revoke)))
+			FUZZ_CHECK(crl_reason_ok(revoke.reason) && (revoke.target > TARGET_SERIAL || revoke.id.len == 16));
+		break;
+	case 5:
+		if (fuzz_accepted(request_lifetime_query(body, &lifetime_s)))
+			FUZZ_CHECK(lifetime_s == 0 || (lifetime_s >= 60 && lifetime_s <= 900));
+		break;
+	default:
+		if (fuzz_accepted(request_entries_query(body, &from, &count)))
+			FUZZ_CHECK(count >= 1 && count <= REQUEST_ENTRIES_MAX);
+		break;
+	}
+	return 0;
+}
