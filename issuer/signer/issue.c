@@ -2,9 +2,10 @@
  * LEAF: gate, serial, journal entry; after the group's fdatasync the log reference and the signature.
  *
  * A job is one leaf from its gate to its answer.  Those of a wake-up form a group: none is signed before all are
- * durable (I2).  In the resident tier they then queue for the device, SIGNER_DEVICE_AHEAD at a time in its hands. (1) A
- * leaf whose entry is durable and that cannot be signed is aborted at once, by the signer itself: no serial stays good
- * without a certificate.
+ * durable (I2).  In the resident tier they then queue for the device, SIGNER_DEVICE_AHEAD at a time in its hands.
+ *
+ * (1) A leaf whose entry is durable and that cannot be signed is aborted at once, by the signer itself: no serial stays
+ *     good without a certificate.
  */
 #include <poll.h>
 #include <stdlib.h>

@@ -8,7 +8,9 @@
  *	keys.c		anchor, issuing CA generations, the device; certifies CAs and OCSP keys
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
- *	serve.c		connections, messages, housekeeping
+ *	conn.c		connections: packets in, answers out
+ *	messages.c	what the issuer may ask, and when
+ *	serve.c		the loop, housekeeping, start and end
  *	ceremony.c	`writ init`: the anchor, the first generation, the folders
  *
  * One thread.  Order in a wake-up: read and judge everything, journal it, one fdatasync, then sign and answer; nothing leaves before (I2, I3).
@@ -220,13 +222,15 @@ bool issue_room(const struct signer *);
 /* Why no leaf can be issued now, or NULL. */
 struct writ_err *issue_blocked(struct signer *);
 
-/* ---- serve.c ---- */
+/* ---- conn.c, messages.c, serve.c ---- */
 
+/* Takes the descriptor. */
 void conn_answer(struct signer *, struct conn *, uint64_t id, enum signer_message, struct writ_bytes body, int fd);
 void conn_refuse(struct signer *, struct conn *, uint64_t id, const struct writ_err *);
 /* Journals a refusal, within the rate; what does not fit is counted in the next one. */
 void refusal_note(struct signer *, const char *what, const struct writ_err *, struct writ_bytes tbs, struct writ_bytes said);
-bool bucket_take(struct bucket *, int64_t now_ms);
+/* Journals what is owed, as far as the disk takes it. */
+void owed_pay(struct signer *);
 
 /* Memory, signals and clock; then signer_start() or ceremony_run().  signer_done() after a failure too. */
 WRIT_CHECKED struct writ_err *signer_init(struct signer *, const struct conf *);
