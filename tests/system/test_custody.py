@@ -23,7 +23,6 @@ def secrets_of(house):
 
 def test_no_secret_is_in_state_logs_arguments_or_environments(house):
     house.agent_with_leaf("searched")
-    house.stop_searching = []
     for secret in secrets_of(house):
         for base in ("state", "run"):
             for folder, _, names in os.walk(house.path(base)):

@@ -1,0 +1,187 @@
+"""Bounds under abuse: many idle and slow connections, one principal that asks without end, memory after thousands of requests (I14)."""
+import os
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+import bad
+from house import ERP, TD, Agent, House
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """A house that grants a principal few requests a second."""
+    made = House("swtpm", extra="limits: {requests_per_principal_s: 20, connections: 700, connections_per_address: 650}\n")
+    try:
+        made.init()
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def resident_kib(house, name):
+    total = 0
+    for pid in house.pids(name):
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            total += next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+    return total
+
+
+def test_a_principal_over_its_rate_is_told_when_to_come_back_and_others_are_served(narrow):
+    bob, alice, stop = narrow.person("bob"), narrow.person(), threading.Event()
+    refused, served = [], []
+
+    def flood():
+        while not stop.is_set():
+            answer = bob.ask("GET", "/v1/tasks/none")
+            (refused if answer.status == 429 else served).append(answer)
+    thread = threading.Thread(target=flood)
+    thread.start()
+    time.sleep(0.5)
+    try:
+        for n in range(15):  # within alice's own 20
+            assert alice.ask("GET", f"/v1/tasks/none-{n}").status == 404
+            time.sleep(0.06)
+        assert narrow.nobody().ask("POST", "/v1/renew").status == 401
+    finally:
+        stop.set()
+        thread.join()
+    assert refused and len(served) <= 20 * 4, (len(refused), len(served))
+    problem = refused[0].json
+    assert (problem["code"], problem["status"]) == ("EXHAUSTED", 429) and refused[0].headers["Retry-After"] == "1"
+    assert f"spiffe://{TD}/human/corp/bob" in problem["detail"] and "20" in problem["detail"], problem
+    time.sleep(1.1)
+    assert bob.ask("GET", "/v1/tasks/none").status == 404, "a second later the share is full again"
+
+
+def test_who_has_no_certificate_or_a_revoked_one_has_a_rate_too(narrow):
+    agent = narrow.agent_with_leaf("flooding")
+    time.sleep(1)
+    assert narrow.person("olga").ask("POST", "/v1/revocations", {"serial": agent.serial}).status == 200
+    for client, wanted in ((narrow.nobody(), 401), (agent.client(), 401)):
+        time.sleep(1.1)
+        seen = [client.ask("POST", "/v1/renew").status for _ in range(60)]
+        assert set(seen) == {wanted, 429}, seen
+
+
+def test_five_hundred_idle_and_slow_connections_do_not_disturb_service(one):
+    held = []
+    try:
+        for n in range(500):
+            sock = socket.create_connection(("127.0.0.1", one.api_port if n % 2 else one.status_port), timeout=10)
+            held.append(sock)
+            if n % 4 == 0:
+                sock.sendall(b"GET /healthz HTTP/1.1\r\nA: ")  # plain, and never finished
+            elif n % 4 == 1:
+                sock.sendall(b"\x16\x03\x01")  # a handshake, and never finished
+        slow = [bad.tls(one) for _ in range(20)]
+        held += slow
+        for sock in slow:
+            sock.sendall(b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
+        began = time.monotonic()
+        for n in range(20):
+            agent = one.agent_with_leaf(f"beside-{n}")
+            assert one.ocsp(agent) == "GOOD"
+        each = (time.monotonic() - began) / 20
+        assert each < 0.5, f"{each} s for a task, a leaf and its status beside idle connections"
+        time.sleep(max(0, began + 7 - time.monotonic()))
+        answers = [bad.read_answer(sock) for sock in slow]
+        assert all(a is not None and a.status == 408 for a in answers), answers
+        for n, sock in enumerate(held[:500]):
+            if n % 4 == 1:
+                sock.settimeout(5)
+                assert sock.recv(1) == b"", "an unfinished handshake is closed"
+    finally:
+        for sock in held:
+            sock.close()
+
+
+def test_over_its_limit_of_connections_the_oldest_idle_one_makes_room(narrow):
+    """700 in all, 650 an address."""
+    held = [socket.create_connection(("127.0.0.1", narrow.status_port), timeout=10) for _ in range(640)]
+    try:
+        time.sleep(0.5)
+        client = narrow.person("ada")
+        assert client.ask("GET", "/v1/log/entries?count=1").status == 200
+        more = []
+        for _ in range(60):
+            try:
+                more.append(socket.create_connection(("127.0.0.1", narrow.status_port), timeout=10))
+            except OSError:
+                break
+        time.sleep(0.5)
+        with open(f"/proc/{narrow.pids('writ-issuerd')[0]}/limits", encoding="ascii") as f:
+            assert "Max open files" in f.read()
+        open_now = len(os.listdir(f"/proc/{narrow.pids('writ-issuerd')[0]}/fd"))
+        assert open_now < 1500
+        for sock in more:
+            sock.close()
+    finally:
+        for sock in held:
+            sock.close()
+    time.sleep(0.5)
+    narrow.agent_with_leaf("after-the-crowd")
+
+
+def test_memory_stays_where_it_was_after_two_thousand_requests(one):
+    def work(n):
+        client, alice, bob = one.nobody(), one.person(), one.person("bob")
+        agent = Agent(one, f"memory-{n}")
+        task = one.open_task(agent, alice).json["task"]
+        for i in range(50):
+            if i % 10 == 0:
+                assert one.leaf(task, agent, 60, client).status == 201
+            assert alice.ask("GET", "/v1/tasks/" + task).status == 200
+            assert bob.ask("GET", "/v1/tasks/" + task).status == 403
+            assert client.ask("POST", f"/v1/tasks/{task}/leaves", b"x" * 9000, {"Content-Type": "application/pkcs10"}).status == 400
+            assert alice.ask("POST", "/v1/tasks", b'{"a":' * 15 + b"1" + b"}" * 15, {"Content-Type": "application/json"}).status == 400
+
+    def crowd(first):
+        threads = [threading.Thread(target=work, args=(first + n,)) for n in range(5)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    crowd(0)  # warms pools and arenas: 1,000 requests
+    names = ("writ-issuerd", "writ-signerd", "writ-deviced")
+    before = {name: resident_kib(one, name) for name in names}
+    crowd(10)
+    crowd(20)
+    after = {name: resident_kib(one, name) for name in names}
+    for name in names:
+        assert before[name] > 0 and after[name] - before[name] < 4096, f"{name} grew from {before[name]} to {after[name]} KiB in 2,000 requests"
+
+
+def test_reading_the_log_takes_no_more_memory_the_tenth_time(one):
+    ada = one.person("ada")
+    ada.ask("GET", "/v1/log/entries?count=100")
+    before = resident_kib(one, "writ-issuerd")
+    for _ in range(10):
+        assert ada.ask("GET", "/v1/log/entries?count=100").status == 200
+    assert resident_kib(one, "writ-issuerd") - before < 4096
+
+
+def test_a_tls_renegotiation_or_garbage_ends_the_connection_and_nothing_else(one):
+    for garbage in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", os.urandom(300), b"\x16\x03\x01\xff\xff" + bytes(300)):
+        with socket.create_connection(("127.0.0.1", one.api_port), timeout=10) as sock:
+            sock.sendall(garbage)
+            try:
+                while sock.recv(4096):
+                    pass
+            except OSError:
+                pass
+    with bad.tls(one) as sock:
+        assert sock.version() == "TLSv1.3" and not sock.session_reused
+    one.agent_with_leaf("after-garbage")
+
+
+def test_no_session_ticket_is_given(one):
+    context = ssl.create_default_context(cafile=one.path("corp.pem"))
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", one.api_port)), server_hostname="localhost") as sock:
+        sock.sendall(b"GET /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        bad.read_answer(sock)
+        assert sock.session is None or not sock.session.has_ticket, ERP
