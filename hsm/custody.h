@@ -15,11 +15,11 @@
 #include "base/pubkey.h"
 #include "base/secret.h"
 
-#define CUSTODY_REF_MAX 8192		/* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
-#define CUSTODY_BLOB_MAX 4096		/* bytes of a sealed blob */
-#define CUSTODY_SECRET_LEN 32		/* what seal() takes: an AES-256 key */
-#define CUSTODY_LABEL_MAX 64		/* bytes of a key's label: printable ASCII */
-#define CUSTODY_MESSAGE_MAX (12 * 1024) /* bytes signed in one request: a TBS, a CRL's digest comes another way */
+#define CUSTODY_REF_MAX 8192  /* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
+#define CUSTODY_BLOB_MAX 4096 /* bytes of a sealed blob */
+#define CUSTODY_SECRET_LEN 32 /* what seal() takes: an AES-256 key */
+#define CUSTODY_LABEL_MAX 64  /* bytes of a key's label: printable ASCII */
+#define CUSTODY_MESSAGE_MAX (64 * 1024 * 1024) /* bytes signed in one request: a CRL of 1.3 million entries */
 
 struct custody;
 struct key;

@@ -28,6 +28,7 @@
 #include "hsm/deviced_settings.h"
 #include "hsm/watchdog.h"
 #include "hsm/wire_codec.h"
+#include "hsm/wire_large.h"
 
 #define CONNECTIONS_MAX 4
 #define KEYS_MAX 16 /* a connection: anchor, issuing keys of two generations, log key, and room */
@@ -250,11 +251,32 @@ failure_tell(const struct writ_err *failed, const char *request, bool was_locked
 	event(alarm ? EVENT_ALARM : EVENT_WARN, "device.request_failed", EV_STR("request", request), EV_ERR(failed));
 }
 
+/* The request's message, wherever it is: in the frame or, `beside` it, in a memfd.  `*ret_map` is to be unmapped. */
+static struct writ_err *
+message_find(struct device_request *request, int beside, struct writ_bytes *ret_map)
+{
+	struct writ_err *err;
+
+	if (beside < 0)
+		return NULL; /* empty then: custody refuses it */
+	if (request->type != DEVICE_SIGN)
+		return writ_fail(WRIT_INVALID, "device wire: a descriptor came with %s, which takes none",
+				 device_message_name(request->type));
+	if (request->message.len > 0)
+		return writ_fail(WRIT_INVALID,
+				 "device wire: a message of %zu bytes in the frame, and a memfd beside it: one of both",
+				 request->message.len);
+	err = device_large_map(beside, ret_map);
+	request->message = *ret_map;
+	return err;
+}
+
 /* Decodes, answers within the deadline; `*ret_type` is the answer's. */
 static struct writ_err *
-request_answer(struct server *server, struct connection *connection, const struct frame *frame, uint16_t *ret_type,
-	       struct writ_buf *ret_body)
+request_answer(struct server *server, struct connection *connection, const struct frame *frame, int beside,
+	       uint16_t *ret_type, struct writ_buf *ret_body)
 {
+	AUTO(device_large_done) struct writ_bytes map = { NULL, 0 };
 	const bool was_locked = server->refused || (server->custody && server->custody->latched);
 	const char *const name = device_message_name(frame->type) ? device_message_name(frame->type) : "none";
 	AUTO(writ_err_freep) struct writ_err *failed = NULL;
@@ -263,6 +285,8 @@ request_answer(struct server *server, struct connection *connection, const struc
 	*ret_type = (uint16_t)(frame->type | DEVICE_ANSWER);
 	watchdog_arm(frame->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS, name);
 	failed = device_request_decode(frame, &request);
+	if (!failed)
+		failed = message_find(&request, beside, &map);
 	if (!failed)
 		failed = answer(server, connection, &request, ret_body);
 	watchdog_disarm();
@@ -274,20 +298,28 @@ request_answer(struct server *server, struct connection *connection, const struc
 	return device_error_encode(failed, ret_body);
 }
 
+static void
+fd_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
 /* One request of a connection; an error ends the connection (3). */
 static struct writ_err *
 connection_serve(struct server *server, struct connection *connection)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(fd_closep) int beside = -1;
 	uint8_t packet[FRAME_MAX];
 	struct writ_err *err;
 	struct frame frame;
 	uint16_t type;
 
-	err = frame_receive(connection->sock, packet, &frame, NULL, 0);
+	err = frame_receive(connection->sock, packet, &frame, &beside, 0);
 	if (err)
 		return err;
-	err = request_answer(server, connection, &frame, &type, &body);
+	err = request_answer(server, connection, &frame, beside, &type, &body);
 	OPENSSL_cleanse(packet, sizeof(packet)); /* a SEAL carries a secret (I11) */
 	if (err)
 		return err;

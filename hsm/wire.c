@@ -13,6 +13,7 @@
 #include <openssl/crypto.h>
 
 #include "hsm/wire_codec.h"
+#include "hsm/wire_large.h"
 
 struct device {
 	int sock;
@@ -85,17 +86,53 @@ lost(struct device *device, struct writ_err *err)
 	return writ_recode(err, WRIT_UNAVAILABLE, "writ-deviced");
 }
 
+static void
+fd_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+/* What does not fit the frame goes into a memfd beside it. */
+static struct writ_err *
+message_aside(struct device_request *request, int *ret_fd)
+{
+	struct writ_err *err;
+
+	if (request->message.len <= DEVICE_INLINE_MAX)
+		return NULL;
+	err = device_large_write(request->message, ret_fd);
+	request->message = (struct writ_bytes){ NULL, 0 };
+	return err;
+}
+
+static struct writ_err *
+message_check(const struct device_request *request)
+{
+	const size_t len = request->message.len;
+
+	if (request->type != DEVICE_SIGN || (len > 0 && len <= CUSTODY_MESSAGE_MAX))
+		return NULL;
+	return writ_fail(WRIT_INVALID, "a message to sign has 1 to %d bytes, not %zu", CUSTODY_MESSAGE_MAX, len);
+}
+
 /* Sends one request. */
 static struct writ_err *
 request_send(struct device *device, uint64_t id, const struct device_request *request)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	struct device_request framed = *request;
+	AUTO(fd_closep) int beside = -1;
 	struct writ_err *err;
 
-	err = device_request_encode(request, &body);
+	err = message_check(request);
+	if (!err)
+		err = message_aside(&framed, &beside);
+	if (!err)
+		err = device_request_encode(&framed, &body);
 	if (err)
 		return err;
-	err = frame_send(device->sock, (uint16_t)request->type, id, writ_view(&body), -1, DEVICE_TIMEOUT_MS);
+	err = frame_send(device->sock, (uint16_t)request->type, id, writ_view(&body), beside, DEVICE_TIMEOUT_MS);
 	return err ? lost(device, err) : NULL;
 }
 

@@ -5,6 +5,8 @@
  * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
  * connection.  Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
  * library: this file and wire.c use base/ alone.
+ * (1) A message over DEVICE_INLINE_MAX (hsm/wire_large.h) is left empty in the frame and comes beside it, in a sealed
+ *     memfd.  Whole messages cross the wire, never digests: writ-deviced hashes what it signs.
  * Threading: a `struct device` belongs to one thread.
  */
 #ifndef WRIT_HSM_WIRE_H
@@ -17,7 +19,7 @@ enum device_message {
 	DEVICE_INFO = 1,      /* ->                                  <- struct custody_info */
 	DEVICE_MAKE,	      /* -> u8 kind, bytes label             <- bytes ref, bytes spki */
 	DEVICE_LOAD,	      /* -> bytes ref, bytes spki            <- u32 handle */
-	DEVICE_SIGN,	      /* -> u32 handle, bytes message        <- bytes signature */
+	DEVICE_SIGN,	      /* -> u32 handle, bytes message (1)    <- bytes signature */
 	DEVICE_SEAL,	      /* -> 32 bytes                         <- bytes blob */
 	DEVICE_UNSEAL,	      /* -> bytes blob                       <- 32 bytes */
 	DEVICE_HEALTH,	      /* ->                                  <- */

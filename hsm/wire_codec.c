@@ -3,6 +3,8 @@
  */
 #include "hsm/wire_codec.h"
 
+#include "hsm/wire_large.h"
+
 /* Bytes of at least one and at most `max`; else the cursor fails. */
 static struct writ_bytes
 get_bounded(struct body_in *in, size_t max)
@@ -102,7 +104,9 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 		break;
 	case DEVICE_SIGN:
 		ret->handle = body_get32(&in);
-		ret->message = get_bounded(&in, CUSTODY_MESSAGE_MAX);
+		ret->message = body_get_bytes(&in);
+		if (ret->message.len > DEVICE_INLINE_MAX)
+			in.failed = true;
 		break;
 	case DEVICE_SEAL:
 		ret->secret = get_secret(&in);

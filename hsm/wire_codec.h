@@ -19,7 +19,7 @@ struct device_request {
 	char label[CUSTODY_LABEL_MAX + 1]; /* MAKE; characters are custody's to judge */
 	struct writ_bytes ref, spki;	   /* LOAD */
 	uint32_t handle;		   /* SIGN, UNLOAD */
-	struct writ_bytes message;	   /* SIGN */
+	struct writ_bytes message;	   /* SIGN; empty: it comes in a memfd beside the frame */
 	struct writ_bytes secret;	   /* SEAL: CUSTODY_SECRET_LEN bytes */
 	struct writ_bytes blob;		   /* UNSEAL */
 };

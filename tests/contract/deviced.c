@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/event.h"
 #include "hsm/wire_codec.h"
+#include "hsm/wire_large.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/expect.h"
 
@@ -311,6 +313,175 @@ sixty_four_signatures_are_answered_without_waiting_for_each(void **state)
 	rig_unload(&rig, handle);
 }
 
+/* ---- messages beside a frame ---- */
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+static int
+memfd_of(off_t len, int seals)
+{
+	const int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, len), 0);
+	if (seals)
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
+	return fd;
+}
+
+/* Sends a request with that descriptor beside it, which it closes; the answer must be an error with these words. */
+static void
+refused_beside(int sock, const struct device_request *request, int fd, const char *words)
+{
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	struct device_answer answer;
+	uint8_t packet[FRAME_MAX];
+	struct writ_err *failed = NULL;
+	struct frame frame;
+
+	expect_ok(device_request_encode(request, &body));
+	expect_ok(frame_send(sock, (uint16_t)request->type, 9, writ_view(&body), fd, 1000));
+	if (fd >= 0)
+		close(fd);
+	expect_ok(frame_receive(sock, packet, &frame, NULL, 5000));
+	expect_ok(device_answer_decode(&frame, request->type, &answer, &failed));
+	assert_non_null(failed);
+	assert_int_equal(failed->code, WRIT_INVALID);
+	if (!strstr(failed->message, words))
+		fail_msg("refused with \"%s\", and not with \"%s\"", failed->message, words);
+	writ_err_free(failed);
+}
+
+static int
+descriptors_of(pid_t pid)
+{
+	char command[80], count[16] = "";
+	FILE *pipe;
+
+	snprintf(command, sizeof(command), "ls /proc/%d/fd | wc -l", (int)pid);
+	pipe = popen(command, "r");
+	assert_non_null(pipe);
+	assert_non_null(fgets(count, sizeof(count), pipe));
+	pclose(pipe);
+	return atoi(count);
+}
+
+static void
+what_is_wrong_beside_a_frame_is_refused_and_closed(void **state)
+{
+	AUTO(writ_buf_done)
+	struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
+	struct device_request sign = { .type = DEVICE_SIGN }, both, load, health = { .type = DEVICE_HEALTH };
+	static uint8_t message[DEVICE_INLINE_MAX + 1];
+	int sock, before;
+
+	(void)state;
+	expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &sign.handle));
+	sock = device_fd(rig.device);
+	before = descriptors_of(rig.deviced);
+	both = sign;
+	both.message = WRIT_LIT("m");
+	load = (struct device_request){ .type = DEVICE_LOAD, .ref = writ_view(&ref), .spki = writ_view(&spki) };
+	refused_beside(sock, &sign, -1, "a message to sign has 1 to 67108864 bytes, not 0");
+	refused_beside(sock, &sign, memfd_of(300000, 0),
+		       "not sealed against writing, shrinking and growing (seals 0x0)");
+	refused_beside(sock, &sign, memfd_of(300000, F_SEAL_SHRINK | F_SEAL_GROW), "is not sealed against writing");
+	refused_beside(sock, &sign, memfd_of(300000, F_SEAL_WRITE | F_SEAL_GROW), "is not sealed against writing");
+	refused_beside(sock, &sign, memfd_of(300000, F_SEAL_WRITE | F_SEAL_SHRINK), "is not sealed against writing");
+	refused_beside(sock, &sign, memfd_of(300000, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW),
+		       "is not sealed against writing");
+	refused_beside(sock, &sign, memfd_of(CUSTODY_MESSAGE_MAX + 1, SEALS),
+		       "a message in a memfd has 12289 to 67108864 bytes, not 67108865");
+	refused_beside(sock, &sign, memfd_of((off_t)1 << 40, SEALS),
+		       "a message in a memfd has 12289 to 67108864 bytes, not 1099511627776");
+	refused_beside(sock, &sign, memfd_of(0, SEALS), "a message in a memfd has 12289 to 67108864 bytes, not 0");
+	refused_beside(sock, &sign, memfd_of(DEVICE_INLINE_MAX, SEALS),
+		       "a message in a memfd has 12289 to 67108864 bytes, not 12288");
+	refused_beside(sock, &sign, open("/dev/zero", O_RDONLY | O_CLOEXEC),
+		       "the descriptor beside the frame is no memfd");
+	refused_beside(sock, &sign, open(rig.here.dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY), "is n");
+	refused_beside(sock, &both, memfd_of(300000, SEALS),
+		       "a message of 1 bytes in the frame, and a memfd beside it: one of both");
+	refused_beside(sock, &load, memfd_of(300000, SEALS), "a descriptor came with LOAD, which takes none");
+	refused_beside(sock, &health, memfd_of(300000, SEALS), "a descriptor came with HEALTH, which takes none");
+	assert_int_equal(descriptors_of(rig.deviced), before);
+	expect_ok(rig_sign(&rig, sign.handle, (struct writ_bytes){ message, sizeof(message) }, &sig));
+	assert_int_equal(descriptors_of(rig.deviced), before);
+	rig_unload(&rig, sign.handle);
+}
+
+static void
+two_descriptors_beside_a_frame_end_the_connection(void **state)
+{
+	struct {
+		_Alignas(struct cmsghdr) char room[CMSG_SPACE(2 * sizeof(int))];
+	} control = { 0 };
+	const int two[] = { memfd_of(300000, SEALS), memfd_of(300000, SEALS) };
+	AUTO(writ_buf_done) struct writ_buf packet = WRIT_BUF(FRAME_MAX);
+	struct iovec part;
+	struct msghdr msg = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)
+	};
+	struct cmsghdr *const c = CMSG_FIRSTHDR(&msg);
+	const int before = descriptors_of(rig.deviced), sock = connected();
+	uint8_t in[FRAME_MAX];
+	struct frame frame;
+
+	(void)state;
+	expect_ok(frame_build(DEVICE_SIGN, 9, WRIT_LIT("\0\0\0\1\0\0\0\0"), &packet));
+	part = (struct iovec){ packet.data, packet.len };
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(two)) };
+	memcpy(CMSG_DATA(c), two, sizeof(two));
+	assert_true(sendmsg(sock, &msg, 0) > 0);
+	assert_int_equal(code_of(frame_receive(sock, in, &frame, NULL, 5000)), WRIT_UNAVAILABLE); /* closed */
+	close(two[0]);
+	close(two[1]);
+	close(sock);
+	expect_ok(rig_health(&rig));
+	assert_int_equal(descriptors_of(rig.deviced), before);
+}
+
+static void
+long_messages_are_signed_without_waiting_too(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX);
+	AUTO(pubkey_done) struct pubkey public = { 0 };
+	static uint8_t message[300007];
+	uint32_t handle = 0;
+	unsigned seen = 0;
+
+	(void)state;
+	expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handle));
+	expect_ok(pubkey_load(writ_view(&spki), &public));
+	expect_refused(device_sign_start(rig.device, 9, handle, (struct writ_bytes){ message, 0 }), WRIT_INVALID,
+		       "a message to sign has 1 to 67108864 bytes, not 0");
+	expect_refused(
+		device_sign_start(rig.device, 9, handle, (struct writ_bytes){ message, CUSTODY_MESSAGE_MAX + 1 }),
+		WRIT_INVALID, "a message to sign has 1 to 67108864 bytes, not 67108865");
+	for (uint64_t id = 0; id < 8; id++)
+		expect_ok(device_sign_start(rig.device, id, handle,
+					    (struct writ_bytes){ message, id % 2 ? 300000 + id : 100 + id }));
+	while (seen != 0xff) {
+		AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
+		struct writ_err *failed;
+		uint64_t id = 0;
+		bool any;
+
+		expect_ok(device_sign_next(rig.device, &any, &id, &sig, &failed));
+		if (!any) {
+			usleep(1000);
+			continue;
+		}
+		expect_ok(failed);
+		expect_ok(pubkey_verify(&public, (struct writ_bytes){ message, id % 2 ? 300000 + id : 100 + id },
+					writ_view(&sig)));
+		seen |= 1U << id;
+	}
+	rig_unload(&rig, handle);
+}
+
 /* ---- how it ends ---- */
 
 static void
@@ -350,27 +521,87 @@ a_device_that_is_away_at_the_start_is_served_when_it_comes(void **state)
 	machine_done(&token.here, false);
 }
 
+/* Starts writ-deviced with `--fd`, as a supervisor does. */
+static pid_t
+started_with(int sock)
+{
+	char auth[160], fd[16], uid[16];
+	pid_t pid;
+
+	snprintf(fd, sizeof(fd), "%d", sock);
+	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
+	snprintf(auth, sizeof(auth), "%s/secret", rig.here.dir);
+	pid = fork();
+	if (pid == 0) {
+		fcntl(sock, F_SETFD, 0);
+		execl(WRIT_DEVICED, WRIT_DEVICED, "--fd", fd, "--peer-uid", uid, "--tpm", rig.here.tcti,
+		      "--allow-software-tpm", "--auth-file", auth, "--log-level", "alarm", (char *)NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* The socket is the supervisor's and outlives the process: who connects between two lives of it is served by the next.
+ */
+static void
+an_inherited_listening_socket_is_served_by_one_life_after_another(void **state)
+{
+	struct device *devices[3] = { NULL };
+	char path[RIG_PATH_MAX];
+	int listener;
+	pid_t pid;
+
+	(void)state;
+	rig_close(&rig);
+	snprintf(path, sizeof(path), "%s/inherited.sock", rig.here.dir);
+	expect_ok(frame_listen(path, &listener));
+	expect_ok(device_connect(path, (uid_t)-1, &devices[0])); /* before anybody serves it */
+	pid = started_with(listener);
+	expect_ok(device_health(devices[0]));
+	expect_ok(device_connect(path, (uid_t)-1, &devices[1]));
+	expect_ok(device_health(devices[1]));
+	device_close(devices[0]);
+	device_close(TAKE(devices[1]));
+	expect_ok(device_connect(path, (uid_t)-1, &devices[1])); /* without connections it waits for more */
+	expect_ok(device_health(devices[1]));
+
+	kill(pid, SIGKILL);
+	assert_int_equal(process_wait(pid, 5000), 128 + SIGKILL);
+	assert_int_equal(code_of(device_health(devices[1])), WRIT_UNAVAILABLE);
+	expect_ok(device_connect(path, (uid_t)-1, &devices[2])); /* nobody is refused meanwhile */
+	pid = started_with(listener);
+	expect_ok(device_health(devices[2]));
+	device_close(devices[1]);
+	device_close(devices[2]);
+	kill(pid, SIGTERM);
+	assert_int_equal(process_wait(pid, 5000), 0);
+	assert_int_equal(access(path, F_OK), 0); /* not its own to remove */
+	close(listener);
+	unlink(path);
+}
+
+static void
+an_inherited_descriptor_that_is_no_socket_is_refused(void **state)
+{
+	const int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	rig_close(&rig);
+	assert_int_equal(process_wait(started_with(fd), 5000), 2);
+	close(fd);
+}
+
 static void
 an_inherited_connection_is_served_to_its_end(void **state)
 {
-	char auth[160], fd[16], uid[16];
 	struct device *device = NULL;
 	int pair[2];
 	pid_t pid;
 
 	(void)state;
 	rig_close(&rig);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
-	snprintf(fd, sizeof(fd), "%d", pair[1]);
-	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
-	snprintf(auth, sizeof(auth), "%s/secret", rig.here.dir);
-	pid = fork();
-	if (pid == 0) {
-		execl(WRIT_DEVICED, WRIT_DEVICED, "--fd", fd, "--peer-uid", uid, "--tpm", rig.here.tcti,
-		      "--allow-software-tpm", "--auth-file", auth, "--log-level", "alarm", (char *)NULL);
-		_exit(127);
-	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	pid = started_with(pair[1]);
 	close(pair[1]);
 	expect_ok(device_adopt(pair[0], &device));
 	expect_ok(device_health(device));
@@ -507,9 +738,14 @@ main(void)
 		claim(a_connection_holds_16_keys),
 		claim(a_fifth_connection_waits_for_a_place),
 		claim(sixty_four_signatures_are_answered_without_waiting_for_each),
+		claim(what_is_wrong_beside_a_frame_is_refused_and_closed),
+		claim(two_descriptors_beside_a_frame_end_the_connection),
+		claim(long_messages_are_signed_without_waiting_too),
 		claim(a_device_that_hangs_ends_the_process_at_the_deadline),
 		claim(a_device_that_is_away_at_the_start_is_served_when_it_comes),
 		claim(an_inherited_connection_is_served_to_its_end),
+		claim(an_inherited_listening_socket_is_served_by_one_life_after_another),
+		claim(an_inherited_descriptor_that_is_no_socket_is_refused),
 #ifdef WRIT_FAULTS
 		claim(a_fault_point_kills_before_and_after_the_signature),
 #endif

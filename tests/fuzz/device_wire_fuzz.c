@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "hsm/wire_codec.h"
+#include "hsm/wire_large.h"
 
 static void
 check_request(const struct frame *frame)
@@ -16,7 +17,7 @@ check_request(const struct frame *frame)
 	if (!fuzz_accepted(device_request_decode(frame, &request)))
 		return;
 	FUZZ_CHECK(request.ref.len <= CUSTODY_REF_MAX && request.spki.len <= SPKI_MAX &&
-		   request.message.len <= CUSTODY_MESSAGE_MAX && request.blob.len <= CUSTODY_BLOB_MAX &&
+		   request.message.len <= DEVICE_INLINE_MAX && request.blob.len <= CUSTODY_BLOB_MAX &&
 		   request.kind <= KEY_ED25519 && strlen(request.label) <= CUSTODY_LABEL_MAX);
 	FUZZ_CHECK(fuzz_accepted(device_request_encode(&request, &again)));
 	FUZZ_CHECK(writ_equal(writ_view(&again), frame->body));

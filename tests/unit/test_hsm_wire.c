@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "hsm/wire_codec.h"
+#include "hsm/wire_large.h"
 
 static int server; /* the other end of `device` */
 static struct device *device;
@@ -78,12 +79,13 @@ decode(unsigned type, struct writ_bytes body, struct device_request *ret)
 static void
 every_request_is_decoded_as_it_was_encoded(void **state)
 {
-	static uint8_t secret[CUSTODY_SECRET_LEN] = { 1, 2, 3 }, message[CUSTODY_MESSAGE_MAX], ref[CUSTODY_REF_MAX];
+	static uint8_t secret[CUSTODY_SECRET_LEN] = { 1, 2, 3 }, message[DEVICE_INLINE_MAX], ref[CUSTODY_REF_MAX];
 	const struct device_request requests[] = {
 		{ .type = DEVICE_INFO },
 		{ .type = DEVICE_MAKE, .kind = KEY_P384, .label = "anchor" },
 		{ .type = DEVICE_LOAD, .ref = { ref, sizeof(ref) }, .spki = { secret, 32 } },
 		{ .type = DEVICE_SIGN, .handle = 0xfffffffe, .message = { message, sizeof(message) } },
+		{ .type = DEVICE_SIGN, .handle = 3 }, /* its message comes in a memfd */
 		{ .type = DEVICE_SEAL, .secret = { secret, sizeof(secret) } },
 		{ .type = DEVICE_UNSEAL, .blob = { message, CUSTODY_BLOB_MAX } },
 		{ .type = DEVICE_HEALTH },
@@ -146,8 +148,8 @@ a_malformed_request_is_refused_by_name(void **state)
 		  { (const uint8_t *)"\377\377\377\377a", 5 },
 		  "device wire: malformed LOAD request of 5 bytes" },
 		{ DEVICE_SIGN,
-		  { (const uint8_t *)"\0\0\0\1\0\0\0\0", 8 },
-		  "device wire: malformed SIGN request of 8 bytes" },
+		  { (const uint8_t *)"\0\0\0\1\0\0\0\0m", 9 },
+		  "device wire: malformed SIGN request of 9 bytes" },
 		{ DEVICE_SIGN, { (const uint8_t *)"\0\0\0\1", 4 }, "device wire: malformed SIGN request of 4 bytes" },
 		{ DEVICE_SEAL,
 		  { (const uint8_t *)"0123456789012345678901234567890", 31 },
@@ -170,11 +172,11 @@ a_malformed_request_is_refused_by_name(void **state)
 static void
 a_field_one_byte_over_its_limit_is_refused(void **state)
 {
-	static uint8_t big[CUSTODY_MESSAGE_MAX + 1];
+	static uint8_t big[DEVICE_INLINE_MAX + 1];
 	const struct device_request requests[] = {
 		{ .type = DEVICE_LOAD, .ref = { big, CUSTODY_REF_MAX + 1 }, .spki = { big, 91 } },
 		{ .type = DEVICE_LOAD, .ref = { big, 1 }, .spki = { big, SPKI_MAX + 1 } },
-		{ .type = DEVICE_SIGN, .message = { big, CUSTODY_MESSAGE_MAX + 1 } },
+		{ .type = DEVICE_SIGN, .message = { big, DEVICE_INLINE_MAX + 1 } },
 		{ .type = DEVICE_UNSEAL, .blob = { big, CUSTODY_BLOB_MAX + 1 } },
 	};
 	struct device_request again;
@@ -199,8 +201,8 @@ answers_come_back_whole(void **state)
 {
 	static uint8_t secret[CUSTODY_SECRET_LEN] = { 9 };
 	AUTO(writ_buf_done)
-	struct writ_buf a = WRIT_BUF(CUSTODY_REF_MAX),
-			b = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX), blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	struct writ_buf a = WRIT_BUF(CUSTODY_REF_MAX), b = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX),
+			blob = WRIT_BUF(CUSTODY_BLOB_MAX);
 	AUTO(writ_secret_done) struct writ_secret out = { 0 };
 	struct custody_info info;
 	uint32_t handle = 0;
@@ -392,6 +394,7 @@ what_is_too_big_is_refused_before_it_is_sent(void **state)
 {
 	static uint8_t big[FRAME_BODY_MAX];
 	AUTO(writ_buf_done) struct writ_buf a = WRIT_BUF(CUSTODY_REF_MAX), b = WRIT_BUF(SPKI_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
 	char label[CUSTODY_LABEL_MAX + 2];
 
 	(void)state;
@@ -399,9 +402,13 @@ what_is_too_big_is_refused_before_it_is_sent(void **state)
 	label[CUSTODY_LABEL_MAX + 1] = '\0';
 	expect_refused(device_make_key(device, KEY_P256, label, &a, &b), WRIT_INVALID,
 		       "a key's label has 1 to 64 bytes, not 65");
-	expect_refused(device_sign(device, 1, (struct writ_bytes){ big, sizeof(big) }, &a), WRIT_INVALID,
-		       "device wire: a SIGN request is over a frame's 16384 bytes");
-	will_say(2, DEVICE_HEALTH, &(struct device_answer){ 0 }); /* the connection is as good as before */
+	expect_refused(device_sign(device, 1, (struct writ_bytes){ big, CUSTODY_MESSAGE_MAX + 1 }, &a), WRIT_INVALID,
+		       "a message to sign has 1 to 67108864 bytes, not 67108865");
+	expect_refused(device_sign(device, 1, (struct writ_bytes){ big, 0 }, &a), WRIT_INVALID,
+		       "a message to sign has 1 to 67108864 bytes, not 0");
+	expect_refused(device_unseal(device, (struct writ_bytes){ big, sizeof(big) }, &secret), WRIT_INVALID,
+		       "device wire: a UNSEAL request is over a frame's 16384 bytes");
+	will_say(4, DEVICE_HEALTH, &(struct device_answer){ 0 }); /* the connection is as good as before */
 	expect_ok(device_health(device));
 }
 
