@@ -7,6 +7,7 @@
 #include "base/der.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "issuer/x509/leaf_profile.h"
 #include "issuer/x509/oid.h"
 #include "issuer/x509/parts.h"
 
@@ -18,7 +19,6 @@
 #define VALUE_CA_KEY_USAGE WRIT_LIT("\x03\x02\x01\x06")	  /* keyCertSign, cRLSign */
 #define VALUE_OCSP_KEY_USAGE WRIT_LIT("\x03\x02\x07\x80") /* digitalSignature */
 #define VALUE_OCSP_EKU WRIT_LIT("\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x09")
-#define VALUE_NULL WRIT_LIT("\x05\x00")
 
 struct writ_err *
 ca_key_id(struct writ_bytes spki, uint8_t out[20])
@@ -84,19 +84,8 @@ put_tier_policies(struct der_out *out, enum leaf_tier tier)
 {
 	struct writ_bytes policies[2] = { OID_CP_DELEGATED_AGENT };
 
-	switch (tier) {
-	case LEAF_TIER_RESIDENT:
-		policies[1] = OID_CP_RESIDENT;
-		break;
-	case LEAF_TIER_SEALED:
-		policies[1] = OID_CP_SEALED;
-		break;
-	case LEAF_TIER_SOFTWARE:
-		policies[1] = OID_CP_SOFTWARE;
-		break;
-	default:
+	if (!tier_oid(tier, &policies[1]))
 		return writ_fail(WRIT_INVALID, "CA: tier %d is none of resident, sealed, software", (int)tier);
-	}
 	put_policies(out, policies, N_OF(policies));
 	return NULL;
 }
@@ -173,7 +162,7 @@ ca_build_tbs(const struct ca_facts *facts, struct writ_buf *ret_tbs)
 	if (err)
 		return err;
 	der_open(&out, DER_SEQUENCE);
-	der_put_raw(&out, WRIT_LIT("\xa0\x03\x02\x01\x02")); /* v3 */
+	put_version_3(&out);
 	der_put_integer_bytes(&out, DER_INTEGER, (struct writ_bytes){ facts->serial, sizeof(facts->serial) });
 	der_put_raw(&out, key_signature_alg(facts->issuer_kind));
 	if (facts->role == CA_ANCHOR)
@@ -458,9 +447,8 @@ read_tbs(struct writ_bytes tbs, struct writ_bytes outer_alg, struct ca_cert *ret
 
 	if (!der_take(&in, DER_SEQUENCE, &in))
 		return bad("TBSCertificate", "not a SEQUENCE");
-	if (in.end - in.at < 5 || memcmp(in.at, "\xa0\x03\x02\x01\x02", 5) != 0)
+	if (!take_version_3(&in))
 		return bad("version", "must be v3");
-	in.at += 5;
 	if (!take_serial(&in, &ret->serial))
 		return bad("serial", "not a positive INTEGER of 20 octets at most");
 	if (!der_take_whole(&in, DER_SEQUENCE, &ignored, &alg))

@@ -43,7 +43,7 @@ WRIT_CHECKED struct writ_err *ca_build_csr_info(struct writ_bytes trust_domain, 
 
 /*
  * A certificate of a CA or an OCSP responder, read (ours, or an anchor that an owner's root signed): strict DER, v3.  A CA has CA:TRUE and keyCertSign,
- * anything else must be an OCSP responder (digitalSignature, EKU OCSPSigning, nocheck).  An unknown critical extension is refused.  The signature is not verified.
+ * anything else must be an OCSP responder (digitalSignature, EKU OCSPSigning alone).  An unknown critical extension is refused.  The signature is not verified.
  */
 struct ca_cert {
 	struct writ_bytes whole, tbs;

@@ -59,9 +59,8 @@ struct leaf {
 	struct delegation delegation;
 	struct writ_bytes log_id;		/* 8 */
 	struct writ_bytes log_index, log_hash;	/* 8 and 32, inside tbs */
-	/* leaf_read() only: */
-	struct writ_bytes signature;
-	enum key_kind signature_kind;
+	enum key_kind signature_kind;		/* P-256: what the AlgorithmIdentifier says */
+	struct writ_bytes signature;		/* leaf_read() only */
 };
 
 /* Reads a TBS of ours: WRIT_INVALID names the field and the rule.  Lists are in the arena (64 KiB is enough). */

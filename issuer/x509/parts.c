@@ -4,6 +4,7 @@
 #include "issuer/x509/parts.h"
 
 #define URI DER_CONTEXT(6) /* GeneralName, uniformResourceIdentifier */
+#define VERSION_3 WRIT_LIT("\xa0\x03\x02\x01\x02")
 
 static void
 put_attribute(struct der_out *out, struct writ_bytes oid, struct writ_bytes prefix, struct writ_bytes value)
@@ -26,6 +27,12 @@ put_name(struct der_out *out, struct writ_bytes organization, struct writ_bytes 
 	put_attribute(out, OID_ORGANIZATION, WRIT_LIT(""), organization);
 	put_attribute(out, OID_COMMON_NAME, cn_prefix, cn);
 	der_close(out);
+}
+
+void
+put_version_3(struct der_out *out)
+{
+	der_put_raw(out, VERSION_3);
 }
 
 void
@@ -138,6 +145,17 @@ put_header(struct writ_buf *buf, uint8_t tag, size_t len)
 			header[i] = (uint8_t)(len >> (8 * (n - 1 - i)));
 	}
 	return writ_buf_add(buf, (struct writ_bytes){ header, n });
+}
+
+bool
+take_version_3(struct der *in)
+{
+	const struct writ_bytes wanted = VERSION_3;
+
+	if (der_rest(in).len < wanted.len || memcmp(in->at, wanted.data, wanted.len) != 0)
+		return false;
+	in->at += wanted.len;
+	return true;
 }
 
 bool

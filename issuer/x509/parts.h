@@ -23,6 +23,8 @@
 void put_name(struct der_out *, struct writ_bytes organization, struct writ_bytes cn_prefix, struct writ_bytes cn);
 void put_validity(struct der_out *, writ_time not_before, writ_time not_after);
 
+void put_version_3(struct der_out *);
+
 /* Between open and close stands the extension's value. */
 void extension_open(struct der_out *, struct writ_bytes oid, bool critical);
 void extension_close(struct der_out *);
@@ -42,6 +44,9 @@ struct extension {
 	struct writ_bytes oid, value;
 	bool critical;
 };
+
+/* [0] EXPLICIT INTEGER 2. */
+WRIT_CHECKED bool take_version_3(struct der *);
 
 /* The next of a SEQUENCE OF Extension. */
 WRIT_CHECKED bool take_extension(struct der *, struct extension *ret);

@@ -54,7 +54,10 @@ check_signature(const char *who, const struct ca_cert *signer, enum key_kind kin
 	return err ? writ_because(err, "chain: %s", who) : NULL;
 }
 
-/* Step 1: leaf <- issuing CA <- anchor, with nothing between (robustness 1). */
+/*
+ * Step 1: leaf <- issuing CA <- anchor, with nothing between (robustness 1).  The anchor is trusted because it is
+ * configured: who signed it is not looked at, what it asserts is.
+ */
 static struct writ_err *
 check_path(const struct chain *chain, writ_time now)
 {
