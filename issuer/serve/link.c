@@ -173,7 +173,7 @@ readable(int fd, struct clock now, void *ctx)
 		const ssize_t len = recv(fd, link->in, sizeof(link->in), MSG_DONTWAIT);
 
 		if (len < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
+			break;
 		if (len <= 0) {
 			broken(link, writ_fail(WRIT_UNAVAILABLE, "the signer closed its connection"));
 			return;
@@ -184,6 +184,7 @@ readable(int fd, struct clock now, void *ctx)
 			return;
 		}
 	}
+	pause_if_full(link); /* an answer may have been the last for a while: nobody else lets the clients go on */
 }
 
 struct writ_err *
