@@ -136,14 +136,29 @@ request_send(struct device *device, uint64_t id, const struct device_request *re
 	return err ? lost(device, err) : NULL;
 }
 
+/* The answer to request `id`, which borrows from `packet`. */
+static struct writ_err *
+answer_take(struct device *device, uint64_t id, enum device_message asked, int timeout_ms, uint8_t packet[FRAME_MAX],
+	    struct device_answer *ret)
+{
+	struct writ_err *err, *failed = NULL;
+	struct frame frame;
+
+	err = frame_receive(device->sock, packet, &frame, NULL, timeout_ms);
+	if (!err && frame.id != id)
+		err = writ_fail(WRIT_INVALID, "an answer to another request than the one asked");
+	if (!err)
+		err = device_answer_decode(&frame, asked, ret, &failed);
+	return err ? lost(device, err) : failed;
+}
+
 /* One request and its answer, which borrows from `packet`. */
 static struct writ_err *
 ask(struct device *device, const struct device_request *request, uint8_t packet[FRAME_MAX], struct device_answer *ret)
 {
 	const int timeout_ms = request->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS;
 	const uint64_t id = ++device->next_id;
-	struct writ_err *err, *failed = NULL;
-	struct frame frame;
+	struct writ_err *err;
 
 	err = usable(device);
 	if (err)
@@ -152,17 +167,7 @@ ask(struct device *device, const struct device_request *request, uint8_t packet[
 		return writ_fail(WRIT_BROKEN, "a blocking call to writ-deviced while %zu signatures are outstanding",
 				 device->n_waiting);
 	err = request_send(device, id, request);
-	if (err)
-		return err;
-	err = frame_receive(device->sock, packet, &frame, NULL, timeout_ms);
-	if (err)
-		return lost(device, err);
-	if (frame.id != id)
-		return lost(device, writ_fail(WRIT_INVALID, "an answer to another request than the one asked"));
-	err = device_answer_decode(&frame, request->type, ret, &failed);
-	if (err)
-		return lost(device, err);
-	return failed;
+	return err ? err : answer_take(device, id, request->type, timeout_ms, packet, ret);
 }
 
 struct writ_err *
@@ -281,6 +286,33 @@ int
 device_fd(const struct device *device)
 {
 	return device->sock;
+}
+
+struct writ_err *
+device_knock(struct device *device)
+{
+	struct writ_err *err = usable(device);
+
+	return err ? err : request_send(device, ++device->next_id, &(struct device_request){ .type = DEVICE_HEALTH });
+}
+
+struct writ_err *
+device_opened(struct device *device, bool *ret_here)
+{
+	struct pollfd readable = { .fd = device->sock, .events = POLLIN };
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	*ret_here = false;
+	err = usable(device);
+	if (err)
+		return err;
+	if (poll(&readable, 1, 0) <= 0)
+		return NULL;
+	err = answer_take(device, device->next_id, DEVICE_HEALTH, 0, packet, &answer);
+	*ret_here = !err;
+	return err;
 }
 
 struct writ_err *

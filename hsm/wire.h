@@ -57,6 +57,14 @@ WRIT_CHECKED struct writ_err *device_unload(struct device *,
 					    uint32_t handle); /* WRIT_NOT_FOUND when there is none such */
 
 /*
+ * Asking without waiting whether the device is there: device_knock() sends a HEALTH; when device_fd() is readable,
+ * device_opened() tells its answer: `*ret_here`, still false when none came yet, or the error.  So a process that must
+ * not block finds out first, and makes blocking calls of a device that answers.
+ */
+WRIT_CHECKED struct writ_err *device_knock(struct device *);
+WRIT_CHECKED struct writ_err *device_opened(struct device *, bool *ret_here);
+
+/*
  * Signing without waiting, for the resident tier: device_sign_start() sends; when device_fd() is readable,
  * device_sign_next() gives one answer: its id and the signature, or `*ret_failed` with the request's own error. Returns
  * with *ret_any false when none is there. Blocking calls must not be mixed in while signatures are outstanding.

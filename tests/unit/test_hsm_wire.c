@@ -390,6 +390,33 @@ an_id_that_is_outstanding_is_refused(void **state)
 }
 
 static void
+a_knock_is_answered_when_somebody_is_there(void **state)
+{
+	bool here = true;
+
+	(void)state;
+	expect_ok(device_knock(device));
+	expect_ok(device_opened(device, &here));
+	assert_false(here);
+	will_say(1, DEVICE_HEALTH, &(struct device_answer){ 0 });
+	expect_ok(device_opened(device, &here));
+	assert_true(here);
+	will_say(2, DEVICE_HEALTH, &(struct device_answer){ 0 }); /* and blocking calls follow */
+	expect_ok(device_health(device));
+
+	expect_ok(device_knock(device));
+	will_fail(3, WRIT_LOCKED, "no");
+	expect_refused(device_opened(device, &here), WRIT_LOCKED, "no");
+	assert_false(here);
+	expect_ok(device_knock(device));
+	will_say(3, DEVICE_HEALTH, &(struct device_answer){ 0 }); /* an answer too late */
+	expect_refused(device_opened(device, &here), WRIT_UNAVAILABLE,
+		       "writ-deviced: an answer to another request than the one asked");
+	assert_false(here);
+	expect_refused(device_knock(device), WRIT_UNAVAILABLE, "the connection to writ-deviced is lost: connect anew");
+}
+
+static void
 what_is_too_big_is_refused_before_it_is_sent(void **state)
 {
 	static uint8_t big[FRAME_BODY_MAX];
@@ -430,6 +457,7 @@ main(void)
 		claim(an_answer_that_nobody_asked_for_loses_the_connection),
 		claim(the_65th_outstanding_signature_is_refused),
 		claim(an_id_that_is_outstanding_is_refused),
+		claim(a_knock_is_answered_when_somebody_is_there),
 		claim(what_is_too_big_is_refused_before_it_is_sent),
 	};
 
