@@ -244,21 +244,6 @@ read_policies(struct der *in, struct leaf *ret)
 	return NULL;
 }
 
-/* Names are the trust domain's own, hops' too (delegation.md 7): the rules have parsed the principal, so its beginning
- * will do. */
-static struct writ_err *
-check_hop_domain(const struct hop *hop, size_t number, struct writ_bytes trust_domain)
-{
-	const struct writ_bytes scheme = WRIT_LIT("spiffe://");
-	const struct writ_bytes rest = { hop->principal.data + scheme.len, hop->principal.len - scheme.len };
-
-	if (rest.len > trust_domain.len && rest.data[trust_domain.len] == '/' &&
-	    memcmp(rest.data, trust_domain.data, trust_domain.len) == 0)
-		return NULL;
-	return writ_fail(WRIT_INVALID, "leaf: TaskDelegation: hop %zu: '%.*s' is not of the trust domain '%.*s'",
-			 number, WRIT_FMT(hop->principal), WRIT_FMT(trust_domain));
-}
-
 static struct writ_err *
 read_delegation(struct der *in, struct writ_arena *arena, struct leaf *ret)
 {
@@ -272,11 +257,6 @@ read_delegation(struct der *in, struct writ_arena *arena, struct leaf *ret)
 		err = delegation_check_validity(&ret->delegation, ret->not_after);
 	if (err)
 		return writ_because(err, "leaf: TaskDelegation");
-	for (size_t i = 0; i < ret->delegation.n_hops; i++) {
-		err = check_hop_domain(&ret->delegation.hops[i], i + 1, ret->trust_domain);
-		if (err)
-			return err;
-	}
 	if (!writ_equal(ret->delegation.task_id, ret->task_id))
 		return writ_fail(WRIT_INVALID, "leaf: TaskDelegation: task '%.*s', but the subject's CN says '%.*s'",
 				 WRIT_FMT(ret->delegation.task_id), WRIT_FMT(ret->task_id));

@@ -565,15 +565,6 @@ each_changed_element_is_refused_by_its_name(void **state)
 		{ "N13: the last hop ends a second earlier", "7.0.6.1.0.4.1.5", REPLACE,
 		  make_element(DER_GENERALIZED_TIME, WRIT_LIT("20261123210635Z")),
 		  "leaf: TaskDelegation: E8: hop 2: the certificate ends 1 s after its last hop" },
-		{ "a hop of another trust domain", "7.0.6.1.0.4.0.1", REPLACE,
-		  make_element(DER_IA5, WRIT_LIT("spiffe://agents.corp.example.net/human/okta/1")),
-		  "leaf: TaskDelegation: hop 1: 'spiffe://agents.corp.example.net/human/okta/1' is not of the trust "
-		  "domain "
-		  "'agents.corp.example'" },
-		{ "an agent of a shorter trust domain", "7.0.6.1.0.4.1.1", REPLACE,
-		  make_element(DER_IA5, WRIT_LIT("spiffe://agents.corp/agent/a/b")),
-		  "leaf: TaskDelegation: hop 2: 'spiffe://agents.corp/agent/a/b' is not of the trust domain "
-		  "'agents.corp.example'" },
 		/* status */
 		{ "no CRLDP", "7.0.7", REPLACE, NOTHING,
 		  "leaf: cRLDistributionPoints: missing, or out of order: authorityInfoAccess stands in its place" },
