@@ -190,7 +190,7 @@ reserve_use(struct journal *j)
 	struct writ_err *err;
 	int fd;
 
-	err = reserve_take(j->dir, j->next, j->log_id, j->last_hash, &fd);
+	err = segment_from_reserve(j->dir, j->next, j->log_id, j->last_hash, &fd);
 	if (!err)
 		segment_switch(j, fd, JOURNAL_RESERVE_LEN);
 	return err;

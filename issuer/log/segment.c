@@ -162,7 +162,7 @@ segment_make(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], cons
 }
 
 struct writ_err *
-reserve_take(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32], int *ret_fd)
+segment_from_reserve(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32], int *ret_fd)
 {
 	AUTO(fd_closep) int fd = -1;
 	char path[PATH_MAX];

@@ -50,7 +50,7 @@ WRIT_CHECKED struct writ_err *segment_make(const char *dir, uint64_t first, cons
 
 /* The reserve, unless it is there; WRIT_EXHAUSTED: no room.  And making it the segment that begins at `first`. */
 WRIT_CHECKED struct writ_err *reserve_make(const char *dir);
-WRIT_CHECKED struct writ_err *reserve_take(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32],
+WRIT_CHECKED struct writ_err *segment_from_reserve(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32],
 					   int *ret_fd);
 
 WRIT_CHECKED struct writ_err *segments_find(const char *dir, struct segments *ret);
