@@ -205,9 +205,18 @@ post_rules(void *arg)
 		event(EVENT_ALARM, "serve.listen", EV_NUM("loop", on->number), EV_ERR(err));
 	if (err && p->listen)
 		serve_failed(); /* an API that cannot be reached: the supervisor tries anew */
-	sem_post(&on->serve->wake);
+	sem_post(&on->serve->done);
 	writ_err_free(err);
 	free(p);
+}
+
+/* Until every loop has done what it was told last (and so all before it). */
+static void
+loops_wait(struct keeper *k)
+{
+	for (unsigned i = 0; i < k->serve->n_loops; i++)
+		while (sem_wait(&k->serve->done) != 0)
+			;
 }
 
 static void
@@ -215,6 +224,7 @@ rules_give_out(struct keeper *k, struct rules *rules, bool listen)
 {
 	for (unsigned i = 0; i < k->serve->n_loops; i++)
 		post(&k->serve->loops[i], post_rules, (struct post){ .rules = rules_ref(rules), .listen = listen });
+	loops_wait(k);
 	rules_unref(k->rules);
 	k->rules = rules;
 }
@@ -311,9 +321,7 @@ cut_all(struct keeper *k)
 	k->sock = -1;
 	for (unsigned i = 0; i < k->serve->n_loops; i++)
 		post(&k->serve->loops[i], post_cut, (struct post){ 0 });
-	for (unsigned i = 0; i < k->serve->n_loops; i++)
-		while (sem_wait(&k->serve->cut) != 0)
-			;
+	loops_wait(k);
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -450,9 +458,9 @@ connect_all(struct keeper *k)
 	if (!err)
 		err = links_open(k);
 	if (!err)
-		err = health_ask(k);
-	if (!err)
 		err = rules_first(k);
+	if (!err)
+		err = health_ask(k); /* healthy: now that all of it is served */
 	if (!err && first)
 		note_policy(k);
 	return err;
@@ -545,12 +553,10 @@ loop_thread(void *arg)
 	struct serve_loop *on = arg;
 	struct writ_err *err = loop_run(on->loop);
 
-	if (err) {
+	if (err) { /* nothing can be handed over any more: the supervisor starts us into recovery */
 		event(EVENT_ALARM, "serve.loop", EV_NUM("loop", on->number), EV_ERR(err));
-		serve_failed();
-		sem_post(&on->serve->wake);
+		_exit(1);
 	}
-	writ_err_free(err);
 	return NULL;
 }
 
@@ -577,12 +583,12 @@ shared_new(struct serve *serve)
 
 	metrics_init(&serve->metrics);
 	pthread_mutex_init(&serve->seen_lock, NULL);
-	sem_init(&serve->cut, 0, 0);
+	sem_init(&serve->done, 0, 0);
 	sem_init(&serve->wake, 0, 0);
 	atomic_init(&serve->lost, true); /* not reached yet */
 	err = admission_new(serve->conf.limits.requests_per_principal_s, &serve->admission);
 	if (!err)
-		err = reserve_new(&serve->reserve);
+		err = once_new(&serve->once);
 	if (!err)
 		err = status_table_new(serve->conf.threads, &serve->status);
 	if (!err)
@@ -638,7 +644,7 @@ shared_free(struct serve *serve)
 		serve_loop_free(&serve->loops[i]);
 	publish_free(serve->publish);
 	status_table_free(serve->status);
-	reserve_free(serve->reserve);
+	once_free(serve->once);
 	admission_free(serve->admission);
 	conf_done(&serve->conf);
 	free(serve);

@@ -52,9 +52,9 @@ syntax_refused(const json_error_t *why)
 		return writ_fail(WRIT_INVALID, "the body has a member twice: line %d, column %d", why->line, why->column);
 	case json_error_null_character:
 	case json_error_null_byte_in_key:
-		return writ_fail(WRIT_INVALID, "the body has a NUL in a text: line %d, column %d", why->line, why->column);
+		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: a NUL in a text", why->line, why->column);
 	case json_error_invalid_utf8:
-		return writ_fail(WRIT_INVALID, "the body is not UTF-8: line %d, column %d", why->line, why->column);
+		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: not UTF-8", why->line, why->column);
 	default:
 		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: %s", why->line, why->column, why->text);
 	}

@@ -45,7 +45,7 @@ revoked(struct job *job)
 	metrics_add(&serve->metrics, METRIC_REVOKED_LEAVES, (int64_t)job->item.n_revoked);
 	/* Counts are known after the commit only, so this answer is kept in memory. */
 	if (work->once.len > 0)
-		reserve_answer(serve->reserve, work->once, 200, writ_view(&work->answer), work->now.wall);
+		once_answer(serve->once, work->once, 200, writ_view(&work->answer), work->now.wall);
 	work_answer(work, 200, writ_view(&work->answer));
 }
 

@@ -182,7 +182,7 @@ serve_link_cut(struct serve_loop *on)
 	issuing_unref(on->issuing);
 	on->issuing = NULL;
 	jobs_flush(on);
-	sem_post(&on->serve->cut);
+	sem_post(&on->serve->done);
 }
 
 void

@@ -18,7 +18,7 @@
 #include "issuer/serve/admission.h"
 #include "issuer/serve/link.h"
 #include "issuer/serve/metrics.h"
-#include "issuer/serve/reserve.h"
+#include "issuer/serve/once.h"
 #include "issuer/status/status.h"
 #include "issuer/store/store.h"
 #include "policy/policy.h"
@@ -93,7 +93,7 @@ struct serve {
 	struct conf conf; /* as read at the start */
 	struct metrics metrics;
 	struct admission *admission;
-	struct reserve *reserve;
+	struct once *once;
 	struct status_table *status;
 	struct publish *publish;
 	struct writer *writer;
@@ -103,7 +103,7 @@ struct serve {
 	/* Signer: the keeper's, told to the others. */
 	atomic_bool lost;	 /* somebody saw it go: the keeper cuts every link and begins anew */
 	atomic_uint open_links;	 /* loops whose link is open */
-	sem_t cut;		 /* a loop has cut its link and handed over what was signed */
+	sem_t done;		 /* a loop has done what the keeper told it */
 	sem_t wake;		 /* the keeper has something to do */
 	atomic_bool list_due;	 /* a revocation: the CRL is due */
 	atomic_int_least64_t floor; /* time of the newest journal entry seen at recovery */
@@ -126,7 +126,7 @@ WRIT_CHECKED struct writ_err *serve_clock_check(struct serve_loop *, struct cloc
 
 /* Posted to a loop by the keeper; both take their argument. */
 void serve_link_open(struct serve_loop *, int sock, struct issuing *);
-void serve_link_cut(struct serve_loop *); /* then serve->cut is posted */
+void serve_link_cut(struct serve_loop *); /* then serve->done is posted */
 void serve_rules(struct serve_loop *, struct rules *);
 
 /* The plain listener, plain.c: /healthz, /metrics, and the front for the rest. */

@@ -67,7 +67,7 @@ work_give_back(struct work *work)
 	struct serve_loop *on = work->on;
 
 	if (work->once.len > 0)
-		reserve_release(on->serve->reserve, work->once);
+		once_release(on->serve->once, work->once);
 	rules_unref(work->rules);
 	work->rules = NULL;
 	issuing_unref(work->issuing);
@@ -256,7 +256,7 @@ once_in_store(struct work *work)
 bool
 work_once(struct work *work, struct writ_bytes who)
 {
-	enum reserved reserved;
+	enum once_state found;
 	struct writ_err *err;
 	unsigned status;
 
@@ -265,7 +265,7 @@ work_once(struct work *work, struct writ_bytes who)
 	err = once_name(work, who);
 	if (!err) {
 		once_body(work);
-		err = reserve_take(work->on->serve->reserve, work->once, work->once_body, work->now.wall, &reserved, &status,
+		err = once_take(work->on->serve->once, work->once, work->once_body, work->now.wall, &found, &status,
 				   &work->answer);
 	}
 	if (err) {
@@ -273,13 +273,13 @@ work_once(struct work *work, struct writ_bytes who)
 		work_fail(work, err);
 		return true;
 	}
-	if (reserved == RESERVED)
+	if (found == ONCE_TAKEN)
 		return once_in_store(work);
 
 	work->once = (struct writ_bytes){ 0 }; /* another's */
-	if (reserved == RESERVED_BUSY)
+	if (found == ONCE_BUSY)
 		return once_conflict(work, "a request with it is under way: ask again in a moment");
-	if (reserved == RESERVED_OTHER)
+	if (found == ONCE_OTHER)
 		return once_conflict(work, "it was used for another request");
 	work_answer(work, status, writ_view(&work->answer));
 	return true;
@@ -294,7 +294,7 @@ work_keep_answer(struct work *work)
 		.key = work->once,
 		.status = WORK_ANSWER_STATUS,
 		.body = writ_view(&work->answer),
-		.expires = work->now.wall + RESERVE_KEEP_S,
+		.expires = work->now.wall + ONCE_KEEP_S,
 	};
 	memcpy(work->kept.body_sha256, work->once_body, sizeof(work->once_body));
 	work->job.item.answer = &work->kept;

@@ -513,6 +513,10 @@ writer_run(void *arg)
 			commit(w, 0);
 		tick(w);
 	}
+	/* The signer still listens: an older store must be found out also when it lacks only what came since the last tick. */
+	w->settling = false;
+	owed_store(w);
+	settle(w);
 	return NULL;
 }
 

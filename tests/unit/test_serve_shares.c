@@ -1,10 +1,10 @@
 /*
- * Who gets how much (admission), and what is promised once (reserve).
+ * Who gets how much (admission), and what is promised once (once).
  */
 #include <stdlib.h>
 
 #include "issuer/serve/admission.h"
-#include "issuer/serve/reserve.h"
+#include "issuer/serve/once.h"
 #include "tests/unit/expect.h"
 
 #define ALICE WRIT_LIT("spiffe://agents.corp.example/human/corp/alice")
@@ -111,18 +111,18 @@ ten_denials_a_second_are_written_and_the_rest_counted(void **state)
 	admission_free(a);
 }
 
-/* ---- reserve ---- */
+/* ---- once ---- */
 
 static const uint8_t body_1[32] = { 1 }, body_2[32] = { 2 };
 
-static enum reserved
-take(struct reserve *r, const char *name, const uint8_t body[32], writ_time now, struct writ_buf *ret_body)
+static enum once_state
+take(struct once *r, const char *name, const uint8_t body[32], writ_time now, struct writ_buf *ret_body)
 {
-	enum reserved what;
+	enum once_state what;
 	unsigned status;
 
-	expect_ok(reserve_take(r, writ_str(name), body, now, &what, &status, ret_body));
-	if (what == RESERVED_ANSWERED)
+	expect_ok(once_take(r, writ_str(name), body, now, &what, &status, ret_body));
+	if (what == ONCE_ANSWERED)
 		assert_int_equal(status, 200);
 	return what;
 }
@@ -131,57 +131,57 @@ static void
 a_name_is_reserved_once_until_it_is_released(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(100);
-	struct reserve *r;
+	struct once *r;
 
 	(void)state;
-	expect_ok(reserve_new(&r));
-	assert_int_equal(take(r, "a", body_1, 1000, &body), RESERVED);
-	assert_int_equal(take(r, "a", body_1, 1000, &body), RESERVED_BUSY);
-	assert_int_equal(take(r, "a", body_2, 1000, &body), RESERVED_OTHER);
-	assert_int_equal(take(r, "b", body_1, 1000, &body), RESERVED);
-	reserve_release(r, WRIT_LIT("a"));
-	assert_int_equal(take(r, "a", body_2, 1000, &body), RESERVED);
-	reserve_free(r);
+	expect_ok(once_new(&r));
+	assert_int_equal(take(r, "a", body_1, 1000, &body), ONCE_TAKEN);
+	assert_int_equal(take(r, "a", body_1, 1000, &body), ONCE_BUSY);
+	assert_int_equal(take(r, "a", body_2, 1000, &body), ONCE_OTHER);
+	assert_int_equal(take(r, "b", body_1, 1000, &body), ONCE_TAKEN);
+	once_release(r, WRIT_LIT("a"));
+	assert_int_equal(take(r, "a", body_2, 1000, &body), ONCE_TAKEN);
+	once_free(r);
 }
 
 static void
 an_answer_is_given_again_for_ten_minutes_to_the_same_body(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(100);
-	struct reserve *r;
+	struct once *r;
 
 	(void)state;
-	expect_ok(reserve_new(&r));
-	assert_int_equal(take(r, "a", body_1, 1000, &body), RESERVED);
-	reserve_answer(r, WRIT_LIT("a"), 200, WRIT_LIT("{}"), 1000);
-	reserve_release(r, WRIT_LIT("a")); /* of a work that ends: an answer stays */
-	assert_int_equal(take(r, "a", body_1, 1599, &body), RESERVED_ANSWERED);
+	expect_ok(once_new(&r));
+	assert_int_equal(take(r, "a", body_1, 1000, &body), ONCE_TAKEN);
+	once_answer(r, WRIT_LIT("a"), 200, WRIT_LIT("{}"), 1000);
+	once_release(r, WRIT_LIT("a")); /* of a work that ends: an answer stays */
+	assert_int_equal(take(r, "a", body_1, 1599, &body), ONCE_ANSWERED);
 	expect_bytes(writ_view(&body), WRIT_LIT("{}"));
-	assert_int_equal(take(r, "a", body_2, 1599, &body), RESERVED_OTHER);
-	assert_int_equal(take(r, "a", body_2, 1600, &body), RESERVED);
-	reserve_free(r);
+	assert_int_equal(take(r, "a", body_2, 1599, &body), ONCE_OTHER);
+	assert_int_equal(take(r, "a", body_2, 1600, &body), ONCE_TAKEN);
+	once_free(r);
 }
 
 static void
 the_65537th_name_is_refused(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(100);
-	enum reserved what;
-	struct reserve *r;
+	enum once_state what;
+	struct once *r;
 	unsigned status;
 	char name[16];
 
 	(void)state;
-	expect_ok(reserve_new(&r));
-	for (int i = 0; i < RESERVE_MAX; i++) {
+	expect_ok(once_new(&r));
+	for (int i = 0; i < ONCE_MAX; i++) {
 		snprintf(name, sizeof(name), "%d", i);
-		assert_int_equal(take(r, name, body_1, 1000, &body), RESERVED);
+		assert_int_equal(take(r, name, body_1, 1000, &body), ONCE_TAKEN);
 	}
-	expect_refused(reserve_take(r, WRIT_LIT("one more"), body_1, 1000, &what, &status, &body), WRIT_EXHAUSTED,
+	expect_refused(once_take(r, WRIT_LIT("one more"), body_1, 1000, &what, &status, &body), WRIT_EXHAUSTED,
 		       "more than 65536 idempotency keys at once");
-	reserve_release(r, WRIT_LIT("7"));
-	assert_int_equal(take(r, "one more", body_1, 1000, &body), RESERVED);
-	reserve_free(r);
+	once_release(r, WRIT_LIT("7"));
+	assert_int_equal(take(r, "one more", body_1, 1000, &body), ONCE_TAKEN);
+	once_free(r);
 }
 
 int
