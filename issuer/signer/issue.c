@@ -15,6 +15,9 @@
 #include "base/fault.h"
 #include "issuer/signer/signer.h"
 
+/* Its own deadline ends a writ-deviced whose device hangs; this is for one that hangs itself. */
+#define DEVICE_SILENT_MS (DEVICE_TIMEOUT_MS + 1000)
+
 struct job {
 	bool used;
 	struct conn *conn; /* NULL: it has gone; the issuer will abort what it never saw */
@@ -64,9 +67,22 @@ issue_blocked(struct signer *s)
 		return writ_fail(WRIT_UNAVAILABLE,
 				 "the issuing certificate has expired, and the device did not certify a new one");
 	if (!g->soft.pkey && !device_ready(s))
-		return writ_fail(s->link.locked ? WRIT_LOCKED : WRIT_UNAVAILABLE, "the device is away: %s",
-				 s->link.why);
+		return device_away(s);
 	return NULL;
+}
+
+/* Resident tier: the queue for the device is bounded by how long it takes, and by SIGNER_QUEUE_MAX. */
+static struct writ_err *
+queue_check(const struct signer *s)
+{
+	const int64_t n = (int64_t)(s->n_group + s->n_waiting);
+	const int64_t wait_ms = n * s->link.signature_us / 1000;
+
+	if (s->keys.gen[0]->soft.pkey || n < SIGNER_DEVICE_AHEAD || wait_ms <= SIGNER_DEVICE_WAIT_MS)
+		return NULL;
+	return writ_fail(WRIT_UNAVAILABLE,
+			 "%lld leaves wait for the device already, which takes %lld ms for them: over %d ms, try again",
+			 (long long)n, (long long)wait_ms, SIGNER_DEVICE_WAIT_MS);
 }
 
 /* From the bytes to a journalled entry: everything that can be refused is refused here. */
@@ -113,6 +129,8 @@ issue_leaf(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes b
 	if (err)
 		return err;
 	err = issue_blocked(s);
+	if (!err)
+		err = queue_check(s);
 	if (err)
 		return err;
 	err = json_canonical_check(asked.said, SIGNER_SAID_MAX);
@@ -200,7 +218,8 @@ device_feed(struct signer *s)
 			return;
 		}
 		job->in_device = true;
-		s->link.outstanding++;
+		if (s->link.outstanding++ == 0)
+			s->link.heard_ms = s->now.mono_ms;
 	}
 }
 
@@ -269,6 +288,17 @@ device_answered(struct signer *s, uint64_t id, struct writ_bytes signature, stru
 		job_failed(s, job, failed ? failed : writ_fail(WRIT_UNAVAILABLE, "the issuing key has gone meanwhile"));
 }
 
+/* Measures from one to the next while there is always one to make. */
+static void
+signature_came(struct signer *s, int64_t now_ms)
+{
+	struct device_link *link = &s->link;
+
+	link->outstanding--;
+	link->signature_us += ((now_ms - link->heard_ms) * 1000 - link->signature_us) / 8;
+	link->heard_ms = now_ms;
+}
+
 void
 issue_collect(struct signer *s)
 {
@@ -283,17 +313,18 @@ issue_collect(struct signer *s)
 			device_lost(s, err);
 		if (err || !any)
 			break;
-		s->link.outstanding--;
+		signature_came(s, s->now.mono_ms);
 		device_answered(s, id, writ_view(&signature), failed);
 	}
+	if (s->link.device && s->link.outstanding > 0 && s->now.mono_ms - s->link.heard_ms > DEVICE_SILENT_MS)
+		device_lost(s, writ_fail(WRIT_UNAVAILABLE, "no signature of the device within %d ms", DEVICE_SILENT_MS));
 	if (s->link.device) {
 		device_feed(s);
 		return;
 	}
 	while (s->n_waiting > 0)
 		job_failed(s, s->waiting[--s->n_waiting],
-			   writ_fail(s->link.locked ? WRIT_LOCKED : WRIT_UNAVAILABLE, "the device is away: %s",
-				     s->link.why));
+device_away(s));
 }
 
 /* No new ones are handed over meanwhile; at the device's deadline it is given up. */
@@ -314,7 +345,7 @@ issue_drain(struct signer *s)
 		if (err) {
 			device_lost(s, err);
 		} else if (any) {
-			s->link.outstanding--;
+			signature_came(s, clock_read().mono_ms);
 			device_answered(s, id, writ_view(&signature), failed);
 		}
 	}

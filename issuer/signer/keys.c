@@ -17,6 +17,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -29,6 +30,7 @@
 #define WRAP_HEADER_LEN (8 + 4 + 20 + 8) /* magic, version, key id, notAfter */
 #define WRAPPED_FILE_MAX (WRAP_HEADER_LEN + 4 + CUSTODY_BLOB_MAX + SOFT_KEY_WRAPPED_LEN)
 #define KEY_NAME_LEN 40
+#define RETRY_MAX_MS 2000 /* between two attempts to reach the device */
 
 char *
 state_path(const struct signer *s, const char *folder, const char *name, char out[PATH_MAX])
@@ -116,9 +118,10 @@ device_lost(struct signer *s, struct writ_err *why)
 	      EV_FLAG("locked", link->locked));
 	writ_err_free(why);
 	device_close(link->device);
-	link->device = NULL;
+	device_close(link->coming);
+	link->device = link->coming = NULL;
 	link->outstanding = 0;
-	link->delay_ms = link->delay_ms == 0 ? 100 : link->delay_ms * 2 > 5000 ? 5000 : link->delay_ms * 2;
+	link->delay_ms = link->delay_ms == 0 ? 100 : link->delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : link->delay_ms * 2;
 	link->next_try_ms = s->now.mono_ms + link->delay_ms;
 }
 
@@ -175,42 +178,75 @@ handles_load(struct signer *s, struct device *device)
 	return err;
 }
 
-bool
-device_ready(struct signer *s)
+/* Connects and asks whether the device is there.  Whoever serves the socket may hang, so nobody waits for the answer: the loop
+ * wakes up when it comes, or when the connection ends. */
+static struct writ_err *
+device_seek(struct signer *s)
 {
-	struct device *device = NULL;
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &s->link };
 	char path[PATH_MAX];
 	struct writ_err *err;
 	uid_t uid;
 
-	if (s->link.device)
-		return true;
-	if (s->link.locked || s->now.mono_ms < s->link.next_try_ms)
-		return false;
 	err = user_uid(s->conf->users.device, &uid);
 	if (!err)
-		err = device_connect(conf_path(s->conf->run, "device.sock", path), uid, &device);
+		err = device_connect(conf_path(s->conf->run, "device.sock", path), uid, &s->link.coming);
 	if (!err)
-		err = tier_see(s, device);
-	if (!err)
-		err = handles_load(s, device);
-	s->link.device = device;
-	if (err) {
-		device_lost(s, err);
+		err = device_knock(s->link.coming);
+	if (!err && epoll_ctl(s->epoll, EPOLL_CTL_ADD, device_fd(s->link.coming), &ev) != 0)
+		err = writ_fail_errno(errno, "watching the connection to writ-deviced");
+	return err;
+}
+
+/* The rest is asked of a device that answers. */
+static struct writ_err *
+device_take(struct signer *s, bool *ret_here)
+{
+	struct writ_err *err = device_opened(s->link.coming, ret_here);
+
+	if (err || !*ret_here)
+		return err;
+	err = tier_see(s, s->link.coming);
+	return err ? err : handles_load(s, s->link.coming);
+}
+
+bool
+device_ready(struct signer *s)
+{
+	struct writ_err *err = NULL;
+	bool here = false;
+
+	if (s->link.device)
+		return true;
+	if (s->link.locked || (!s->link.coming && s->now.mono_ms < s->link.next_try_ms))
 		return false;
-	}
+	if (!s->link.coming)
+		err = device_seek(s);
+	if (!err)
+		err = device_take(s, &here);
+	if (err)
+		device_lost(s, err);
+	if (err || !here)
+		return false;
+	s->link.device = TAKE(s->link.coming);
 	s->link.delay_ms = 0;
 	s->link.why[0] = '\0';
 	event(EVENT_INFO, "signer.device-up", EV_STR("tier", leaf_tier_name(s->keys.tier)));
 	return true;
 }
 
+/* Why it is not ready. */
+struct writ_err *
+device_away(const struct signer *s)
+{
+	return writ_fail(s->link.locked ? WRIT_LOCKED : WRIT_UNAVAILABLE, "the device is away: %s",
+			 s->link.why[0] ? s->link.why : "writ-deviced has not answered yet");
+}
+
 static struct writ_err *
 device_must(struct signer *s)
 {
-	if (device_ready(s))
-		return NULL;
-	return writ_fail(s->link.locked ? WRIT_LOCKED : WRIT_UNAVAILABLE, "the device is away: %s", s->link.why);
+	return device_ready(s) ? NULL : device_away(s);
 }
 
 /* ---- signing ---- */

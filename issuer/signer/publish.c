@@ -65,6 +65,7 @@ crl_sign(struct signer *s, struct generation *by, const struct ledger_list *list
 	AUTO(writ_buf_done) struct writ_buf tbs = WRIT_BUF(CRL_MAX);
 	AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
 	const struct ca_cert *ca = by ? &by->cert : &s->keys.anchor;
+	const bool in_device = !by || !by->soft.pkey;
 	/* Never backwards, also after an older journal was restored: the time is in it too. */
 	const uint64_t last = s->crl_number > (uint64_t)s->now.wall ? s->crl_number : (uint64_t)s->now.wall;
 	const struct crl_facts facts = {
@@ -80,8 +81,10 @@ crl_sign(struct signer *s, struct generation *by, const struct ledger_list *list
 	};
 	struct writ_err *err;
 
+	if (in_device && !device_ready(s)) /* before the journal has an entry of a list that nobody will see */
+		return device_away(s);
 	err = crl_build_tbs(&facts, &tbs);
-	if (!err && !(by && by->soft.pkey) && tbs.len > CUSTODY_MESSAGE_MAX)
+	if (!err && in_device && tbs.len > CUSTODY_MESSAGE_MAX)
 		return writ_fail(WRIT_EXHAUSTED,
 				 "a CRL of %zu entries has %zu bytes: the device signs at most %d (resident tier)",
 				 list->n_entries, tbs.len, CUSTODY_MESSAGE_MAX);

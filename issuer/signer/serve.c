@@ -81,8 +81,6 @@ certify_and_list(struct signer *s)
 static void
 housekeep(struct signer *s)
 {
-	const bool had_device = s->link.device != NULL;
-
 	s->next_second_ms = s->now.mono_ms + TICK_MS;
 	owed_pay(s);
 	if (!s->clock_ok)
@@ -93,12 +91,6 @@ housekeep(struct signer *s)
 	}
 	(void)device_ready(s);
 	certify_and_list(s);
-	if (!had_device && s->link.device) {
-		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &s->link };
-
-		if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, device_fd(s->link.device), &ev) != 0 && errno != EEXIST)
-			event(EVENT_ALARM, "signer.device-not-watched", EV_NUM("errno", errno));
-	}
 }
 
 /* ---- start, loop, end ---- */
@@ -119,14 +111,17 @@ signer_device_wait(struct signer *s, int64_t timeout_ms)
 	const int64_t deadline_ms = clock_read().mono_ms + timeout_ms;
 
 	while (!device_ready(s)) {
-		struct pollfd stop = { .fd = s->signals, .events = POLLIN };
+		struct pollfd fds[2] = {
+			{ .fd = s->signals, .events = POLLIN },
+			{ .fd = s->link.coming ? device_fd(s->link.coming) : -1, .events = POLLIN },
+		};
 
 		if (s->link.locked)
 			return writ_fail(WRIT_LOCKED, "the device: %s", s->link.why);
 		if (timeout_ms >= 0 && s->now.mono_ms > deadline_ms)
 			return writ_fail(WRIT_UNAVAILABLE, "no device within %lld ms: %s", (long long)timeout_ms,
 					 s->link.why);
-		s->stop = poll(&stop, 1, 100) > 0;
+		s->stop = poll(fds, N_OF(fds), 100) > 0 && fds[0].revents != 0;
 		if (s->stop)
 			return writ_fail(WRIT_UNAVAILABLE, "told to stop while waiting for the device: %s",
 					 s->link.why);
@@ -148,8 +143,9 @@ signer_init(struct signer *s, const struct conf *conf)
 	sigemptyset(&stopping);
 	sigaddset(&stopping, SIGTERM);
 	sigaddset(&stopping, SIGINT);
+	/* SIGXFSZ: a file size limit is a full disk to the journal, and no reason to die. */
 	if (sigprocmask(SIG_BLOCK, &stopping, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
-	    signal(SIGHUP, SIG_IGN) == SIG_ERR)
+	    signal(SIGHUP, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return writ_fail_errno(errno, "arranging signals");
 	s->signals = signalfd(-1, &stopping, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -202,7 +198,7 @@ wake(struct signer *s, const struct epoll_event *ev)
 	else if (ev->data.ptr == &s->signals)
 		signal_take(s);
 	else if (ev->data.ptr == &s->link)
-		return; /* issue_collect() looks */
+		(void)device_ready(s); /* it has answered; issue_collect() looks for signatures */
 	else {
 		conn = ev->data.ptr;
 		if (conn->writing && (ev->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
@@ -222,8 +218,6 @@ signer_serve(struct signer *s, int listener)
 	err = watch(s, s->listener, &s->listener);
 	if (!err)
 		err = watch(s, s->signals, &s->signals);
-	if (!err && s->link.device)
-		err = watch(s, device_fd(s->link.device), &s->link);
 	if (err)
 		return err;
 	event(EVENT_INFO, "signer.ready", EV_STR("tier", leaf_tier_name(s->keys.tier)),
@@ -260,6 +254,7 @@ signer_done(struct signer *s)
 	free(s->owed);
 	keys_done(&s->keys);
 	device_close(s->link.device);
+	device_close(s->link.coming);
 	journal_close(s->journal);
 	ledger_free(s->ledger);
 	writ_buf_done(&s->json);

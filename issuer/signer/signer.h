@@ -32,6 +32,7 @@
 #include "issuer/x509/ocsp.h"
 
 #define SIGNER_BACKDATE_S 30		/* notBefore and thisUpdate lie this far behind (DESIGN.md, Clock) */
+#define SIGNER_DEVICE_WAIT_MS 5000	/* a leaf that would wait longer than this for the device: UNAVAILABLE */
 #define SIGNER_QUEUE_MAX 256		/* leaves waiting for the device (resident tier); beyond: UNAVAILABLE */
 #define SIGNER_DEVICE_AHEAD 8		/* of them in the device's hands, so that a CRL's signature need not wait for all */
 
@@ -83,10 +84,13 @@ struct keys {
 /* The connection to writ-deviced; comes and goes. */
 struct device_link {
 	struct device *device;		/* NULL: down */
+	struct device *coming;		/* asked whether it is there, has not answered yet; NULL: nobody is asked */
 	bool locked;			/* authentication failed or a key was not ours: never tried again (I12) */
 	int64_t next_try_ms;		/* monotonic */
 	unsigned delay_ms;
 	uint64_t outstanding;		/* leaf signatures it works on */
+	int64_t heard_ms;		/* monotonic: its last signature, or when it got the first one to make */
+	int64_t signature_us;		/* how long one takes, the last ones counting most */
 	char why[160];
 };
 
@@ -169,8 +173,9 @@ WRIT_CHECKED struct writ_err *entries_open(struct signer *);
 
 char *state_path(const struct signer *, const char *folder, const char *name, char out[PATH_MAX]);
 
-/* Connects when it is time to; loads anchor and resident keys.  False: the device is away, link.why says so. */
+/* Connects when it is time to, without waiting for an answer; loads anchor and resident keys when it has come. */
 bool device_ready(struct signer *);
+struct writ_err *device_away(const struct signer *); /* after device_ready() said false */
 void device_lost(struct signer *, struct writ_err *takes_why);
 
 /* The anchor's certificate and reference: what device_ready() loads. */

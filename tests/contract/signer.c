@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -1148,6 +1149,58 @@ a_signer_without_its_device_waits_for_it(void **state)
 	leaf_signed(&house);
 }
 
+/* Notes of 2 KiB until one is refused: the first segment is full, and no file may grow to a second. */
+static void
+disk_fill(const struct house *h)
+{
+	static uint8_t packet[FRAME_MAX];
+	static char said[SIGNER_SAID_MAX + 1];
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	unsigned sent = 0, answered = 0;
+	bool full = false;
+	struct frame frame;
+
+	memset(said, 'x', SIGNER_SAID_MAX);
+	memcpy(said, "{\"a\":\"", 6);
+	memcpy(said + SIGNER_SAID_MAX - 2, "\"}", 2);
+	expect_ok(signer_note_write(&(struct signer_note){ ENTRY_TASK, writ_str(said) }, &body));
+	while (answered < sent || !full) {
+		while (!full && sent - answered < 32)
+			expect_ok(frame_send(h->sock, SIGNER_NOTE, sent++, writ_view(&body), -1, CALL_MS));
+		expect_ok(frame_receive(h->sock, packet, &frame, NULL, CALL_MS));
+		answered++;
+		full = full || frame.type == SIGNER_ERROR;
+	}
+	writ_buf_done(&body);
+}
+
+static void
+on_a_full_disk_leaves_stop_and_revocations_go_on(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	const struct rlimit tight = { JOURNAL_SEGMENT_LEN - 1, RLIM_INFINITY }, wide = { RLIM_INFINITY, RLIM_INFINITY };
+	struct signer_signed answer;
+	struct signer_crl_is is;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	signer_again(&house, NULL); /* which inherits the limit */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &wide), 0);
+	disk_fill(&house);
+	expect_refused(ask_leaf(&house, our_tbs(&house), &answer), WRIT_UNAVAILABLE,
+		       "the disk is full: the journal takes revocations only, until there is space");
+	assert_true(revoke_leaf(&house, leaf.serial, REASON_SUPERSEDED, NULL));
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
+	assert_true(listed(&crl, leaf.serial));
+	close(fd);
+	signer_again(&house, NULL); /* without it: there is space again */
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	leaf_signed(&house);
+}
+
 static void
 the_signer_leaves_no_core(void **state)
 {
@@ -1302,6 +1355,7 @@ main(void)
 		cmocka_unit_test(a_restart_keeps_issuing_key_and_settled),
 		cmocka_unit_test(without_its_device_the_sealed_tier_issues_on),
 		cmocka_unit_test(a_signer_without_its_device_waits_for_it),
+		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),
 		cmocka_unit_test(the_resident_tier_signs_in_the_device),
 		cmocka_unit_test(an_owners_root_certifies_the_anchor),
 	};
