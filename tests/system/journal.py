@@ -33,6 +33,10 @@ class Entry:
         return dict(pairs)
 
     @property
+    def end(self):
+        return self.offset + 4 + FIXED.size + len(self.text) + len(self.tbs)
+
+    @property
     def names_an_edge(self):
         """A revoke entry with an edge id in the serial's place."""
         return self.type == "revoke" and self.key == bytes(8)
@@ -72,19 +76,26 @@ def segments(folder):
     return sorted(name for name in os.listdir(folder) if re.fullmatch("[0-9a-f]{16}\\.wj", name))
 
 
-def read(folder, live=False):
-    """Every entry, in order.  `live`: a writer is at work, so the last segment may end in a record that is only partly there."""
-    entries, before, log_id = [], bytes(32), None
+def read(folder, live=False, after=()):
+    """
+    Every entry, in order.  `live`: a writer is at work, so the last segment may end in a record that is only partly there.  `after` is what an earlier
+    call returned: it is taken over, and reading goes on behind it.
+    """
+    entries, log_id = list(after), None
+    before = entries[-1].leaf_hash if entries else bytes(32)
     names = segments(folder)
-    for name in names:
+    for name in names[names.index(entries[-1].segment) if entries else 0:]:
         with open(os.path.join(folder, name), "rb") as f:
             data = f.read()
         magic, version, zero, first, this_id, hash_before = struct.unpack_from("<8sIIQ8s32s", data)
-        if (magic, version, zero) != (b"WRITJRNL", 1, 0) or first != len(entries) or first != int(name[:16], 16):
-            raise Damaged(f"{name}: not the segment that begins at entry {len(entries)}")
-        if hash_before != before or log_id not in (None, this_id):
-            raise Damaged(f"{name}: does not follow the segment before it")
-        log_id, offset = this_id, SEGMENT_HEADER
+        offset = SEGMENT_HEADER
+        if entries and name == entries[-1].segment:
+            offset = entries[-1].end
+        elif first != len(entries) or hash_before != before:
+            raise Damaged(f"{name}: does not follow the segment before it: entry {len(entries)} is next")
+        if (magic, version, zero) != (b"WRITJRNL", 1, 0) or first != int(name[:16], 16) or log_id not in (None, this_id):
+            raise Damaged(f"{name}: not a segment of this log")
+        log_id = this_id
         while True:
             try:
                 found = record(data, offset)
