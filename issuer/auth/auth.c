@@ -1,8 +1,8 @@
 /*
  * From an authenticated connection to a principal: see auth.h.
  *
- * A certificate is looked at once a connection; OpenSSL has verified its path to one of the anchors given here, and what OpenSSL lets pass
- * (no EKU, CA:TRUE, version 1) is refused here.
+ * A certificate is looked at once a connection; OpenSSL has verified its path to one of the anchors given here, and
+ * what OpenSSL lets pass (no EKU, CA:TRUE, version 1) is refused here.
  */
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -78,9 +78,9 @@ anchor_add(struct auth *auth, struct writ_bytes der, size_t owner, const char *p
 {
 	for (size_t i = 0; i < auth->n_anchors; i++)
 		if (writ_equal(auth->anchors[i], der))
-			return writ_fail(WRIT_INVALID,
-					 "%s: an anchor may stand in one delegators entry only, once, and never be ours",
-					 path);
+			return writ_fail(
+				WRIT_INVALID,
+				"%s: an anchor may stand in one delegators entry only, once, and never be ours", path);
 	if (auth->n_anchors == ANCHORS_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "%s: more than %d anchors in all", path, ANCHORS_MAX);
 	auth->anchors[auth->n_anchors] = writ_arena_copy(&auth->arena, der);
@@ -153,8 +153,8 @@ delegators_add(struct auth *auth, const struct auth_delegators *conf, size_t at)
 }
 
 struct writ_err *
-auth_new(struct writ_bytes trust_domain, const struct auth_delegators *delegators, size_t n, struct writ_bytes own_anchor,
-	 struct auth **ret)
+auth_new(struct writ_bytes trust_domain, const struct auth_delegators *delegators, size_t n,
+	 struct writ_bytes own_anchor, struct auth **ret)
 {
 	AUTO(auth_freep) struct auth *auth = calloc(1, sizeof(*auth));
 	struct writ_err *err;
@@ -241,10 +241,12 @@ profile_check(X509 *cert)
 	if (X509_get_version(cert) != X509_VERSION_3)
 		return writ_fail(WRIT_UNAUTHENTICATED, "the certificate is not of version 3");
 	if (X509_check_ca(cert) != 0)
-		return writ_fail(WRIT_UNAUTHENTICATED, "the certificate is a CA's: an end-entity certificate is wanted");
+		return writ_fail(WRIT_UNAUTHENTICATED,
+				 "the certificate is a CA's: an end-entity certificate is wanted");
 	if (ASN1_STRING_length(serial) == 0 || ASN1_STRING_length(serial) > 20 ||
 	    ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER)
-		return writ_fail(WRIT_UNAUTHENTICATED, "the certificate's serial is not a positive number of 1 to 20 octets");
+		return writ_fail(WRIT_UNAUTHENTICATED,
+				 "the certificate's serial is not a positive number of 1 to 20 octets");
 	if (!(X509_get_key_usage(cert) & KU_DIGITAL_SIGNATURE))
 		return writ_fail(WRIT_UNAUTHENTICATED, "the certificate's key usage lacks digitalSignature");
 	for (int i = 0; i < sk_ASN1_OBJECT_num(eku); i++) {
@@ -307,7 +309,8 @@ identify_person(const struct auth *auth, size_t entry, struct writ_bytes der, st
 		return err;
 	ret->kind = conf->kind;
 	ret->delegators = entry;
-	if (!seconds(X509_get0_notBefore(cert), &ret->not_before) || !seconds(X509_get0_notAfter(cert), &ret->not_after))
+	if (!seconds(X509_get0_notBefore(cert), &ret->not_before) ||
+	    !seconds(X509_get0_notAfter(cert), &ret->not_after))
 		return writ_fail(WRIT_UNAUTHENTICATED, "the client certificate's validity is not a time");
 
 	issuer_len = i2d_X509_NAME(X509_get_issuer_name(cert), &issuer);
@@ -316,7 +319,8 @@ identify_person(const struct auth *auth, size_t entry, struct writ_bytes der, st
 		return writ_fail(WRIT_UNAUTHENTICATED, "the client certificate names no issuer");
 	err = keep(ret, (struct writ_bytes){ issuer, (size_t)issuer_len }, &ret->cert_issuer);
 	if (!err)
-		err = keep(ret, (struct writ_bytes){ ASN1_STRING_get0_data(serial), (size_t)ASN1_STRING_length(serial) },
+		err = keep(ret,
+			   (struct writ_bytes){ ASN1_STRING_get0_data(serial), (size_t)ASN1_STRING_length(serial) },
 			   &ret->cert_serial);
 	if (!err)
 		err = authority_of(cert, ret);
@@ -368,8 +372,8 @@ auth_identify(const struct auth *auth, struct writ_bytes cert, struct writ_bytes
 	if (i == auth->n_anchors)
 		return writ_fail(WRIT_UNAUTHENTICATED, "no delegators entry has the anchor of this certificate");
 	writ_sha256(cert, ret->cert_sha256);
-	err = auth->owner[i] == auth->n_delegators ? identify_agent(auth, cert, ret) :
-						     identify_person(auth, auth->owner[i], cert, ret);
+	err = auth->owner[i] == auth->n_delegators ? identify_agent(auth, cert, ret)
+						   : identify_person(auth, auth->owner[i], cert, ret);
 	if (err)
 		identity_done(ret);
 	return err;

@@ -1,5 +1,6 @@
 /*
- * Corporate revocation lists: see lists.h.  OpenSSL reads them (they may be signed with RSA); what is kept is a sorted array.
+ * Corporate revocation lists: see lists.h.  OpenSSL reads them (they may be signed with RSA); what is kept is a sorted
+ * array.
  */
 #include <openssl/pem.h>
 #include <openssl/x509.h>

@@ -1,5 +1,6 @@
 /*
- * Token buckets: see admission.h.  A set-associative table: 2,048 sets of 4, so finding and evicting look at four buckets.
+ * Token buckets: see admission.h.  A set-associative table: 2,048 sets of 4, so finding and evicting look at four
+ * buckets.
  */
 #include "issuer/serve/admission.h"
 

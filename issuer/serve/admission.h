@@ -1,9 +1,10 @@
 /*
- * A share per principal (I14): a token bucket each, so that one that asks ten thousand times a second costs the others nothing.
+ * A share per principal (I14): a token bucket each, so that one that asks ten thousand times a second costs the others
+ * nothing.
  *
- * Who has no certificate is counted by address.  The table is bounded; when it is full the bucket not used for longest makes room, which can only
- * be to its owner's advantage.  Also counts denials for the journal: at most 10 a second a principal are written, then a number (DESIGN.md, Formats).
- * Thread-safe: a lock inside.
+ * Who has no certificate is counted by address.  The table is bounded; when it is full the bucket not used for longest
+ * makes room, which can only be to its owner's advantage.  Also counts denials for the journal: at most 10 a second a
+ * principal are written, then a number (DESIGN.md, Formats). Thread-safe: a lock inside.
  */
 #ifndef WRIT_ISSUER_SERVE_ADMISSION_H
 #define WRIT_ISSUER_SERVE_ADMISSION_H

@@ -3,7 +3,7 @@
  */
 #include "issuer/serve/answer.h"
 #include "base/text.h"
-#include "issuer/x509/ca.h"
+#include "issuer/x509/leaf.h"
 
 #include <stdio.h>
 
@@ -154,8 +154,9 @@ problem_of_verdict(const struct verdict *verdict, struct problem *ret)
 	};
 	if (verdict->line > 0)
 		snprintf(line, sizeof(line), " (line %u of the policy)", verdict->line);
-	snprintf(ret->detail, sizeof(ret->detail), "%s by rule %s: %s is outside %s%s", retry ? "not now" : "refused", verdict->rule,
-		 verdict->value[0] ? verdict->value : "the request", verdict->limit[0] ? verdict->limit : "what any rule allows", line);
+	snprintf(ret->detail, sizeof(ret->detail), "%s by rule %s: %s is outside: %s%s", retry ? "not now" : "refused",
+		 verdict->rule, verdict->value[0] ? verdict->value : "the request",
+		 verdict->limit[0] ? verdict->limit : "what any rule allows", line);
 }
 
 static const char *
@@ -190,7 +191,10 @@ problem_write(const struct problem *problem, struct writ_buf *ret)
 {
 	const struct {
 		const char *name, *text;
-	} more[] = { { "rule", problem->rule }, { "value", problem->value }, { "limit", problem->limit }, { "hint", problem->hint } };
+	} more[] = { { "rule", problem->rule },
+		     { "value", problem->value },
+		     { "limit", problem->limit },
+		     { "hint", problem->hint } };
 	struct out out = out_to(ret);
 
 	out_open(&out, NULL, '{');
@@ -224,14 +228,29 @@ answer_delegated(const struct store_edge *edge, struct writ_bytes rule, struct w
 	return out_done(&out);
 }
 
+/* Base64 needs no escape but for its line ends, so it is not looked at letter by letter. */
+struct writ_err *
+answer_pem(struct writ_bytes der, struct writ_buf *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf base64 = WRIT_BUF(4 * LEAF_MAX);
+	struct out out = out_to(ret);
+
+	out.err = writ_base64(der, &base64);
+	put(&out, WRIT_LIT("\"-----BEGIN CERTIFICATE-----\\n"));
+	for (size_t at = 0; at < base64.len; at += 64) { /* RFC 7468 2 */
+		put(&out, (struct writ_bytes){ base64.data + at, base64.len - at < 64 ? base64.len - at : 64 });
+		put(&out, WRIT_LIT("\\n"));
+	}
+	put(&out, WRIT_LIT("-----END CERTIFICATE-----\\n\""));
+	return out_done(&out);
+}
+
 static void
 out_pem(struct out *out, const char *name, struct writ_bytes der)
 {
-	AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(2 * DELEGATION_MAX + 8192);
-
+	put_name(out, name);
 	if (!out->err)
-		out->err = pem_write("CERTIFICATE", der, &pem);
-	out_text(out, name, writ_view(&pem));
+		out->err = answer_pem(der, out->buf);
 }
 
 struct writ_err *
@@ -241,7 +260,7 @@ answer_issued(const struct answer_leaf *leaf, struct writ_buf *ret)
 
 	out_open(&out, NULL, '{');
 	out_pem(&out, "certificate", leaf->certificate);
-	out_pem(&out, "chain", leaf->issuing);
+	out_json(&out, "chain", leaf->chain);
 	out_hex(&out, "serial", (struct writ_bytes){ leaf->serial, SERIAL_LEN });
 	out_text(&out, "task", leaf->edge->task);
 	out_hex(&out, "edge", (struct writ_bytes){ leaf->edge->id, EDGE_ID_LEN });
@@ -287,9 +306,9 @@ answer_task(const struct store_task *task, const struct store_edge *edges, size_
 	if (task->purpose.len > 0)
 		out_text(&out, "purpose", task->purpose);
 	out_text(&out, "state",
-		 task->state == TASK_OPEN     ? WRIT_LIT("open") :
-		 task->state == TASK_COMPLETE ? WRIT_LIT("complete") :
-						WRIT_LIT("revoked"));
+		 task->state == TASK_OPEN	? WRIT_LIT("open")
+		 : task->state == TASK_COMPLETE ? WRIT_LIT("complete")
+						: WRIT_LIT("revoked"));
 	out_time(&out, "created", task->created);
 	out_time(&out, "ends", task->ends);
 	if (task->state != TASK_OPEN)

@@ -1,8 +1,8 @@
 /*
  * JSON out: answers and RFC 9457 problems, by one small writer.
  *
- * Names, types and order are deploy/api/v1.yaml's.  Everything is appended to a buffer of the caller; a buffer at its limit is told by out_done().  Knows no
- * connection.  Thread-safe: no state.
+ * Names, types and order are deploy/api/v1.yaml's.  Everything is appended to a buffer of the caller; a buffer at its
+ * limit is told by out_done().  Knows no connection.  Thread-safe: no state.
  */
 #ifndef WRIT_ISSUER_SERVE_ANSWER_H
 #define WRIT_ISSUER_SERVE_ANSWER_H
@@ -34,11 +34,11 @@ WRIT_CHECKED struct writ_err *out_done(struct out *);
 
 /* What went wrong, for the asker. */
 struct problem {
-	unsigned status;	/* HTTP */
-	const char *code;	/* "DENIED", "INVALID", ...: DESIGN.md */
+	unsigned status;  /* HTTP */
+	const char *code; /* "DENIED", "INVALID", ...: DESIGN.md */
 	char detail[512];
 	const char *rule, *value, *limit, *hint; /* NULL or empty: absent; borrowed */
-	uint32_t retry_after_s;	/* 0: none */
+	uint32_t retry_after_s;			 /* 0: none */
 };
 
 /* From an error, which stays the caller's; from a verdict that does not allow (borrowed). */
@@ -52,9 +52,13 @@ WRIT_CHECKED struct writ_err *problem_write(const struct problem *, struct writ_
 
 WRIT_CHECKED struct writ_err *answer_delegated(const struct store_edge *, struct writ_bytes rule, struct writ_buf *ret);
 
+/* Appends a certificate as a JSON text of PEM. */
+WRIT_CHECKED struct writ_err *answer_pem(struct writ_bytes der, struct writ_buf *ret);
+
 struct answer_leaf {
-	struct writ_bytes certificate, issuing; /* DER */
-	const uint8_t *serial;			/* 16 */
+	struct writ_bytes certificate; /* DER */
+	struct writ_bytes chain;       /* JSON: answer_pem() of the issuing CA */
+	const uint8_t *serial;	       /* 16 */
 	const struct store_edge *edge;
 	writ_time not_before, not_after, renew_at;
 	struct writ_bytes log_id;
@@ -63,7 +67,8 @@ struct answer_leaf {
 };
 WRIT_CHECKED struct writ_err *answer_issued(const struct answer_leaf *, struct writ_buf *ret);
 
-WRIT_CHECKED struct writ_err *answer_task(const struct store_task *, const struct store_edge *edges, size_t n, struct writ_buf *ret);
+WRIT_CHECKED struct writ_err *answer_task(const struct store_task *, const struct store_edge *edges, size_t n,
+					  struct writ_buf *ret);
 WRIT_CHECKED struct writ_err *answer_revoked(size_t n_edges, size_t n_leaves, bool logged, struct writ_buf *ret);
 
 #endif

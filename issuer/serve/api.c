@@ -1,9 +1,10 @@
 /*
- * The API's routes: method, path, who may, what does it.  Default deny: a request that no row takes is refused, and a row says who before anything
- * of the request is read.
+ * The API's routes: method, path, who may, what does it.  Default deny: a request that no row takes is refused, and a
+ * row says who before anything of the request is read.
  *
- * Who asks is settled once a connection (from its certificate) and checked at each request: validity, its CA's list, and for our own leaves
- * the status table - so a leaf that was revoked is refused on the connection that is still open (I8).
+ * Who asks is settled once a connection (from its certificate) and checked at each request: validity, its CA's list,
+ * and for our own leaves the status table - so a leaf that was revoked is refused on the connection that is still open
+ * (I8).
  */
 #include "issuer/serve/api.h"
 
@@ -132,7 +133,8 @@ refused(struct work *work)
 		return false;
 	if (!who) {
 		work_fail(work, writ_fail(WRIT_UNAUTHENTICATED, "this needs a client certificate of %s",
-					  wanted == WHO_AGENT ? "an agent: a leaf of this issuer" : "a configured delegator or an agent"));
+					  wanted == WHO_AGENT ? "an agent: a leaf of this issuer"
+							      : "a configured delegator or an agent"));
 		return true;
 	}
 	if (wanted == WHO_PERSON && who->is_leaf) {
@@ -141,11 +143,14 @@ refused(struct work *work)
 		return true;
 	}
 	if (wanted == WHO_AGENT && !who->is_leaf) {
-		work_deny(work, "K1", who->principal, "an agent does this, with its leaf", "a human or service uses POST /v1/tasks");
+		work_deny(work, "K1", who->principal, "an agent does this, with its leaf",
+			  "a human or service uses POST /v1/tasks");
 		return true;
 	}
-	if (wanted == WHO_AUDITOR && (who->is_leaf || !policy_role(work->rules->policy, ROLE_AUDITOR, who->principal))) {
-		work_deny(work, "auditor", who->principal, "principals with the auditor role", "the policy's roles name them");
+	if (wanted == WHO_AUDITOR &&
+	    (who->is_leaf || !policy_role(work->rules->policy, ROLE_AUDITOR, who->principal))) {
+		work_deny(work, "auditor", who->principal, "principals with the auditor role",
+			  "the policy's roles name them");
 		return true;
 	}
 	return false;
@@ -205,8 +210,8 @@ content_type_ok(struct work *work)
 	if (!work->route->json || r->body.len == 0 || writ_equal(r->content_type, WRIT_LIT("application/json")) ||
 	    (leaves && writ_equal(r->content_type, WRIT_LIT("application/pkcs10"))))
 		return true;
-	snprintf(problem.detail, sizeof(problem.detail), "content type '%.*s' is not application/json%s", WRIT_FMT(r->content_type),
-		 leaves ? " or application/pkcs10" : "");
+	snprintf(problem.detail, sizeof(problem.detail), "content type '%.*s' is not application/json%s",
+		 WRIT_FMT(r->content_type), leaves ? " or application/pkcs10" : "");
 	work_problem(work, &problem);
 	return false;
 }

@@ -114,7 +114,9 @@ control_revoke(int sock, const struct control_revoke *items, size_t n, bool *ret
 {
 	*ret_logged = true;
 	while (n > 0) {
-		struct series s = { .sock = sock, .type = SIGNER_REVOKE, .write = revoke_write, .what = items, .at = items->at };
+		struct series s = {
+			.sock = sock, .type = SIGNER_REVOKE, .write = revoke_write, .what = items, .at = items->at
+		};
 		struct writ_err *err;
 
 		while (s.n_what < n && items[s.n_what].at == items->at)
@@ -147,7 +149,13 @@ edges_write(const struct series *s, size_t i, struct writ_buf *body)
 struct writ_err *
 control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n, writ_time at, bool *ret_logged)
 {
-	struct series s = { .sock = sock, .type = SIGNER_REVOKE, .n = frames_of(n), .write = edges_write, .what = edges, .n_what = n, .at = at };
+	struct series s = { .sock = sock,
+			    .type = SIGNER_REVOKE,
+			    .n = frames_of(n),
+			    .write = edges_write,
+			    .what = edges,
+			    .n_what = n,
+			    .at = at };
 	struct writ_err *err = series_run(&s);
 
 	*ret_logged = s.logged;
@@ -170,7 +178,12 @@ abort_write(const struct series *s, size_t i, struct writ_buf *body)
 struct writ_err *
 control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n)
 {
-	struct series s = { .sock = sock, .type = SIGNER_ABORT, .n = frames_of(n), .write = abort_write, .what = serials, .n_what = n };
+	struct series s = { .sock = sock,
+			    .type = SIGNER_ABORT,
+			    .n = frames_of(n),
+			    .write = abort_write,
+			    .what = serials,
+			    .n_what = n };
 
 	return series_run(&s);
 }

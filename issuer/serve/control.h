@@ -1,5 +1,6 @@
 /*
- * The control connection to the signer: blocking calls of the writer and of recovery, many frames at once for a cascade.
+ * The control connection to the signer: blocking calls of the writer and of recovery, many frames at once for a
+ * cascade.
  *
  * Threading: the writer's thread.  Every error means that the connection is of no more use.
  */
@@ -18,9 +19,11 @@ struct control_revoke {
 	writ_time at;
 };
 
-/* Serials in order of `at` (the frames carry one time each) and edges with their own; `*ret_logged` false: the journal owes an entry. */
+/* Serials in order of `at` (the frames carry one time each) and edges with their own; `*ret_logged` false: the journal
+ * owes an entry. */
 WRIT_CHECKED struct writ_err *control_revoke(int sock, const struct control_revoke *, size_t n, bool *ret_logged);
-WRIT_CHECKED struct writ_err *control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n, writ_time at, bool *ret_logged);
+WRIT_CHECKED struct writ_err *control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n,
+						   writ_time at, bool *ret_logged);
 WRIT_CHECKED struct writ_err *control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n);
 WRIT_CHECKED struct writ_err *control_settled(int sock, uint64_t index);
 WRIT_CHECKED struct writ_err *control_health(int sock, struct signer_health *ret);

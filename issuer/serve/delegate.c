@@ -1,8 +1,10 @@
 /*
- * New edges.  An edge is granted as a leaf is issued, without the signer's stage: decide, build the hop, store, answer; then the journal is told.
+ * New edges.  An edge is granted as a leaf is issued, without the signer's stage: decide, build the hop, store, answer;
+ * then the journal is told.
  *
- * Who delegates, and of which kind, comes from the certificate (I7); the parent's authority from our own store; what is asked from the body.  The child
- * gets what it asked for or nothing (I6); only missing constraints of the parent are added.
+ * Who delegates, and of which kind, comes from the certificate (I7); the parent's authority from our own store; what is
+ * asked from the body.  The child gets what it asked for or nothing (I6); only missing constraints of the parent are
+ * added.
  */
 #include "issuer/serve/delegate.h"
 
@@ -57,8 +59,8 @@ class_check(struct work *work, const struct request_delegation *body)
 	if (err)
 		return err;
 	if (!writ_equal(id.trust_domain, writ_str(work->on->serve->conf.trust_domain)))
-		return writ_fail(WRIT_INVALID, "member 'agent.class' is of trust domain %.*s; ours is %s", WRIT_FMT(id.trust_domain),
-				 work->on->serve->conf.trust_domain);
+		return writ_fail(WRIT_INVALID, "member 'agent.class' is of trust domain %.*s; ours is %s",
+				 WRIT_FMT(id.trust_domain), work->on->serve->conf.trust_domain);
 	return NULL;
 }
 
@@ -76,7 +78,8 @@ agent_name(struct work *work, struct writ_bytes class_uri, struct writ_bytes *re
 	len = snprintf(name, sizeof(name), "%.*s/i-%s", (int)class_uri.len, (const char *)class_uri.data,
 		       writ_hex((struct writ_bytes){ random, sizeof(random) }, hex));
 	if (len < 0 || (size_t)len >= sizeof(name))
-		return writ_fail(WRIT_INVALID, "member 'agent.class' is too long: with its instance it would pass %d octets",
+		return writ_fail(WRIT_INVALID,
+				 "member 'agent.class' is too long: with its instance it would pass %d octets",
 				 PRINCIPAL_MAX);
 	*ret = writ_arena_copy(&work->arena, writ_str(name));
 	return ret->data ? NULL : writ_fail(WRIT_EXHAUSTED, "no memory for a name");
@@ -177,7 +180,8 @@ edge_build(struct work *work, const struct edge_asked *asked)
 }
 
 /*
- * Will a leaf of this edge be a certificate that we could issue?  Found out now, not at the first request: the whole delegation is written once.
+ * Will a leaf of this edge be a certificate that we could issue?  Found out now, not at the first request: the whole
+ * delegation is written once.
  */
 WRIT_CHECKED static struct writ_err *
 edge_check(struct work *work, const struct edge_asked *asked)
@@ -206,9 +210,10 @@ evidence(struct work *work)
 {
 	const writ_time expires = work->edge.not_after + EVIDENCE_KEEP_S;
 
-	work->evidence[0] = (struct store_evidence){ .kind = work->who->is_leaf ? WRIT_LIT("writ-cert") : WRIT_LIT("mtls-cert"),
-						     .bytes = work->request->peer->cert,
-						     .expires = expires };
+	work->evidence[0] =
+		(struct store_evidence){ .kind = work->who->is_leaf ? WRIT_LIT("writ-cert") : WRIT_LIT("mtls-cert"),
+					 .bytes = work->request->peer->cert,
+					 .expires = expires };
 	memcpy(work->evidence[0].digest, work->who->cert_sha256, SHA256_LEN);
 	work->evidence[1] =
 		(struct store_evidence){ .kind = WRIT_LIT("hop-grant"), .bytes = work->edge.grant, .expires = expires };
@@ -405,7 +410,8 @@ delegate_checked(struct work *work, struct edge_asked *asked)
 	if (err)
 		return err;
 	if (!new_key) {
-		work_deny(work, "E7", WRIT_LIT("agent.spki_sha256"), "the key of an ancestor", "make a new key for this agent");
+		work_deny(work, "E7", WRIT_LIT("agent.spki_sha256"), "the key of an ancestor",
+			  "make a new key for this agent");
 		return NULL;
 	}
 	asked->parent = &parent;
@@ -435,7 +441,8 @@ delegate_on(struct work *work)
 	if (err)
 		return err;
 	if (!l->live || l->task.state != TASK_OPEN) {
-		work_deny(work, "L4", writ_str(writ_hex((struct writ_bytes){ l->live ? l->edge.id : l->dead, EDGE_ID_LEN }, dead)),
+		work_deny(work, "L4",
+			  writ_str(writ_hex((struct writ_bytes){ l->live ? l->edge.id : l->dead, EDGE_ID_LEN }, dead)),
 			  "this delegation has ended", "a new delegation, of a new key, is needed");
 		return NULL;
 	}

@@ -1,5 +1,6 @@
 /*
- * New edges: POST /v1/tasks (a root, by a human or service) and POST /v1/delegations (one hop deeper, by an agent's leaf).
+ * New edges: POST /v1/tasks (a root, by a human or service) and POST /v1/delegations (one hop deeper, by an agent's
+ * leaf).
  */
 #ifndef WRIT_ISSUER_SERVE_DELEGATE_H
 #define WRIT_ISSUER_SERVE_DELEGATE_H

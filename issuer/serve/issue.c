@@ -1,19 +1,19 @@
 /*
  * The life of one issuance.  Read this first.
  *
- * A `struct work` (work.h) moves from stage to stage; each stage is a function here, and each may find many others at the same stage: they leave
- * as a group at the end of the loop's wake-up, so no thread ever waits for one request.
+ * A `struct work` (work.h) moves from stage to stage; each stage is a function here, and each may find many others at
+ * the same stage: they leave as a group at the end of the loop's wake-up, so no thread ever waits for one request.
  *
- *  asked    issue_leaf() or issue_renewal(): who asks is known already (api.c); the edge comes from our store; an idempotency key that
- *           was answered returns its answer.
- *  decided  issue_decided(): liveness of every edge (L4), blocked keys, policy and attenuation in time (L1, L2, L5, I5), all cheap and pure; only
- *           then the proof of possession. The leaf's TBS is built from the template, read back, and compared with what was decided.
- *           To the signer: the TBS, and what we say about it.
- *  signed   issue_signed(): the signer has checked it, given it a serial, written it into the journal, durably (I2), and signed it.  From
- *           here on it either gets a row or an abort.  A first OCSP response is fetched here when asked for: it leaves with the answer only.
- *  stored   issue_stored(): the writer has re-checked edges and the parent's newest leaf in the same transaction that inserted the row, and
- *           the status table says good.  On a conflict the writer has aborted it: journal, row, status.
- *  answered work_answer(): nothing left before the journal entry and the row were durable (I3).
+ *  asked    issue_leaf() or issue_renewal(): who asks is known already (api.c); the edge comes from our store; an
+ * idempotency key that was answered returns its answer. decided  issue_decided(): liveness of every edge (L4), blocked
+ * keys, policy and attenuation in time (L1, L2, L5, I5), all cheap and pure; only then the proof of possession. The
+ * leaf's TBS is built from the template, read back, and compared with what was decided. To the signer: the TBS, and
+ * what we say about it. signed   issue_signed(): the signer has checked it, given it a serial, written it into the
+ * journal, durably (I2), and signed it.  From here on it either gets a row or an abort.  A first OCSP response is
+ * fetched here when asked for: it leaves with the answer only. stored   issue_stored(): the writer has re-checked edges
+ * and the parent's newest leaf in the same transaction that inserted the row, and the status table says good.  On a
+ * conflict the writer has aborted it: journal, row, status. answered work_answer(): nothing left before the journal
+ * entry and the row were durable (I3).
  */
 #include "issuer/serve/issue.h"
 
@@ -64,7 +64,8 @@ issue_leaf(struct work *work)
 	if (work_once(work, writ_str(writ_hex((struct writ_bytes){ work->csr.spki_sha256, 32 }, key))))
 		return NULL;
 
-	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena, &work->lineage);
+	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,
+			     &work->lineage);
 	if (err)
 		return err;
 	return issue_decided(work);
@@ -85,7 +86,8 @@ issue_renewal(struct work *work)
 	if (work_once(work, work->who->principal))
 		return NULL;
 
-	/* Task, scope, hops, SAN and key are the edge's, so they are the same as before by construction (delegation.md 1.4). */
+	/* Task, scope, hops, SAN and key are the edge's, so they are the same as before by construction
+	 * (delegation.md 1.4). */
 	err = lineage_by_edge(work->on->store, work->who->edge, work->now.wall, &work->arena, &work->lineage);
 	if (err)
 		return err;
@@ -106,7 +108,8 @@ dead(struct work *work, struct writ_err **ret)
 	bool blocked;
 
 	if (l->task.state != TASK_OPEN) {
-		work_deny(work, "L4", l->task.id, l->task.state == TASK_COMPLETE ? "the task is complete" : "the task was revoked",
+		work_deny(work, "L4", l->task.id,
+			  l->task.state == TASK_COMPLETE ? "the task is complete" : "the task was revoked",
 			  "a new task is needed");
 		return true;
 	}
@@ -120,6 +123,34 @@ dead(struct work *work, struct writ_err **ret)
 		return false;
 	work_deny(work, "R2", WRIT_LIT("the key"), "it was revoked for keyCompromise", "make a new key");
 	return true;
+}
+
+static struct edge_full *
+full_slot(struct work *work)
+{
+	return &work->on->full[work->lineage.edge.id[0] % EDGES_FULL];
+}
+
+/* The store counts live leaves when it inserts; until some may have ended it is not asked again. */
+WRIT_CHECKED static struct writ_err *
+full_check(struct work *work)
+{
+	const struct edge_full *full = full_slot(work);
+
+	if (full->until_ms <= work->now.mono_ms || memcmp(full->edge, work->lineage.edge.id, EDGE_ID_LEN) != 0)
+		return NULL;
+	return writ_fail(WRIT_EXHAUSTED,
+			 "this delegation has %u live leaves, as many as it may have: wait until one ends",
+			 work->rules->conf.limits.leaves_per_edge);
+}
+
+static void
+full_note(struct work *work)
+{
+	struct edge_full *full = full_slot(work);
+
+	memcpy(full->edge, work->lineage.edge.id, EDGE_ID_LEN);
+	full->until_ms = loop_now(work->on->loop).mono_ms + EDGE_FULL_MS;
 }
 
 static void
@@ -196,7 +227,8 @@ build(struct work *work)
 	return leaf_build(&work->issuing->leaf, &facts, &work->tbs);
 }
 
-/* What will be signed is what was decided: the bytes are read by the same strict reader that the signer and relying parties use. */
+/* What will be signed is what was decided: the bytes are read by the same strict reader that the signer and relying
+ * parties use. */
 WRIT_CHECKED static struct writ_err *
 readback(struct work *work)
 {
@@ -334,6 +366,9 @@ issue_decided(struct work *work)
 		return err;
 	if (dead(work, &err) || err)
 		return err;
+	err = full_check(work);
+	if (err)
+		return err;
 	decide(work);
 	if (work->verdict.kind != VERDICT_ALLOW) {
 		work_refuse(work, &work->verdict);
@@ -426,7 +461,8 @@ issue_signed(struct link_call *call, struct writ_err *failed, struct writ_bytes 
 	if (!err) {
 		err = signer_signed_read(body, &s);
 		if (err) /* an entry that we cannot name: recovery finds and aborts it */
-			serve_signer_lost(work->on->serve, writ_fail(WRIT_BROKEN, "the signer's answer cannot be read"));
+			serve_signer_lost(work->on->serve,
+					  writ_fail(WRIT_BROKEN, "the signer's answer cannot be read"));
 	}
 	if (err) {
 		flight_end(work);
@@ -461,8 +497,8 @@ issue_stapled(struct link_call *call, struct writ_err *failed, struct writ_bytes
 	if (!err)
 		err = writ_buf_add(&work->staple, status.response);
 	if (err)
-		event(EVENT_WARN, "issue.no_ocsp", EV_HEX("serial", ((struct writ_bytes){ work->cert.serial, SERIAL_LEN })),
-		      EV_ERR(err));
+		event(EVENT_WARN, "issue.no_ocsp",
+		      EV_HEX("serial", ((struct writ_bytes){ work->cert.serial, SERIAL_LEN })), EV_ERR(err));
 	writ_err_free(err);
 	issue_store(work);
 }
@@ -474,7 +510,7 @@ issue_store(struct work *work)
 {
 	const struct answer_leaf leaf = {
 		.certificate = writ_view(&work->der),
-		.issuing = work->issuing->cert,
+		.chain = work->issuing->chain,
 		.serial = work->cert.serial,
 		.edge = &work->lineage.edge,
 		.not_before = work->cert.not_before,
@@ -503,6 +539,8 @@ issue_stored(struct job *job)
 
 	flight_end(work);
 	if (err) { /* the writer has aborted it */
+		if (err->code == WRIT_EXHAUSTED)
+			full_note(work);
 		work_fail(work, err);
 		return;
 	}

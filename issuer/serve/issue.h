@@ -8,7 +8,8 @@
 
 struct work;
 
-/* POST /v1/tasks/ID/leaves and POST /v1/renew.  An error is the caller's to answer; NULL: it went on its way, or was answered. */
+/* POST /v1/tasks/ID/leaves and POST /v1/renew.  An error is the caller's to answer; NULL: it went on its way, or was
+ * answered. */
 WRIT_CHECKED struct writ_err *issue_leaf(struct work *);
 WRIT_CHECKED struct writ_err *issue_renewal(struct work *);
 

@@ -1,9 +1,9 @@
 /*
  * The keeper: see keeper.h.
  *
- * The signer comes and goes.  When any connection to it breaks, all are cut: each loop answers what was unsigned and hands what was signed to the
- * writer; then recovery runs in the writer, behind all that; only then links open again.  So nothing is issued, and no status is asked for, between
- * a loss and the end of the recovery after it.
+ * The signer comes and goes.  When any connection to it breaks, all are cut: each loop answers what was unsigned and
+ * hands what was signed to the writer; then recovery runs in the writer, behind all that; only then links open again.
+ * So nothing is issued, and no status is asked for, between a loss and the end of the recovery after it.
  */
 #include "issuer/serve/keeper.h"
 
@@ -15,9 +15,7 @@
 #include <unistd.h>
 
 #include "base/event.h"
-#include "base/file.h"
 #include "base/secret.h"
-#include "base/yaml.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
 #include "issuer/serve/api.h"
@@ -30,9 +28,9 @@
 #define RETRY_LAST_MS 5000
 #define TICK_MS 250
 #define HEALTH_MS 1000
-#define AUTH_MS 5000		/* corporate lists are looked at this often */
-#define LIST_MS 60000		/* a CRL at least this often (delegation.md R3) */
-#define LIST_SEALED_MS 1000	/* and after revocations, coalesced */
+#define AUTH_MS 5000	    /* corporate lists are looked at this often */
+#define LIST_MS 60000	    /* a CRL at least this often (delegation.md R3) */
+#define LIST_SEALED_MS 1000 /* and after revocations, coalesced */
 #define LIST_RESIDENT_MS 5000
 #define ANCHOR_LIST_MS 600000
 
@@ -67,77 +65,6 @@ serve_failed(void)
 {
 	atomic_store(&failed, true);
 	atomic_store(&stop, true);
-}
-
-/* ---- rules ---- */
-
-WRIT_CHECKED static struct writ_err *
-policy_load(struct rules *rules)
-{
-	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
-	struct writ_err *err = file_read(rules->conf.policy, FILE_CONFIG, &text);
-
-	if (err)
-		return err;
-	return policy_parse(rules->conf.policy, writ_view(&text), &rules->policy);
-}
-
-WRIT_CHECKED static struct writ_err *
-auth_load(struct rules *rules, struct writ_bytes own_anchor)
-{
-	const struct conf *conf = &rules->conf;
-	struct auth_delegators *list = calloc(conf->n_delegators + 1, sizeof(*list));
-	struct writ_err *err;
-
-	if (!list)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for the delegators");
-	for (size_t i = 0; i < conf->n_delegators; i++)
-		list[i] = (struct auth_delegators){
-			.anchors = conf->delegators[i].anchors,
-			.kind = (enum principal_kind)conf->delegators[i].kind,
-			.principal = conf->delegators[i].principal,
-			.check_crl = conf->delegators[i].revocation == CONF_REVOCATION_CRL,
-			.crl = conf->delegators[i].crl,
-			.crl_max_age_s = conf->delegators[i].crl_max_age_s,
-		};
-	err = auth_new(writ_str(conf->trust_domain), list, conf->n_delegators, own_anchor, &rules->auth);
-	free(list);
-	return err;
-}
-
-static void
-rules_unrefp(struct rules **rules)
-{
-	rules_unref(*rules);
-}
-
-/* Policy and delegators as the files say now. */
-WRIT_CHECKED static struct writ_err *
-rules_load(struct keeper *k, struct rules **ret)
-{
-	AUTO(rules_unrefp) struct rules *rules = calloc(1, sizeof(*rules));
-	struct writ_err *err, *lists;
-
-	if (!rules)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for policy and delegators");
-	atomic_init(&rules->refs, 1);
-	err = conf_read(k->serve->conf.path, &rules->conf);
-	if (!err && strcmp(rules->conf.trust_domain, k->serve->conf.trust_domain) != 0)
-		err = writ_fail(WRIT_INVALID, "trust_domain has changed: restart signer and issuer");
-	if (!err)
-		err = policy_load(rules);
-	if (!err)
-		err = auth_load(rules, k->welcome.anchor);
-	if (err)
-		return err;
-	if (memcmp(rules->conf.digest, k->serve->conf.digest, sizeof(rules->conf.digest)) != 0)
-		event(EVENT_WARN, "serve.configuration_changed", EV_STR("text", "policy, delegators and limits are taken; the rest at a restart"));
-	lists = auth_refresh(rules->auth, k->now.wall);
-	if (lists) /* its holders are refused until it is there; the others are not */
-		event(EVENT_WARN, "serve.revocation_list", EV_ERR(lists));
-	writ_err_free(lists);
-	*ret = TAKE(rules);
-	return NULL;
 }
 
 /* ---- posts to the loops ---- */
@@ -263,7 +190,7 @@ rules_reload(struct keeper *k)
 	atomic_store(&reload, false);
 	if (!k->rules) /* they are read when the signer has been reached */
 		return;
-	err = rules_load(k, &rules);
+	err = rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
 	if (err) {
 		event(EVENT_ALARM, "serve.reload_refused", EV_ERR(err));
 		writ_err_free(err);
@@ -335,7 +262,8 @@ links_open(struct keeper *k)
 
 		err = hello(k, &p.sock, &bytes, &welcome);
 		if (!err)
-			err = issuing_new(&welcome, writ_str(k->serve->conf.trust_domain), k->serve->conf.status_url, &p.issuing);
+			err = issuing_new(&welcome, writ_str(k->serve->conf.trust_domain), k->serve->conf.status_url,
+					  &p.issuing);
 		if (err) {
 			fd_closep(&p.sock);
 			return err;
@@ -420,7 +348,7 @@ WRIT_CHECKED static struct writ_err *
 rules_first(struct keeper *k)
 {
 	struct rules *rules = NULL;
-	struct writ_err *err = k->rules ? NULL : rules_load(k, &rules);
+	struct writ_err *err = k->rules ? NULL : rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
 
 	if (err) {
 		k->fatal = true;
@@ -598,17 +526,6 @@ shared_new(struct serve *serve)
 	return err;
 }
 
-/* A policy with an error is found before anything is served. */
-WRIT_CHECKED static struct writ_err *
-policy_try(const struct conf *conf)
-{
-	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
-	AUTO(policy_freep) struct policy *policy = NULL;
-	struct writ_err *err = file_read(conf->policy, FILE_CONFIG, &text);
-
-	return err ? err : policy_parse(conf->policy, writ_view(&text), &policy);
-}
-
 /* Threads are made with every signal blocked, so that they come to the keeper. */
 WRIT_CHECKED static struct writ_err *
 threads_start(struct serve *serve)
@@ -667,7 +584,9 @@ struct writ_err *
 keeper_run(const char *path)
 {
 	struct serve *serve = calloc(1, sizeof(*serve));
-	struct keeper k = { .serve = serve, .sock = -1, .welcome_bytes = WRIT_BUF(FRAME_BODY_MAX), .delay_ms = RETRY_FIRST_MS };
+	struct keeper k = {
+		.serve = serve, .sock = -1, .welcome_bytes = WRIT_BUF(FRAME_BODY_MAX), .delay_ms = RETRY_FIRST_MS
+	};
 	struct writ_err *err;
 
 	if (!serve)
@@ -678,7 +597,7 @@ keeper_run(const char *path)
 		return writ_recode(err, WRIT_INVALID, "configuration");
 	}
 	event_start(2, "writ-issuerd", serve->conf.log_level);
-	err = policy_try(&serve->conf);
+	err = rules_try(&serve->conf); /* a policy with an error is found before anything is served */
 	if (!err)
 		err = writ_secret_start(); /* the API's TLS key is in our memory: no core, no ptrace */
 	if (!err)

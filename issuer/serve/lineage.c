@@ -54,8 +54,8 @@ lineage_load(struct store *store, writ_time now, struct writ_arena *arena, struc
 }
 
 struct writ_err *
-lineage_by_key(struct store *store, struct writ_bytes task, const uint8_t spki_sha256[32], writ_time now, struct writ_arena *arena,
-	       struct lineage *ret)
+lineage_by_key(struct store *store, struct writ_bytes task, const uint8_t spki_sha256[32], writ_time now,
+	       struct writ_arena *arena, struct lineage *ret)
 {
 	struct writ_err *err;
 
@@ -69,7 +69,8 @@ lineage_by_key(struct store *store, struct writ_bytes task, const uint8_t spki_s
 }
 
 struct writ_err *
-lineage_by_edge(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_time now, struct writ_arena *arena, struct lineage *ret)
+lineage_by_edge(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_time now, struct writ_arena *arena,
+		struct lineage *ret)
 {
 	struct writ_err *err;
 
@@ -81,7 +82,8 @@ lineage_by_edge(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_time 
 }
 
 size_t
-lineage_ancestors(const struct store_edge *edges, size_t n, const uint8_t edge[EDGE_ID_LEN], const struct store_edge *ret[HOPS_MAX])
+lineage_ancestors(const struct store_edge *edges, size_t n, const uint8_t edge[EDGE_ID_LEN],
+		  const struct store_edge *ret[HOPS_MAX])
 {
 	const uint8_t *wanted = edge;
 	size_t found = 0;

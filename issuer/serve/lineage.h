@@ -22,11 +22,11 @@ struct lineage {
 };
 
 /* The edge of a task that names this key; WRIT_NOT_FOUND. */
-WRIT_CHECKED struct writ_err *lineage_by_key(struct store *, struct writ_bytes task, const uint8_t spki_sha256[32], writ_time now,
-					     struct writ_arena *, struct lineage *ret);
+WRIT_CHECKED struct writ_err *lineage_by_key(struct store *, struct writ_bytes task, const uint8_t spki_sha256[32],
+					     writ_time now, struct writ_arena *, struct lineage *ret);
 
-WRIT_CHECKED struct writ_err *lineage_by_edge(struct store *, const uint8_t edge[EDGE_ID_LEN], writ_time now, struct writ_arena *,
-					      struct lineage *ret);
+WRIT_CHECKED struct writ_err *lineage_by_edge(struct store *, const uint8_t edge[EDGE_ID_LEN], writ_time now,
+					      struct writ_arena *, struct lineage *ret);
 
 /* Every ancestor of an edge, itself first, out of a task's edges; at most HOPS_MAX. */
 size_t lineage_ancestors(const struct store_edge *edges, size_t n, const uint8_t edge[EDGE_ID_LEN],

@@ -109,11 +109,13 @@ link_cut(struct link *link)
 		call = link->slots[i].call;
 		link->slots[i].call = NULL;
 		if (call)
-			call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"), (struct writ_bytes){ 0 });
+			call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"),
+				   (struct writ_bytes){ 0 });
 	}
 	link->n_out = 0;
 	while ((call = waiting_pop(link)))
-		call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"), (struct writ_bytes){ 0 });
+		call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"),
+			   (struct writ_bytes){ 0 });
 	pause_if_full(link);
 }
 
@@ -156,7 +158,8 @@ receive_one(struct link *link, struct writ_bytes packet)
 	else if (frame.type == (SIGNER_ANSWER | call->type))
 		call->done(call, NULL, frame.body);
 	else {
-		call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"), (struct writ_bytes){ 0 });
+		call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"),
+			   (struct writ_bytes){ 0 });
 		return writ_fail(WRIT_BROKEN, "the signer answered %u to %u", frame.type, call->type);
 	}
 	return NULL;

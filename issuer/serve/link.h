@@ -1,8 +1,9 @@
 /*
- * The signer's connection of one loop: requests leave in groups at the end of a wake-up, answers come back in any order.
+ * The signer's connection of one loop: requests leave in groups at the end of a wake-up, answers come back in any
+ * order.
  *
- * At most 64 requests are outstanding; more wait here, and the loop stops reading its clients until there is room (DESIGN.md, Wire).
- * Knows the frames, not what they mean.  Threading: the loop's thread.
+ * At most 64 requests are outstanding; more wait here, and the loop stops reading its clients until there is room
+ * (DESIGN.md, Wire). Knows the frames, not what they mean.  Threading: the loop's thread.
  */
 #ifndef WRIT_ISSUER_SERVE_LINK_H
 #define WRIT_ISSUER_SERVE_LINK_H
@@ -15,14 +16,17 @@ struct link_call {
 	struct link_call *next; /* internal */
 	enum signer_message type;
 	struct writ_buf body; /* limit FRAME_BODY_MAX; kept for the next use */
-	/* Called once: the body of the answer (borrowed), or an error (taken): the signer's own, or WRIT_UNAVAILABLE when it is gone. */
+	/* Called once: the body of the answer (borrowed), or an error (taken): the signer's own, or WRIT_UNAVAILABLE
+	 * when it is gone. */
 	void (*done)(struct link_call *, struct writ_err *err, struct writ_bytes body);
 };
 
 struct link;
 
-/* `lost` is told once when an open link breaks, on the loop's thread, before its calls are done with (so before anyone may think them settled). */
-WRIT_CHECKED struct writ_err *link_new(struct loop *, void (*lost)(void *ctx, struct writ_err *why), void *ctx, struct link **ret);
+/* `lost` is told once when an open link breaks, on the loop's thread, before its calls are done with (so before anyone
+ * may think them settled). */
+WRIT_CHECKED struct writ_err *link_new(struct loop *, void (*lost)(void *ctx, struct writ_err *why), void *ctx,
+				       struct link **ret);
 void link_free(struct link *);
 
 /* Takes a connected socket that has said HELLO. */

@@ -68,7 +68,8 @@ metrics_refused(struct metrics *metrics, const char *rule)
 	while (i < metrics->n_rules && strcmp(metrics->rules[i].rule, rule) != 0)
 		i++;
 	if (i == metrics->n_rules && i < METRIC_RULES_MAX) {
-		snprintf(metrics->rules[i].rule, sizeof(metrics->rules[i].rule), "%s", i == METRIC_RULES_MAX - 1 ? "other" : rule);
+		snprintf(metrics->rules[i].rule, sizeof(metrics->rules[i].rule), "%s",
+			 i == METRIC_RULES_MAX - 1 ? "other" : rule);
 		metrics->n_rules++;
 	} else if (i == METRIC_RULES_MAX) {
 		i = METRIC_RULES_MAX - 1;
@@ -106,7 +107,8 @@ stages_write(struct metrics *metrics, struct writ_buf *ret)
 		err = writ_buf_printf(ret,
 				      "writ_issue_seconds_sum{stage=\"%s\"} %" PRIu64 ".%03u\n"
 				      "writ_issue_seconds_count{stage=\"%s\"} %" PRIu64 "\n",
-				      stages[i], ms / 1000, (unsigned)(ms % 1000), stages[i], get(&metrics->stage_n[i]));
+				      stages[i], ms / 1000, (unsigned)(ms % 1000), stages[i],
+				      get(&metrics->stage_n[i]));
 	}
 	return err;
 }
@@ -121,15 +123,16 @@ served_write(struct metrics *metrics, struct writ_buf *ret)
 	err = writ_buf_printf(ret, "# TYPE writ_revoked_after_seconds histogram\n");
 	for (size_t i = 0; i < METRIC_BOUNDS && !err; i++) {
 		n += get(&metrics->served[i]);
-		err = writ_buf_printf(ret, "writ_revoked_after_seconds_bucket{le=\"%u.%03u\"} %" PRIu64 "\n", bounds_ms[i] / 1000,
-				      bounds_ms[i] % 1000, n);
+		err = writ_buf_printf(ret, "writ_revoked_after_seconds_bucket{le=\"%u.%03u\"} %" PRIu64 "\n",
+				      bounds_ms[i] / 1000, bounds_ms[i] % 1000, n);
 	}
 	n += get(&metrics->served[METRIC_BOUNDS]);
 	if (err)
 		return err;
 	return writ_buf_printf(ret,
 			       "writ_revoked_after_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n"
-			       "writ_revoked_after_seconds_sum %" PRIu64 ".%03u\nwrit_revoked_after_seconds_count %" PRIu64 "\n",
+			       "writ_revoked_after_seconds_sum %" PRIu64
+			       ".%03u\nwrit_revoked_after_seconds_count %" PRIu64 "\n",
 			       n, ms / 1000, (unsigned)(ms % 1000), n);
 }
 

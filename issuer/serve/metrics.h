@@ -1,7 +1,8 @@
 /*
  * Numbers for /metrics: counted by any thread, told as Prometheus text.
  *
- * A counter is one relaxed atomic; denials by rule stand in a small table under a lock.  Knows no request and no answer.  Thread-safe.
+ * A counter is one relaxed atomic; denials by rule stand in a small table under a lock.  Knows no request and no
+ * answer.  Thread-safe.
  */
 #ifndef WRIT_ISSUER_SERVE_METRICS_H
 #define WRIT_ISSUER_SERVE_METRICS_H
@@ -12,20 +13,20 @@
 #include "base/bytes.h"
 
 enum metric {
-	METRIC_TASKS,		/* opened */
-	METRIC_DELEGATIONS,	/* edges below the root */
-	METRIC_ISSUED,		/* first and further leaves by a CSR */
+	METRIC_TASKS,	    /* opened */
+	METRIC_DELEGATIONS, /* edges below the root */
+	METRIC_ISSUED,	    /* first and further leaves by a CSR */
 	METRIC_RENEWED,
-	METRIC_ABORTED,		/* signed, not released */
-	METRIC_REVOCATIONS,	/* requests that revoked, tasks completed among them */
+	METRIC_ABORTED,	    /* signed, not released */
+	METRIC_REVOCATIONS, /* requests that revoked, tasks completed among them */
 	METRIC_REVOKED_LEAVES,
-	METRIC_SIGNER_LOST,	/* times */
-	METRIC_COMMITS,		/* store transactions */
-	METRIC_COMMITTED,	/* items in them */
+	METRIC_SIGNER_LOST, /* times */
+	METRIC_COMMITS,	    /* store transactions */
+	METRIC_COMMITTED,   /* items in them */
 	METRIC_COMMIT_FAILED,
-	METRIC_WRITER_QUEUE,	/* a level, not a count: jobs waiting */
-	METRIC_SIGNER_WAITING,	/* a level: requests at or before the signer */
-	METRIC_CRLS,		/* lists published */
+	METRIC_WRITER_QUEUE,   /* a level, not a count: jobs waiting */
+	METRIC_SIGNER_WAITING, /* a level: requests at or before the signer */
+	METRIC_CRLS,	       /* lists published */
 	METRIC_N,
 };
 
@@ -38,7 +39,8 @@ enum metric_stage { STAGE_DECIDE, STAGE_SIGN, STAGE_STORE, STAGE_ALL, STAGE_N };
 struct metrics {
 	atomic_uint_least64_t count[METRIC_N];
 	atomic_uint_least64_t stage_ms[STAGE_N], stage_n[STAGE_N];
-	atomic_uint_least64_t served[METRIC_BOUNDS + 1], served_ms; /* revocation asked -> revoked in the status table */
+	atomic_uint_least64_t served[METRIC_BOUNDS + 1],
+		served_ms; /* revocation asked -> revoked in the status table */
 	pthread_mutex_t lock;
 	size_t n_rules; /* under the lock */
 	struct {

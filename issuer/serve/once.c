@@ -126,7 +126,7 @@ take_locked(struct once *once, const uint8_t digest[SHA256_LEN], const uint8_t b
 
 struct writ_err *
 once_take(struct once *once, struct writ_bytes name, const uint8_t body_sha256[32], writ_time now, enum once_state *ret,
-	     unsigned *ret_status, struct writ_buf *ret_body)
+	  unsigned *ret_status, struct writ_buf *ret_body)
 {
 	uint8_t digest[SHA256_LEN];
 	struct writ_err *err;

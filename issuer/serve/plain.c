@@ -16,7 +16,9 @@ answer_problem(struct http_request *request, unsigned status, const char *detail
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(4096);
 	struct problem problem = { .status = status, .code = "UNAVAILABLE" };
-	struct http_answer answer = { .status = status, .content_type = "application/problem+json", .headers = WRIT_LIT("Retry-After: 1\r\n") };
+	struct http_answer answer = { .status = status,
+				      .content_type = "application/problem+json",
+				      .headers = WRIT_LIT("Retry-After: 1\r\n") };
 	struct writ_err *err;
 
 	snprintf(problem.detail, sizeof(problem.detail), "%s", detail);
@@ -92,7 +94,8 @@ health_write(const struct condition *c, struct writ_buf *ret)
 	out_int(&out, "live_revoked", (int64_t)c->status.revoked);
 	out_int(&out, "log_entries", (int64_t)c->seen.health.entries);
 	out_int(&out, "log_owed", (int64_t)c->seen.health.owed);
-	/* delegation.md R5: how long a revoked leaf can still work at a relying party that checks nothing, and at one that checks. */
+	/* delegation.md R5: how long a revoked leaf can still work at a relying party that checks nothing, and at one
+	 * that checks. */
 	out_int(&out, "exposure_unchecked_s", LIFETIME_MAX_S);
 	out_int(&out, "exposure_crl_s", 180);
 	out_int(&out, "exposure_ocsp_s", 120);
@@ -104,7 +107,8 @@ static void
 healthz(struct serve_loop *on, struct http_request *request)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(16 * 1024);
-	struct http_answer answer = { .content_type = "application/json", .headers = WRIT_LIT("Cache-Control: no-store\r\n") };
+	struct http_answer answer = { .content_type = "application/json",
+				      .headers = WRIT_LIT("Cache-Control: no-store\r\n") };
 	struct condition c = { 0 };
 	struct writ_err *err;
 

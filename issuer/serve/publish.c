@@ -1,5 +1,6 @@
 /*
- * CA certificates and CRLs: see publish.h.  The lists are the signer's; they come as a sealed memfd, are read back once, and swapped in whole.
+ * CA certificates and CRLs: see publish.h.  The lists are the signer's; they come as a sealed memfd, are read back
+ * once, and swapped in whole.
  */
 #include "issuer/serve/publish.h"
 
@@ -11,7 +12,7 @@
 #include "issuer/x509/crl.h"
 
 #define CA_MAX_AGE_S 3600
-#define LIST_MAX_AGE_S 30 /* as OCSP answers: delegation.md R5 counts with it */
+#define LIST_MAX_AGE_S 30     /* as OCSP answers: delegation.md R5 counts with it */
 #define LIST_TIMEOUT_MS 30000 /* a list of millions, signed by a device */
 #define LIST_MAX (512u * 1024 * 1024)
 
@@ -34,7 +35,8 @@ ca_publish(struct publish *publish, struct writ_bytes der, const char *also, wri
 	err = ca_read(der, &ca);
 	if (err)
 		return writ_because(err, "a CA certificate of the signer");
-	err = ca_put(publish, writ_hex((struct writ_bytes){ ca.key_id, sizeof(ca.key_id) }, hex), der, ca.not_before, now);
+	err = ca_put(publish, writ_hex((struct writ_bytes){ ca.key_id, sizeof(ca.key_id) }, hex), der, ca.not_before,
+		     now);
 	if (!err && also)
 		err = ca_put(publish, also, der, ca.not_before, now);
 	return err;
@@ -71,7 +73,8 @@ list_put(struct serve *serve, const uint8_t key_id[20], struct writ_bytes der, c
 	if (!writ_equal(crl.authority_key_id, (struct writ_bytes){ key_id, 20 }))
 		return writ_fail(WRIT_BROKEN, "the signer gave another CA's CRL");
 	snprintf(path, sizeof(path), "/crl/%s.crl", writ_hex((struct writ_bytes){ key_id, 20 }, hex));
-	return publish_put(serve->publish, path, "application/pkix-crl", der, is->this_update, is->next_update, LIST_MAX_AGE_S);
+	return publish_put(serve->publish, path, "application/pkix-crl", der, is->this_update, is->next_update,
+			   LIST_MAX_AGE_S);
 }
 
 struct writ_err *

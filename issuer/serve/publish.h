@@ -9,7 +9,8 @@
 /* /ca/KEYID.cer of the anchor and each issuing CA, and /ca/anchor.cer. */
 WRIT_CHECKED struct writ_err *publish_cas(struct publish *, const struct signer_welcome *, writ_time now);
 
-/* Fetches a CA's list from the signer and puts it under /crl/KEYID.crl.  WRIT_BROKEN or WRIT_UNAVAILABLE: the connection is of no more use. */
+/* Fetches a CA's list from the signer and puts it under /crl/KEYID.crl.  WRIT_BROKEN or WRIT_UNAVAILABLE: the
+ * connection is of no more use. */
 WRIT_CHECKED struct writ_err *publish_list(struct serve *, int sock, const uint8_t key_id[20]);
 
 #endif

@@ -5,10 +5,9 @@
  * Row:     a certificate of the store that has not expired.
  *
  *	row		journal also says	then
- *	none		-			below `settled` the store is older than the journal: refuse; else abort: entry, then row
- *	none		abort			the row, aborted
- *	none		revoke			older: a revocation is in the store before it is in the journal: refuse
- *	good		-			good
+ *	none		-			below `settled` the store is older than the journal: refuse; else abort:
+ *entry, then row none		abort			the row, aborted none		revoke
+ *older: a revocation is in the store before it is in the journal: refuse good		-			good
  *	good		abort or revoke		older: refuse
  *	aborted		-			the entry
  *	revoked		-			the entry, with the row's time and reason
@@ -28,8 +27,8 @@
 #include "issuer/serve/control.h"
 #include "issuer/serve/serve.h"
 
-#define LOOK_BACK_S 1200	/* over the longest life, 930 s, and the clocks' margins: no older entry can be live */
-#define EDGES_SINCE_S 960	/* delegation.md 5, R3 */
+#define LOOK_BACK_S 1200  /* over the longest life, 930 s, and the clocks' margins: no older entry can be live */
+#define EDGES_SINCE_S 960 /* delegation.md 5, R3 */
 #define SEGMENTS_MAX 65536
 #define GROUP 256
 
@@ -273,12 +272,14 @@ row_see(const struct store_cert *cert, void *ctx)
 	r->n_rows++;
 	if (!f)
 		return writ_fail(WRIT_LOCKED,
-				 "certificate %s is in the store and not in the journal: the journal is an older copy; restore the newest of both",
+				 "certificate %s is in the store and not in the journal: the journal is an older copy; "
+				 "restore the newest of both",
 				 writ_hex((struct writ_bytes){ cert->serial, SERIAL_LEN }, hex));
 	f->row = (uint8_t)cert->state;
 	f->reason = (uint8_t)cert->reason;
 	f->revoked_at = cert->revoked_at;
-	return status_set(r->serve->status, cert->serial, cert->state == CERT_GOOD ? STATUS_GOOD : STATUS_REVOKED, cert->not_after);
+	return status_set(r->serve->status, cert->serial, cert->state == CERT_GOOD ? STATUS_GOOD : STATUS_REVOKED,
+			  cert->not_after);
 }
 
 static struct writ_err *
@@ -314,7 +315,9 @@ older(const struct found *f)
 {
 	char hex[2 * SERIAL_LEN + 1];
 
-	return writ_fail(WRIT_LOCKED, "the store is older than the journal: entry %" PRIu64 ", certificate %s; restore the newest store",
+	return writ_fail(WRIT_LOCKED,
+			 "the store is older than the journal: entry %" PRIu64
+			 ", certificate %s; restore the newest store",
 			 f->index, writ_hex((struct writ_bytes){ f->serial, SERIAL_LEN }, hex));
 }
 
@@ -379,8 +382,11 @@ abort_missing(struct recovery *r)
 
 		if (!f->used || f->row != 0)
 			continue;
-		certs[n] = (struct store_cert){ .log_index = f->index, .not_before = r->now, .not_after = f->not_after,
-						.state = CERT_ABORTED, .revoked_at = r->now };
+		certs[n] = (struct store_cert){ .log_index = f->index,
+						.not_before = r->now,
+						.not_after = f->not_after,
+						.state = CERT_ABORTED,
+						.revoked_at = r->now };
 		memcpy(certs[n].serial, f->serial, SERIAL_LEN);
 		memcpy(certs[n].issuer_key_id, f->key, sizeof(f->key));
 		if (++n == GROUP) {
@@ -426,8 +432,8 @@ revoke_missing(struct recovery *r)
 		qsort(r->told, r->n_told, sizeof(*r->told), edge_order);
 	for (size_t i = 0; i < r->n_edges && !err; i++)
 		if (r->n_told == 0 || !bsearch(&r->edges[i], r->told, r->n_told, sizeof(*r->told), edge_order))
-			err = control_revoke_edges(r->sock, (const uint8_t(*)[EDGE_ID_LEN])r->edges[i].id, 1, r->edges[i].at,
-						   &edge_logged);
+			err = control_revoke_edges(r->sock, (const uint8_t(*)[EDGE_ID_LEN])r->edges[i].id, 1,
+						   r->edges[i].at, &edge_logged);
 	if (!err && !(logged && edge_logged))
 		event(EVENT_ALARM, "recovery.revocations_owed", EV_NUM("revoked", n));
 	return err;
@@ -475,13 +481,14 @@ run(struct recovery *r)
 struct writ_err *
 recovery_run(struct serve *serve, struct store *store, int sock, const struct signer_welcome *welcome, writ_time now)
 {
-	AUTO(recovery_done) struct recovery r = { .serve = serve, .store = store, .sock = sock, .welcome = welcome, .now = now };
+	AUTO(recovery_done)
+	struct recovery r = { .serve = serve, .store = store, .sock = sock, .welcome = welcome, .now = now };
 	struct writ_err *err = run(&r);
 
 	if (err)
 		return writ_because(err, "recovery");
 	atomic_store(&serve->floor, r.newest);
-	event(EVENT_INFO, "recovery.done", EV_NUM("live_entries", r.n), EV_NUM("live_rows", r.n_rows), EV_NUM("aborted", r.n_aborted),
-	      EV_NUM("revoked", r.n_revoked), EV_NUM("settled", welcome->next_index));
+	event(EVENT_INFO, "recovery.done", EV_NUM("live_entries", r.n), EV_NUM("live_rows", r.n_rows),
+	      EV_NUM("aborted", r.n_aborted), EV_NUM("revoked", r.n_revoked), EV_NUM("settled", welcome->next_index));
 	return NULL;
 }

@@ -1,5 +1,6 @@
 /*
- * Recovery: journal, store, signer and status table made to agree, at the start and after the signer was away (DESIGN.md, Recovery).
+ * Recovery: journal, store, signer and status table made to agree, at the start and after the signer was away
+ * (DESIGN.md, Recovery).
  */
 #ifndef WRIT_ISSUER_SERVE_RECOVERY_H
 #define WRIT_ISSUER_SERVE_RECOVERY_H
@@ -10,9 +11,11 @@
 struct serve;
 
 /*
- * On the writer's thread, with its queue drained.  `sock` has said HELLO, and this is its welcome.  Afterwards every live entry has a row, every row that
- * ended is in the ledger as ended, the status table has every live row, the journal says `settled`.  WRIT_LOCKED: store or journal is an older copy.
+ * On the writer's thread, with its queue drained.  `sock` has said HELLO, and this is its welcome.  Afterwards every
+ * live entry has a row, every row that ended is in the ledger as ended, the status table has every live row, the
+ * journal says `settled`.  WRIT_LOCKED: store or journal is an older copy.
  */
-WRIT_CHECKED struct writ_err *recovery_run(struct serve *, struct store *, int sock, const struct signer_welcome *, writ_time now);
+WRIT_CHECKED struct writ_err *recovery_run(struct serve *, struct store *, int sock, const struct signer_welcome *,
+					   writ_time now);
 
 #endif

@@ -49,14 +49,18 @@ syntax_refused(const json_error_t *why)
 {
 	switch (json_error_code(why)) {
 	case json_error_duplicate_key:
-		return writ_fail(WRIT_INVALID, "the body has a member twice: line %d, column %d", why->line, why->column);
+		return writ_fail(WRIT_INVALID, "the body has a member twice: line %d, column %d", why->line,
+				 why->column);
 	case json_error_null_character:
 	case json_error_null_byte_in_key:
-		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: a NUL in a text", why->line, why->column);
+		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: a NUL in a text", why->line,
+				 why->column);
 	case json_error_invalid_utf8:
-		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: not UTF-8", why->line, why->column);
+		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: not UTF-8", why->line,
+				 why->column);
 	default:
-		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: %s", why->line, why->column, why->text);
+		return writ_fail(WRIT_INVALID, "the body is not JSON: line %d, column %d: %s", why->line, why->column,
+				 why->text);
 	}
 }
 
@@ -146,7 +150,8 @@ text_take(json_t *object, const char *where, const char *name, enum presence pre
 }
 
 WRIT_CHECKED static struct writ_err *
-number_take(json_t *object, const char *where, const char *name, int64_t min, int64_t max, int64_t otherwise, int64_t *ret)
+number_take(json_t *object, const char *where, const char *name, int64_t min, int64_t max, int64_t otherwise,
+	    int64_t *ret)
 {
 	const json_t *value = json_object_get(object, name);
 
@@ -210,7 +215,8 @@ texts_take(json_t *object, const char *where, const char *name, size_t max, stru
 		const json_t *item = json_array_get(value, i);
 
 		if (!json_is_string(item))
-			return writ_fail(WRIT_INVALID, "member '%s%s' must be a list of 1 to %zu texts", where, name, max);
+			return writ_fail(WRIT_INVALID, "member '%s%s' must be a list of 1 to %zu texts", where, name,
+					 max);
 		err = copied(arena, text_of(item), &list[i]);
 		if (err)
 			return err;
@@ -233,12 +239,13 @@ net_read(struct writ_bytes text, const char *where, struct writ_arena *arena, st
 	size_t len;
 
 	if (address_len == 0 || address_len >= sizeof(address))
-		return writ_fail(WRIT_INVALID, "member '%ssourceNet': '%.*s' is not ADDRESS/PREFIX", where, WRIT_FMT(text));
+		return writ_fail(WRIT_INVALID, "member '%ssourceNet': '%.*s' is not ADDRESS/PREFIX", where,
+				 WRIT_FMT(text));
 	memcpy(address, text.data, address_len);
 	len = inet_pton(AF_INET, address, bytes) == 1 ? 4 : inet_pton(AF_INET6, address, bytes) == 1 ? 16 : 0;
-	if (len == 0 ||
-	    !writ_decimal((struct writ_bytes){ slash + 1, text.len - address_len - 1 }, 8 * len, &prefix))
-		return writ_fail(WRIT_INVALID, "member '%ssourceNet': '%.*s' is not ADDRESS/PREFIX", where, WRIT_FMT(text));
+	if (len == 0 || !writ_decimal((struct writ_bytes){ slash + 1, text.len - address_len - 1 }, 8 * len, &prefix))
+		return writ_fail(WRIT_INVALID, "member '%ssourceNet': '%.*s' is not ADDRESS/PREFIX", where,
+				 WRIT_FMT(text));
 
 	for (size_t bit = 0; bit < 8 * len; bit++) {
 		const uint8_t at = (uint8_t)(0x80 >> (bit % 8));
@@ -351,7 +358,8 @@ constraint_read(json_t *object, const char *where, struct writ_arena *arena, str
 	if (err)
 		return err;
 	if (json_object_size(object) != 1)
-		return writ_fail(WRIT_INVALID, "member '%.*s' must have exactly one of sourceNet, window, paramIn, paramMax",
+		return writ_fail(WRIT_INVALID,
+				 "member '%.*s' must have exactly one of sourceNet, window, paramIn, paramMax",
 				 (int)strlen(where) - 1, where);
 	if (json_object_get(object, "sourceNet"))
 		return source_net_read(object, where, arena, ret);
@@ -363,9 +371,9 @@ constraint_read(json_t *object, const char *where, struct writ_arena *arena, str
 		if (!json_is_object(value))
 			return wrong(where, names[i], "an object");
 		snprintf(place, sizeof(place), "%s%s.", where, names[i]);
-		return i == 1 ? window_read(value, place, ret) :
-		       i == 2 ? param_in_read(value, place, arena, ret) :
-				param_max_read(value, place, arena, ret);
+		return i == 1	? window_read(value, place, ret)
+		       : i == 2 ? param_in_read(value, place, arena, ret)
+				: param_max_read(value, place, arena, ret);
 	}
 	return writ_fail(WRIT_BROKEN, "a constraint of no kind");
 }
@@ -384,7 +392,8 @@ constraints_take(json_t *object, const char *where, struct writ_arena *arena, st
 	if (!value)
 		return NULL;
 	if (!json_is_array(value) || n > CONSTRAINTS_MAX)
-		return writ_fail(WRIT_INVALID, "member '%sconstraints' must be a list of at most %d", where, CONSTRAINTS_MAX);
+		return writ_fail(WRIT_INVALID, "member '%sconstraints' must be a list of at most %d", where,
+				 CONSTRAINTS_MAX);
 	list = writ_arena_take(arena, (n + 1) * sizeof(*list));
 	if (!list)
 		return writ_fail(WRIT_EXHAUSTED, "the request needs more memory than one may have");
@@ -432,7 +441,8 @@ grant_take(json_t *body, struct writ_arena *arena, struct grant *ret)
 	if (!scope)
 		return missing("", "scope");
 	if (!json_is_array(scope) || asked.n_entitlements == 0 || asked.n_entitlements > ENTITLEMENTS_MAX)
-		return writ_fail(WRIT_INVALID, "member 'scope' must be a list of 1 to %d entitlements", ENTITLEMENTS_MAX);
+		return writ_fail(WRIT_INVALID, "member 'scope' must be a list of 1 to %d entitlements",
+				 ENTITLEMENTS_MAX);
 	list = writ_arena_take(arena, asked.n_entitlements * sizeof(*list));
 	if (!list)
 		return writ_fail(WRIT_EXHAUSTED, "the request needs more memory than one may have");
@@ -525,11 +535,12 @@ task_take(json_t *body, struct writ_arena *arena, struct request_delegation *ret
 }
 
 struct writ_err *
-request_delegation(struct writ_bytes body, enum request_route route, struct writ_arena *arena, struct request_delegation *ret)
+request_delegation(struct writ_bytes body, enum request_route route, struct writ_arena *arena,
+		   struct request_delegation *ret)
 {
 	/* `id` and `purpose` belong to a task: they stand last, so that a delegation knows the shorter list. */
-	static const char *const names[] = { "agent", "scope",	 "audience", "constraints", "depth",
-					     "ends_in_s", "context", "id",	     "purpose" };
+	static const char *const names[] = { "agent",	  "scope",   "audience", "constraints", "depth",
+					     "ends_in_s", "context", "id",	 "purpose" };
 	AUTO(json_done) json_t *json = NULL;
 	struct writ_err *err;
 	int64_t depth = 0, ends = 0;
@@ -662,8 +673,8 @@ request_lifetime_query(struct writ_bytes query, uint32_t *ret_s)
 	*ret_s = 0;
 	if (query.len == 0)
 		return NULL;
-	if (!query_next(&query, &name, &value) || query.len > 0 || !writ_equal(name, WRIT_LIT("lifetime_s")) || value < 60 ||
-	    value > 900)
+	if (!query_next(&query, &name, &value) || query.len > 0 || !writ_equal(name, WRIT_LIT("lifetime_s")) ||
+	    value < 60 || value > 900)
 		return writ_fail(WRIT_INVALID, "the query must be lifetime_s=N, N from 60 to 900");
 	*ret_s = (uint32_t)value;
 	return NULL;

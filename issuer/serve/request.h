@@ -1,15 +1,16 @@
 /*
  * JSON bodies in: strict, bounded, one function a route.
  *
- * Depth is scanned before jansson sees a byte; duplicate and unknown members, floats, integers beyond 2^53 are refused, each with the member's
- * name.  What comes out is in canonical order (E6) and in canonical form (delegation.md 4.1), texts in the arena.  Knows no store, no policy, no
- * caller: kind and principal are never read here (I7).  Thread-safe: no state.
+ * Depth is scanned before jansson sees a byte; duplicate and unknown members, floats, integers beyond 2^53 are refused,
+ * each with the member's name.  What comes out is in canonical order (E6) and in canonical form (delegation.md 4.1),
+ * texts in the arena.  Knows no store, no policy, no caller: kind and principal are never read here (I7).  Thread-safe:
+ * no state.
  */
 #ifndef WRIT_ISSUER_SERVE_REQUEST_H
 #define WRIT_ISSUER_SERVE_REQUEST_H
 
-#include "issuer/x509/csr.h"
 #include "issuer/x509/crl.h"
+#include "issuer/x509/csr.h"
 #include "policy/grant.h"
 
 #define REQUEST_MAX (64 * 1024) /* bytes of a body */
@@ -26,7 +27,7 @@ struct request_delegation {
 	uint8_t spki_sha256[32];
 	struct grant grant;
 	unsigned depth;
-	uint32_t ends_in_s; /* 0: not said */
+	uint32_t ends_in_s;				/* 0: not said */
 	struct writ_bytes context_type, context_digest; /* empty: absent */
 };
 enum request_route { REQUEST_OPEN_TASK, REQUEST_DELEGATE };

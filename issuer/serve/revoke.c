@@ -1,9 +1,9 @@
 /*
  * Revocation: see revoke.h.
  *
- * R0: an edge is revoked by its delegator, any ancestor, the task's root, an operator; a leaf also by its holder; a task by its opener or an operator;
- * a principal by an operator; never by a descendant.  Everything else is denied and logged.  The writer makes it durable, tells the
- * signer, then the status table; only then it is answered (I8).
+ * R0: an edge is revoked by its delegator, any ancestor, the task's root, an operator; a leaf also by its holder; a
+ * task by its opener or an operator; a principal by an operator; never by a descendant.  Everything else is denied and
+ * logged.  The writer makes it durable, tells the signer, then the status table; only then it is answered (I8).
  */
 #include "issuer/serve/revoke.h"
 
@@ -29,7 +29,8 @@ revoked(struct job *job)
 	if (!err)
 		err = answer_revoked(job->item.n_edges, job->item.n_revoked, job->logged, &work->answer);
 	if (!err)
-		event(EVENT_INFO, "serve.revoked", EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
+		event(EVENT_INFO, "serve.revoked",
+		      EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
 		      EV_TEXT("who", work->who->principal), EV_NUM("edges", job->item.n_edges),
 		      EV_NUM("leaves", job->item.n_revoked), EV_FLAG("logged", job->logged));
 	if (job->revoke_arena) {
@@ -175,7 +176,8 @@ revoke_any(struct work *work)
 	if (err)
 		return err;
 	if (asked.target == TARGET_TASK && asked.reason == REASON_KEY_COMPROMISE)
-		return writ_fail(WRIT_INVALID, "a task has no key to compromise: revoke the edge, the leaf or the principal");
+		return writ_fail(WRIT_INVALID,
+				 "a task has no key to compromise: revoke the edge, the leaf or the principal");
 	if (work_once(work, work->who->principal))
 		return NULL;
 	err = may(work, &asked, &allowed);

@@ -11,30 +11,11 @@
 #include "issuer/serve/api.h"
 #include "issuer/serve/work.h"
 
-#define NONCES_PER_S 200		     /* signed on demand, each loop; above it answers have no nonce */
+#define NONCES_PER_S 200		   /* signed on demand, each loop; above it answers have no nonce */
 #define CACHE_BYTES_MAX ((size_t)64 << 20) /* OCSP responses, each loop */
 #define LOOP_TICK_MS 50
 
-/* ---- rules and issuing ---- */
-
-struct rules *
-rules_ref(struct rules *rules)
-{
-	if (rules)
-		atomic_fetch_add(&rules->refs, 1);
-	return rules;
-}
-
-void
-rules_unref(struct rules *rules)
-{
-	if (!rules || atomic_fetch_sub(&rules->refs, 1) != 1)
-		return;
-	policy_free(rules->policy);
-	auth_free(rules->auth);
-	conf_done(&rules->conf);
-	free(rules);
-}
+/* ---- what leaves are built with ---- */
 
 static void
 issuing_free(struct issuing *issuing)
@@ -71,23 +52,28 @@ kept(struct issuing *issuing, struct writ_bytes bytes)
 }
 
 WRIT_CHECKED static struct writ_err *
-issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, struct writ_bytes trust_domain, const char *status_url)
+issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, struct writ_bytes trust_domain,
+	     const char *status_url)
 {
+	AUTO(writ_buf_done) struct writ_buf chain = WRIT_BUF(2 * CA_CERT_MAX);
 	char crl_url[SIGNER_URL_MAX], ocsp_url[SIGNER_URL_MAX];
 	struct ca_cert ca = { 0 };
 	struct writ_err *err = NULL;
 
-	for (size_t i = welcome->n_issuing; i-- > 0 && !err;) { /* the newest, which issues, comes last and stays in `ca` */
+	for (size_t i = welcome->n_issuing;
+	     i-- > 0 && !err;) { /* the newest, which issues, comes last and stays in `ca` */
 		err = ca_read(welcome->issuing[i], &ca);
 		if (!err)
 			err = ocsp_issuer_init(ca.subject, ca.spki, &issuing->all[i]);
 	}
+	if (!err)
+		err = answer_pem(welcome->issuing[0], &chain);
 	if (err)
 		return writ_because(err, "an issuing CA of the signer");
 	issuing->n_all = welcome->n_issuing;
 	issuing->ocsp = issuing->all[0];
 	issuing->not_after = ca.not_after;
-	issuing->cert = kept(issuing, welcome->issuing[0]);
+	issuing->chain = kept(issuing, writ_view(&chain));
 	issuing->leaf = (struct leaf_issuer){
 		.trust_domain = kept(issuing, trust_domain),
 		.name = kept(issuing, ca.subject),
@@ -102,7 +88,8 @@ issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, stru
 }
 
 struct writ_err *
-issuing_new(const struct signer_welcome *welcome, struct writ_bytes trust_domain, const char *status_url, struct issuing **ret)
+issuing_new(const struct signer_welcome *welcome, struct writ_bytes trust_domain, const char *status_url,
+	    struct issuing **ret)
 {
 	AUTO(issuing_freep) struct issuing *issuing = calloc(1, sizeof(*issuing));
 	struct writ_err *err;

@@ -1,9 +1,10 @@
 /*
  * What the threads of the issuer share, and what each loop has of its own.
  *
- * N loop threads (TLS, HTTP, parse, authenticate, decide, build), one store writer, and the keeper (the main thread), which holds the signer's
- * connections, publishes lists and reloads rules.  Read issue.c first: the life of one issuance.
- * A `struct serve` is read-only once the loops run, but for what is marked atomic or belongs to a thread named here.
+ * N loop threads (TLS, HTTP, parse, authenticate, decide, build), one store writer, and the keeper (the main thread),
+ * which holds the signer's connections, publishes lists and reloads rules.  Read issue.c first: the life of one
+ * issuance. A `struct serve` is read-only once the loops run, but for what is marked atomic or belongs to a thread
+ * named here.
  */
 #ifndef WRIT_ISSUER_SERVE_SERVE_H
 #define WRIT_ISSUER_SERVE_SERVE_H
@@ -13,47 +14,44 @@
 #include <stdatomic.h>
 
 #include "base/event.h"
-#include "issuer/auth/auth.h"
-#include "issuer/conf/conf.h"
 #include "issuer/serve/admission.h"
 #include "issuer/serve/link.h"
 #include "issuer/serve/metrics.h"
 #include "issuer/serve/once.h"
+#include "issuer/serve/rules.h"
 #include "issuer/status/status.h"
 #include "issuer/store/store.h"
 #include "policy/policy.h"
 
 #define LOOPS_MAX 64
 
-/* Policy and delegators in force.  Counted: a request keeps what it began with, whatever a reload does meanwhile. */
-struct rules {
-	atomic_uint refs;
-	struct policy *policy;
-	struct auth *auth;
-	struct conf conf; /* limits and delegators are read from here; the rest of a reloaded file is not used */
-};
-struct rules *rules_ref(struct rules *);
-void rules_unref(struct rules *);
-
 /* What leaves are built with: the signer's welcome, read.  A copy for each loop, counted by that loop's requests. */
 struct issuing {
 	unsigned refs;
 	struct writ_arena arena;
-	struct writ_bytes cert; /* DER of the issuing CA */
+	struct writ_bytes chain; /* the issuing CA as answers give it: JSON */
 	struct leaf_issuer leaf;
 	writ_time not_after; /* of the issuing CA */
 	struct ocsp_issuer ocsp;
 	size_t n_all; /* every live issuing CA: whose serials we answer for */
 	struct ocsp_issuer all[SIGNER_CERTS_MAX];
 };
-WRIT_CHECKED struct writ_err *issuing_new(const struct signer_welcome *, struct writ_bytes trust_domain, const char *status_url,
-					  struct issuing **ret);
+WRIT_CHECKED struct writ_err *issuing_new(const struct signer_welcome *, struct writ_bytes trust_domain,
+					  const char *status_url, struct issuing **ret);
 struct issuing *issuing_ref(struct issuing *);
 void issuing_unref(struct issuing *);
 
 struct work;
 struct writer;
 struct job;
+
+/* An edge that had as many live leaves as it may have: asked again at once, it costs no signature. */
+#define EDGES_FULL 256
+#define EDGE_FULL_MS 5000
+struct edge_full {
+	uint8_t edge[EDGE_ID_LEN];
+	int64_t until_ms;
+};
 
 struct serve_loop {
 	struct serve *serve;
@@ -71,6 +69,7 @@ struct serve_loop {
 	struct work *free;	      /* pool */
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
 	size_t n_jobs;
+	struct edge_full full[EDGES_FULL];
 	struct work *flying, *flying_last; /* issuances from LEAF sent to row durable, oldest first */
 	/* For SETTLED: numbers of issuances; everything below `settled` is done with. */
 	uint64_t next_flight;
@@ -101,11 +100,11 @@ struct serve {
 	struct serve_loop loops[LOOPS_MAX];
 
 	/* Signer: the keeper's, told to the others. */
-	atomic_bool lost;	 /* somebody saw it go: the keeper cuts every link and begins anew */
-	atomic_uint open_links;	 /* loops whose link is open */
-	sem_t done;		 /* a loop has done what the keeper told it */
-	sem_t wake;		 /* the keeper has something to do */
-	atomic_bool list_due;	 /* a revocation: the CRL is due */
+	atomic_bool lost;	    /* somebody saw it go: the keeper cuts every link and begins anew */
+	atomic_uint open_links;	    /* loops whose link is open */
+	sem_t done;		    /* a loop has done what the keeper told it */
+	sem_t wake;		    /* the keeper has something to do */
+	atomic_bool list_due;	    /* a revocation: the CRL is due */
 	atomic_int_least64_t floor; /* time of the newest journal entry seen at recovery */
 
 	pthread_mutex_t seen_lock;

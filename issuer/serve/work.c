@@ -119,8 +119,8 @@ work_fail(struct work *work, struct writ_err *err)
 
 	problem_of_err(err, &problem);
 	if (err->code == WRIT_BROKEN || err->code == WRIT_LOCKED)
-		event(EVENT_ALARM, "serve.failed", EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
-		      EV_ERR(err));
+		event(EVENT_ALARM, "serve.failed",
+		      EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })), EV_ERR(err));
 	writ_err_free(err);
 	work_problem(work, &problem);
 }
@@ -227,7 +227,8 @@ once_body(struct work *work)
 static bool
 once_conflict(struct work *work, const char *why)
 {
-	work_fail(work, writ_fail(WRIT_CONFLICT, "Idempotency-Key '%.*s': %s", WRIT_FMT(work->request->idempotency_key), why));
+	work_fail(work, writ_fail(WRIT_CONFLICT, "Idempotency-Key '%.*s': %s", WRIT_FMT(work->request->idempotency_key),
+				  why));
 	return true;
 }
 
@@ -266,7 +267,7 @@ work_once(struct work *work, struct writ_bytes who)
 	if (!err) {
 		once_body(work);
 		err = once_take(work->on->serve->once, work->once, work->once_body, work->now.wall, &found, &status,
-				   &work->answer);
+				&work->answer);
 	}
 	if (err) {
 		work->once = (struct writ_bytes){ 0 };

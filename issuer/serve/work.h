@@ -1,8 +1,9 @@
 /*
  * One request on its way: an object from its loop's pool that moves from stage to stage and is answered once.
  *
- * It holds everything the request needs - texts in its arena, the store's item, the signer's call - so that a stage allocates nothing but
- * what its parts append.  Threading: the loop's thread, but while its job is the writer's (then the writer's alone).
+ * It holds everything the request needs - texts in its arena, the store's item, the signer's call - so that a stage
+ * allocates nothing but what its parts append.  Threading: the loop's thread, but while its job is the writer's (then
+ * the writer's alone).
  */
 #ifndef WRIT_ISSUER_SERVE_WORK_H
 #define WRIT_ISSUER_SERVE_WORK_H
@@ -73,8 +74,8 @@ void work_problem(struct work *, const struct problem *);
 void work_deny(struct work *, const char *rule, struct writ_bytes value, const char *limit, const char *hint);
 
 /*
- * Idempotency: `who` is the principal, or the key's digest in hex.  True when the request was answered here (an earlier answer, or a conflict) or
- * failed; false: go on.
+ * Idempotency: `who` is the principal, or the key's digest in hex.  True when the request was answered here (an earlier
+ * answer, or a conflict) or failed; false: go on.
  */
 bool work_once(struct work *, struct writ_bytes who);
 /* Sets item.answer so that work->answer is kept with the commit. */

@@ -1,9 +1,10 @@
 /*
  * The store writer: see writer.h.
  *
- * (1) A group: one transaction; then aborts of what conflicted, revocations at the signer; then the status table; then the loops.	I3, I8
- * (2) While the signer is away revocations are durable and in force here; the outbox tells the signer before it may sign a status again.
- * (3) `settled n` is said only when every issuance that may have an entry below n has ended, and no abort is owed a row.
+ * (1) A group: one transaction; then aborts of what conflicted, revocations at the signer; then the status table; then
+ * the loops.	I3, I8 (2) While the signer is away revocations are durable and in force here; the outbox tells the
+ * signer before it may sign a status again. (3) `settled n` is said only when every issuance that may have an entry
+ * below n has ended, and no abort is owed a row.
  */
 #include "issuer/serve/writer.h"
 
@@ -176,8 +177,8 @@ revoke_tell(struct writer *w, struct job *job)
 	}
 	err = control_revoke(w->control, list, item->n_revoked, &logged);
 	if (!err && item->n_edges > 0)
-		err = control_revoke_edges(w->control, (const uint8_t(*)[EDGE_ID_LEN])item->edges, item->n_edges, item->now,
-					   &edges_logged);
+		err = control_revoke_edges(w->control, (const uint8_t(*)[EDGE_ID_LEN])item->edges, item->n_edges,
+					   item->now, &edges_logged);
 	job->logged = !err && logged && edges_logged;
 	if (err)
 		return err;
@@ -201,7 +202,8 @@ revoke_finish(struct writer *w, struct job *job)
 		wait_for_cut(w);
 	FAULT("revoke:signer");
 	for (size_t i = 0; i < job->item.n_revoked; i++) {
-		err = status_set(serve->status, job->item.revoked[i].serial, STATUS_REVOKED, job->item.revoked[i].not_after);
+		err = status_set(serve->status, job->item.revoked[i].serial, STATUS_REVOKED,
+				 job->item.revoked[i].not_after);
 		if (err)
 			event(EVENT_ALARM, "writer.status", EV_ERR(err));
 		writ_err_free(err);
@@ -243,7 +245,9 @@ owed_store(struct writer *w)
 		struct writ_err *err;
 
 		for (size_t i = 0; i < n; i++)
-			w->items[i] = (struct store_item){ .op = STORE_ABORT, .cert = &w->owed[w->n_owed - n + i], .now = w->now.wall };
+			w->items[i] = (struct store_item){ .op = STORE_ABORT,
+							   .cert = &w->owed[w->n_owed - n + i],
+							   .now = w->now.wall };
 		err = store_commit(w->store, w->items, n);
 		for (size_t i = 0; i < n && !err; i++)
 			err = TAKE(w->items[i].result);
@@ -257,7 +261,8 @@ owed_store(struct writer *w)
 }
 
 /*
- * Signed, and not to be released.  Journal first, then the row.  With the signer away nothing is done: an entry without a row is what recovery aborts.
+ * Signed, and not to be released.  Journal first, then the row.  With the signer away nothing is done: an entry without
+ * a row is what recovery aborts.
  */
 static void
 abort_all(struct writer *w, size_t n)
@@ -332,7 +337,8 @@ commit(struct writer *w, size_t n)
 		if (job->refused)
 			job->item.result = TAKE(job->refused);
 		else if (err)
-			job->item.result = writ_fail(WRIT_UNAVAILABLE, "the store cannot be written now: %.120s", err->message);
+			job->item.result =
+				writ_fail(WRIT_UNAVAILABLE, "the store cannot be written now: %.120s", err->message);
 		else
 			job->item = w->items[m++];
 	}
@@ -388,7 +394,8 @@ group_run(struct writer *w, size_t n)
 		if (job->item.op == STORE_REVOKE)
 			revoke_finish(w, job);
 		else if (job->item.op == STORE_ISSUE)
-			err = status_set(w->serve->status, job->item.cert->serial, STATUS_GOOD, job->item.cert->not_after);
+			err = status_set(w->serve->status, job->item.cert->serial, STATUS_GOOD,
+					 job->item.cert->not_after);
 		if (err)
 			event(EVENT_ALARM, "writer.status", EV_ERR(err));
 		writ_err_free(err);
@@ -513,7 +520,8 @@ writer_run(void *arg)
 			commit(w, 0);
 		tick(w);
 	}
-	/* The signer still listens: an older store must be found out also when it lacks only what came since the last tick. */
+	/* The signer still listens: an older store must be found out also when it lacks only what came since the last
+	 * tick. */
 	w->settling = false;
 	owed_store(w);
 	settle(w);

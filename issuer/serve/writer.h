@@ -1,9 +1,10 @@
 /*
- * The store writer: one thread, the only one that writes the store and the status table, and that revokes and aborts at the signer.
+ * The store writer: one thread, the only one that writes the store and the status table, and that revokes and aborts at
+ * the signer.
  *
- * Jobs come in groups from the loops and go as groups: one transaction, then the signer's part, then the status table, then back to their loops - in
- * this order, so that after a revocation is answered no new `good` is signed for it (I8), and nothing is released before it is durable (I3).
- * Threading: writer_put() from any thread.
+ * Jobs come in groups from the loops and go as groups: one transaction, then the signer's part, then the status table,
+ * then back to their loops - in this order, so that after a revocation is answered no new `good` is signed for it (I8),
+ * and nothing is released before it is durable (I3). Threading: writer_put() from any thread.
  */
 #ifndef WRIT_ISSUER_SERVE_WRITER_H
 #define WRIT_ISSUER_SERVE_WRITER_H
@@ -39,8 +40,9 @@ void writer_free(struct writer *);
 void writer_put(struct writer *, struct job *first, size_t n);
 
 /*
- * Recovery, in the writer's place in its queue, waited for: everything put before is durable when it begins.  `sock` is a fresh control connection, taken
- * in any case; on success it is the writer's.  WRIT_LOCKED: the store is older than the journal, or the other way round: do not serve.
+ * Recovery, in the writer's place in its queue, waited for: everything put before is durable when it begins.  `sock` is
+ * a fresh control connection, taken in any case; on success it is the writer's.  WRIT_LOCKED: the store is older than
+ * the journal, or the other way round: do not serve.
  */
 struct signer_welcome;
 WRIT_CHECKED struct writ_err *writer_recover(struct writer *, int sock, const struct signer_welcome *);

@@ -5,7 +5,8 @@
  * (1) A role that ended is started again after 0.1 s, doubling to 5 s, back to 0.1 s once it has run for 10 s.
  * (2) Three crashes in a row leave it down, with an alarm: an operator must look.  The others go on.
  * (3) SIGTERM ends issuer, signer, device in this order, so that nothing is asked of who is gone; each has 5 s.
- * The listening sockets are made here and inherited, so a role's restart refuses nobody.  Knows no protocol between the roles.
+ * The listening sockets are made here and inherited, so a role's restart refuses nobody.  Knows no protocol between the
+ * roles.
  */
 #include <errno.h>
 #include <poll.h>
@@ -85,16 +86,18 @@ ended(struct supervisor *s, enum role role, int status)
 	if (s->stopping)
 		return;
 	event(EVENT_WARN, "writd.ended", EV_STR("role", role_program(role)), EV_NUM("lived_ms", lived_ms),
-	      EV_NUM("exit", WIFEXITED(status) ? WEXITSTATUS(status) : -1), EV_NUM("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-	      EV_FLAG("deadline", deadline));
+	      EV_NUM("exit", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
+	      EV_NUM("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0), EV_FLAG("deadline", deadline));
 	if (lived_ms >= STEADY_MS || deadline)
 		c->backoff_ms = BACKOFF_FIRST_MS;
 	if (!deadline)
 		c->crashes = lived_ms < CRASH_MS ? c->crashes + 1 : 0;
 	if (c->crashes >= CRASHES_MAX) {
 		c->down = true;
-		event(EVENT_ALARM, "writd.stays_down", EV_STR("role", role_program(role)), EV_NUM("crashes", c->crashes),
-		      EV_STR("text", "it ended three times within 2 s of its start: see its events, then restart writd"));
+		event(EVENT_ALARM, "writd.stays_down", EV_STR("role", role_program(role)),
+		      EV_NUM("crashes", c->crashes),
+		      EV_STR("text",
+			     "it ended three times within 2 s of its start: see its events, then restart writd"));
 		return;
 	}
 	c->start_ms = now_ms() + c->backoff_ms;

@@ -1,5 +1,6 @@
 /*
- * Input: one byte that chooses the route, then a body.  What is accepted keeps what the handlers rely on without looking again.
+ * Input: one byte that chooses the route, then a body.  What is accepted keeps what the handlers rely on without
+ * looking again.
  */
 #include "base/text.h"
 #include "issuer/serve/request.h"
@@ -13,8 +14,10 @@ check_delegation(const struct request_delegation *r, enum request_route route)
 	FUZZ_CHECK(fuzz_accepted(grant_check(&r->grant)));
 	FUZZ_CHECK(r->grant.n_entitlements >= 1 && r->grant.n_entitlements <= ENTITLEMENTS_MAX);
 	FUZZ_CHECK(r->depth <= DEPTH_MAX);
-	FUZZ_CHECK(r->ends_in_s <= REQUEST_ENDS_MAX_S && (r->ends_in_s >= REQUEST_ENDS_MIN_S || route == REQUEST_DELEGATE));
-	FUZZ_CHECK(fuzz_accepted(spiffe_parse(r->agent_class, &id)) && id.kind == PRINCIPAL_AGENT && id.instance.len == 0);
+	FUZZ_CHECK(r->ends_in_s <= REQUEST_ENDS_MAX_S &&
+		   (r->ends_in_s >= REQUEST_ENDS_MIN_S || route == REQUEST_DELEGATE));
+	FUZZ_CHECK(fuzz_accepted(spiffe_parse(r->agent_class, &id)) && id.kind == PRINCIPAL_AGENT &&
+		   id.instance.len == 0);
 	FUZZ_CHECK(r->task_id.len == 0 || fuzz_accepted(task_id_check(r->task_id)));
 	FUZZ_CHECK(r->purpose.len <= 256 && writ_is_clean_utf8(r->purpose));
 	FUZZ_CHECK((r->context_type.len > 0) == (r->context_digest.len == 32));
@@ -42,7 +45,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		break;
 	case 2:
 		if (fuzz_accepted(request_leaf(body, &arena, &leaf)))
-			FUZZ_CHECK(leaf.csr.len <= CSR_MAX && (leaf.lifetime_s == 0 || (leaf.lifetime_s >= 60 && leaf.lifetime_s <= 900)));
+			FUZZ_CHECK(leaf.csr.len <= CSR_MAX &&
+				   (leaf.lifetime_s == 0 || (leaf.lifetime_s >= 60 && leaf.lifetime_s <= 900)));
 		break;
 	case 3:
 		if (fuzz_accepted(request_renew(body, &arena, &leaf)))
@@ -50,7 +54,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		break;
 	case 4:
 		if (fuzz_accepted(request_revoke(body, &arena, &revoke)))
-			FUZZ_CHECK(crl_reason_ok(revoke.reason) && (revoke.target > TARGET_SERIAL || revoke.id.len == 16));
+			FUZZ_CHECK(crl_reason_ok(revoke.reason) &&
+				   (revoke.target > TARGET_SERIAL || revoke.id.len == 16));
 		break;
 	case 5:
 		if (fuzz_accepted(request_lifetime_query(body, &lifetime_s)))

@@ -1,5 +1,6 @@
 /*
- * Who holds a certificate: the mapping of corporate ones, the reading of our leaves, revocation lists, and every refusal.
+ * Who holds a certificate: the mapping of corporate ones, the reading of our leaves, revocation lists, and every
+ * refusal.
  */
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,7 +80,8 @@ person_cert(const struct person *p)
 	int len;
 
 	if (p->two_cns)
-		X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)"second", -1, -1, 0);
+		X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8,
+					   (const unsigned char *)"second", -1, -1, 0);
 	if (p->version_1) {
 		X509_set_version(cert, X509_VERSION_1);
 	} else {
@@ -208,8 +210,12 @@ end(void **state)
 static struct auth *
 auth_with(const char *template_, enum principal_kind kind, const char *crl)
 {
-	const struct auth_delegators d = { .anchors = path_of("corp.pem"), .kind = kind, .principal = template_,
-					   .check_crl = crl != NULL, .crl = crl, .crl_max_age_s = 3600 };
+	const struct auth_delegators d = { .anchors = path_of("corp.pem"),
+					   .kind = kind,
+					   .principal = template_,
+					   .check_crl = crl != NULL,
+					   .crl = crl,
+					   .crl_max_age_s = 3600 };
 	struct auth *auth;
 
 	expect_ok(auth_new(WRIT_LIT(TRUST_DOMAIN), &d, 1, pki.anchor, &auth));
@@ -239,8 +245,10 @@ a_common_name_becomes_the_last_segment(void **state)
 	writ_sha256(cert, digest);
 	assert_memory_equal(id.cert_sha256, digest, 32);
 	expect_ok(auth_check(auth, &id, NOW));
-	expect_refused(auth_check(auth, &id, NOW + 3601), WRIT_UNAUTHENTICATED, "certificate expired at 2026-11-23T21:51:37Z");
-	expect_refused(auth_check(auth, &id, NOW - 3601), WRIT_UNAUTHENTICATED, "certificate is not valid before 2026-11-23T19:51:37Z");
+	expect_refused(auth_check(auth, &id, NOW + 3601), WRIT_UNAUTHENTICATED,
+		       "certificate expired at 2026-11-23T21:51:37Z");
+	expect_refused(auth_check(auth, &id, NOW - 3601), WRIT_UNAUTHENTICATED,
+		       "certificate is not valid before 2026-11-23T19:51:37Z");
 	identity_done(&id);
 	auth_free(auth);
 }
@@ -280,7 +288,8 @@ names_of_the_alternative_name_are_mapped_too(void **state)
 		  "spiffe://" TRUST_DOMAIN "/human/corp/b64.YWxpY2VAY29ycC5leGFtcGxl", PRINCIPAL_HUMAN },
 		{ "spiffe://" TRUST_DOMAIN "/service/ci/{SAN:dns}", "DNS:runner-1.corp.example,email:x@y",
 		  "spiffe://" TRUST_DOMAIN "/service/ci/runner-1.corp.example", PRINCIPAL_SERVICE },
-		{ "{SAN:URI}", "URI:spiffe://" TRUST_DOMAIN "/service/billing", "spiffe://" TRUST_DOMAIN "/service/billing", PRINCIPAL_SERVICE },
+		{ "{SAN:URI}", "URI:spiffe://" TRUST_DOMAIN "/service/billing",
+		  "spiffe://" TRUST_DOMAIN "/service/billing", PRINCIPAL_SERVICE },
 	};
 
 	(void)state;
@@ -288,7 +297,8 @@ names_of_the_alternative_name_are_mapped_too(void **state)
 		struct auth *auth = auth_with(rows[i].template_, rows[i].kind, NULL);
 		struct identity id;
 
-		expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "x", .san = rows[i].san, GOOD }), der_of(corp), &id));
+		expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "x", .san = rows[i].san, GOOD }),
+					der_of(corp), &id));
 		expect_bytes(id.principal, writ_str(rows[i].principal));
 		identity_done(&id);
 		auth_free(auth);
@@ -304,18 +314,28 @@ a_certificate_without_exactly_one_such_name_is_refused(void **state)
 		const char *message;
 	} rows[] = {
 		{ CORP_TEMPLATE, { .san = "DNS:alice", GOOD }, "the certificate has no CN in its subject" },
-		{ CORP_TEMPLATE, { .cn = "alice", .two_cns = true, GOOD }, "the certificate has more than one CN in its subject" },
-		{ "spiffe://" TRUST_DOMAIN "/human/corp/{SAN:email}", { .cn = "alice", GOOD },
+		{ CORP_TEMPLATE,
+		  { .cn = "alice", .two_cns = true, GOOD },
+		  "the certificate has more than one CN in its subject" },
+		{ "spiffe://" TRUST_DOMAIN "/human/corp/{SAN:email}",
+		  { .cn = "alice", GOOD },
 		  "the certificate has no name of type {SAN:email}" },
-		{ "spiffe://" TRUST_DOMAIN "/human/corp/{SAN:email}", { .cn = "alice", .san = "email:a@b,email:c@d", GOOD },
+		{ "spiffe://" TRUST_DOMAIN "/human/corp/{SAN:email}",
+		  { .cn = "alice", .san = "email:a@b,email:c@d", GOOD },
 		  "the certificate has more than one name of type {SAN:email}" },
-		{ "{SAN:URI}", { .cn = "alice", .san = "URI:spiffe://evil.example/human/corp/alice", GOOD },
-		  "the certificate's {SAN:URI} gives no principal: 'spiffe://evil.example/human/corp/alice' is not of trust domain "
+		{ "{SAN:URI}",
+		  { .cn = "alice", .san = "URI:spiffe://evil.example/human/corp/alice", GOOD },
+		  "the certificate's {SAN:URI} gives no principal: 'spiffe://evil.example/human/corp/alice' is not of "
+		  "trust domain "
 		  "agents.corp.example" },
-		{ "{SAN:URI}", { .cn = "a", .san = "URI:spiffe://" TRUST_DOMAIN "/service/x", GOOD },
-		  "the certificate's {SAN:URI} gives no principal: 'spiffe://agents.corp.example/service/x' is not of kind human" },
-		{ "{SAN:URI}", { .cn = "a", .san = "URI:spiffe://" TRUST_DOMAIN "/agent/bot/i-1", GOOD },
-		  "the certificate's {SAN:URI} gives no principal: 'spiffe://agents.corp.example/agent/bot/i-1' is not of kind human" },
+		{ "{SAN:URI}",
+		  { .cn = "a", .san = "URI:spiffe://" TRUST_DOMAIN "/service/x", GOOD },
+		  "the certificate's {SAN:URI} gives no principal: 'spiffe://agents.corp.example/service/x' is not of "
+		  "kind human" },
+		{ "{SAN:URI}",
+		  { .cn = "a", .san = "URI:spiffe://" TRUST_DOMAIN "/agent/bot/i-1", GOOD },
+		  "the certificate's {SAN:URI} gives no principal: 'spiffe://agents.corp.example/agent/bot/i-1' is not "
+		  "of kind human" },
 	};
 
 	(void)state;
@@ -323,7 +343,8 @@ a_certificate_without_exactly_one_such_name_is_refused(void **state)
 		struct auth *auth = auth_with(rows[i].template_, PRINCIPAL_HUMAN, NULL);
 		struct identity id;
 
-		expect_refused(auth_identify(auth, person_cert(&rows[i].person), der_of(corp), &id), WRIT_UNAUTHENTICATED, rows[i].message);
+		expect_refused(auth_identify(auth, person_cert(&rows[i].person), der_of(corp), &id),
+			       WRIT_UNAUTHENTICATED, rows[i].message);
 		auth_free(auth);
 	}
 }
@@ -335,13 +356,19 @@ what_path_validation_lets_pass_is_refused_here(void **state)
 		struct person person;
 		const char *message;
 	} rows[] = {
-		{ { .cn = "a", .ku = "critical,digitalSignature" }, "the certificate's extended key usage lacks clientAuth" },
-		{ { .cn = "a", .eku = "serverAuth", .ku = "critical,digitalSignature" }, "the certificate's extended key usage lacks clientAuth" },
-		{ { .cn = "a", .eku = "anyExtendedKeyUsage,clientAuth" }, "the certificate's extended key usage is 'any'" },
-		{ { .cn = "a", .eku = "clientAuth", .ku = "critical,keyAgreement" }, "the certificate's key usage lacks digitalSignature" },
-		{ { .cn = "a", .eku = "clientAuth", .bc = "critical,CA:TRUE" }, "the certificate is a CA's: an end-entity certificate is wanted" },
+		{ { .cn = "a", .ku = "critical,digitalSignature" },
+		  "the certificate's extended key usage lacks clientAuth" },
+		{ { .cn = "a", .eku = "serverAuth", .ku = "critical,digitalSignature" },
+		  "the certificate's extended key usage lacks clientAuth" },
+		{ { .cn = "a", .eku = "anyExtendedKeyUsage,clientAuth" },
+		  "the certificate's extended key usage is 'any'" },
+		{ { .cn = "a", .eku = "clientAuth", .ku = "critical,keyAgreement" },
+		  "the certificate's key usage lacks digitalSignature" },
+		{ { .cn = "a", .eku = "clientAuth", .bc = "critical,CA:TRUE" },
+		  "the certificate is a CA's: an end-entity certificate is wanted" },
 		{ { .cn = "a", .version_1 = true }, "the certificate is not of version 3" },
-		{ { .cn = "a", .serial = -5, GOOD }, "the certificate's serial is not a positive number of 1 to 20 octets" },
+		{ { .cn = "a", .serial = -5, GOOD },
+		  "the certificate's serial is not a positive number of 1 to 20 octets" },
 	};
 	struct auth *auth = auth_with(CORP_TEMPLATE, PRINCIPAL_HUMAN, NULL);
 
@@ -349,7 +376,8 @@ what_path_validation_lets_pass_is_refused_here(void **state)
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		struct identity id;
 
-		expect_refused(auth_identify(auth, person_cert(&rows[i].person), der_of(corp), &id), WRIT_UNAUTHENTICATED, rows[i].message);
+		expect_refused(auth_identify(auth, person_cert(&rows[i].person), der_of(corp), &id),
+			       WRIT_UNAUTHENTICATED, rows[i].message);
 	}
 	auth_free(auth);
 }
@@ -361,8 +389,8 @@ a_path_that_ended_elsewhere_maps_to_nobody(void **state)
 	struct identity id;
 
 	(void)state;
-	expect_refused(auth_identify(auth, person_cert(&(struct person){ .cn = "alice", GOOD }), der_of(other), &id), WRIT_UNAUTHENTICATED,
-		       "no delegators entry has the anchor of this certificate");
+	expect_refused(auth_identify(auth, person_cert(&(struct person){ .cn = "alice", GOOD }), der_of(other), &id),
+		       WRIT_UNAUTHENTICATED, "no delegators entry has the anchor of this certificate");
 	auth_free(auth);
 }
 
@@ -387,7 +415,8 @@ a_leaf_of_ours_is_its_agent_with_edge_and_key(void **state)
 	expect_bytes(id.spki, leaf.spki);
 	assert_memory_equal(id.serial, leaf.serial.data, 16);
 	assert_memory_equal(id.edge, leaf.delegation.hops[1].id.data, 16);
-	expect_refused(auth_check(auth, &id, leaf.not_after + 1), WRIT_UNAUTHENTICATED, "leaf expired at 2026-11-23T21:06:36Z");
+	expect_refused(auth_check(auth, &id, leaf.not_after + 1), WRIT_UNAUTHENTICATED,
+		       "leaf expired at 2026-11-23T21:06:36Z");
 	identity_done(&id);
 	writ_arena_done(&arena);
 	auth_free(auth);
@@ -397,7 +426,8 @@ static void
 below_our_anchor_only_a_leaf_is_an_agent(void **state)
 {
 	struct auth *auth = auth_with(CORP_TEMPLATE, PRINCIPAL_HUMAN, NULL);
-	const struct writ_bytes certs[] = { pki.anchor, pki.issuing, pki.responder, person_cert(&(struct person){ .cn = "alice", GOOD }) };
+	const struct writ_bytes certs[] = { pki.anchor, pki.issuing, pki.responder,
+					    person_cert(&(struct person){ .cn = "alice", GOOD }) };
 	struct identity id;
 
 	(void)state;
@@ -419,7 +449,8 @@ a_leaf_under_a_corporate_anchor_is_a_corporate_certificate(void **state)
 	struct identity id;
 
 	(void)state;
-	/* Its CN is "task:...", which the template encodes: kind and name come from the entry, not from what is in the certificate (I7). */
+	/* Its CN is "task:...", which the template encodes: kind and name come from the entry, not from what is in the
+	 * certificate (I7). */
 	expect_ok(auth_identify(auth, make_leaf(&pki), der_of(corp), &id));
 	assert_int_equal(id.kind, PRINCIPAL_HUMAN);
 	assert_false(id.is_leaf);
@@ -437,24 +468,31 @@ templates_that_could_name_another_kind_are_refused(void **state)
 		const char *message;
 	} rows[] = {
 		{ "spiffe://" TRUST_DOMAIN "/human/corp/alice",
-		  "delegators entry 1: principal template 'spiffe://agents.corp.example/human/corp/alice' has no placeholder: one of {CN}, {SAN:URI}, "
+		  "delegators entry 1: principal template 'spiffe://agents.corp.example/human/corp/alice' has no "
+		  "placeholder: one of {CN}, {SAN:URI}, "
 		  "{SAN:email}, {SAN:dns}" },
 		{ "spiffe://" TRUST_DOMAIN "/human/{CN}/{CN}",
-		  "delegators entry 1: principal template 'spiffe://agents.corp.example/human/{CN}/{CN}' has more than one placeholder" },
+		  "delegators entry 1: principal template 'spiffe://agents.corp.example/human/{CN}/{CN}' has more than "
+		  "one placeholder" },
 		{ "spiffe://" TRUST_DOMAIN "/service/{CN}",
-		  "delegators entry 1: principal template 'spiffe://agents.corp.example/service/{CN}': 'spiffe://agents.corp.example/service/x' is "
+		  "delegators entry 1: principal template 'spiffe://agents.corp.example/service/{CN}': "
+		  "'spiffe://agents.corp.example/service/x' is "
 		  "not of kind human" },
 		{ "spiffe://evil.example/human/corp/{CN}",
-		  "delegators entry 1: principal template 'spiffe://evil.example/human/corp/{CN}': 'spiffe://evil.example/human/corp/x' is not of "
+		  "delegators entry 1: principal template 'spiffe://evil.example/human/corp/{CN}': "
+		  "'spiffe://evil.example/human/corp/x' is not of "
 		  "trust domain agents.corp.example" },
 	};
 	struct auth *auth;
 
 	(void)state;
 	for (size_t i = 0; i < N_OF(rows); i++) {
-		const struct auth_delegators d = { .anchors = path_of("corp.pem"), .kind = PRINCIPAL_HUMAN, .principal = rows[i].template_ };
+		const struct auth_delegators d = { .anchors = path_of("corp.pem"),
+						   .kind = PRINCIPAL_HUMAN,
+						   .principal = rows[i].template_ };
 
-		expect_refused(auth_new(WRIT_LIT(TRUST_DOMAIN), &d, 1, pki.anchor, &auth), WRIT_INVALID, rows[i].message);
+		expect_refused(auth_new(WRIT_LIT(TRUST_DOMAIN), &d, 1, pki.anchor, &auth), WRIT_INVALID,
+			       rows[i].message);
 	}
 }
 
@@ -463,7 +501,9 @@ an_anchor_belongs_to_one_entry_and_never_to_us(void **state)
 {
 	struct auth_delegators d[2] = {
 		{ .anchors = path_of("corp.pem"), .kind = PRINCIPAL_HUMAN, .principal = CORP_TEMPLATE },
-		{ .anchors = path_of("corp.pem"), .kind = PRINCIPAL_SERVICE, .principal = "spiffe://" TRUST_DOMAIN "/service/{CN}" },
+		{ .anchors = path_of("corp.pem"),
+		  .kind = PRINCIPAL_SERVICE,
+		  .principal = "spiffe://" TRUST_DOMAIN "/service/{CN}" },
 	};
 	struct writ_bytes ours;
 	struct auth *auth;
@@ -489,7 +529,9 @@ an_anchor_belongs_to_one_entry_and_never_to_us(void **state)
 static void
 an_anchor_file_that_others_may_write_is_refused(void **state)
 {
-	const struct auth_delegators d = { .anchors = write_pem("loose.pem", corp), .kind = PRINCIPAL_HUMAN, .principal = CORP_TEMPLATE };
+	const struct auth_delegators d = { .anchors = write_pem("loose.pem", corp),
+					   .kind = PRINCIPAL_HUMAN,
+					   .principal = CORP_TEMPLATE };
 	struct auth *auth;
 	struct writ_err *err;
 
@@ -511,17 +553,21 @@ a_certificate_on_its_cas_list_is_refused(void **state)
 	char message[300];
 
 	(void)state;
-	expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "mallory", .serial = 666, GOOD }), der_of(corp), &id));
-	expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "alice", .serial = 7, GOOD }), der_of(corp), &good));
+	expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "mallory", .serial = 666, GOOD }),
+				der_of(corp), &id));
+	expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "alice", .serial = 7, GOOD }), der_of(corp),
+				&good));
 
-	snprintf(message, sizeof(message), "%s has no revocation list of the CA that issued this certificate", path_of("corp.crl"));
+	snprintf(message, sizeof(message), "%s has no revocation list of the CA that issued this certificate",
+		 path_of("corp.crl"));
 	expect_refused(auth_check(auth, &good, NOW), WRIT_UNAVAILABLE, message);
 	write_crl("corp.crl", corp, corp_key, NOW - 60, 666, false);
 	expect_ok(auth_refresh(auth, NOW));
 	expect_ok(auth_check(auth, &good, NOW));
 	snprintf(message, sizeof(message), "the certificate is on its CA's revocation list (%s)", path_of("corp.crl"));
 	expect_refused(auth_check(auth, &id, NOW), WRIT_UNAUTHENTICATED, message);
-	snprintf(message, sizeof(message), "the revocation list in %s is 3601 s old, over its max_age of 3600 s", path_of("corp.crl"));
+	snprintf(message, sizeof(message), "the revocation list in %s is 3601 s old, over its max_age of 3600 s",
+		 path_of("corp.crl"));
 	good.not_after = id.not_after = NOW + 10000;
 	expect_refused(auth_check(auth, &good, NOW - 60 + 3601), WRIT_UNAVAILABLE, message);
 	identity_done(&id);
@@ -537,20 +583,23 @@ a_list_of_a_stranger_is_refused_and_the_one_in_use_stays(void **state)
 	char message[300];
 
 	(void)state;
-	expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "mallory", .serial = 666, GOOD }), der_of(corp), &id));
+	expect_ok(auth_identify(auth, person_cert(&(struct person){ .cn = "mallory", .serial = 666, GOOD }),
+				der_of(corp), &id));
 	write_crl("swap.crl", corp, corp_key, NOW - 60, 666, false);
 	expect_ok(auth_refresh(auth, NOW));
 
 	unlink(path_of("swap.crl"));
 	write_crl("swap.crl", corp, other_key, NOW - 30, 0, false); /* the right name, the wrong key */
-	snprintf(message, sizeof(message), "%s: a list that none of the configured anchors signed", path_of("swap.crl"));
+	snprintf(message, sizeof(message), "%s: a list that none of the configured anchors signed",
+		 path_of("swap.crl"));
 	expect_refused(auth_refresh(auth, NOW), WRIT_INVALID, message);
 	snprintf(message, sizeof(message), "the certificate is on its CA's revocation list (%s)", path_of("swap.crl"));
 	expect_refused(auth_check(auth, &id, NOW), WRIT_UNAUTHENTICATED, message);
 
 	unlink(path_of("swap.crl"));
 	write_crl("swap.crl", corp, corp_key, NOW - 20, 0, true);
-	snprintf(message, sizeof(message), "%s: the list has a critical extension (delta or partial lists are not taken)", path_of("swap.crl"));
+	snprintf(message, sizeof(message),
+		 "%s: the list has a critical extension (delta or partial lists are not taken)", path_of("swap.crl"));
 	expect_refused(auth_refresh(auth, NOW), WRIT_INVALID, message);
 	identity_done(&id);
 	auth_free(auth);

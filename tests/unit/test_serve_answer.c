@@ -2,6 +2,7 @@
  * JSON out: problems as RFC 9457 wants them, answers as deploy/api/v1.yaml describes them.
  */
 #include "issuer/serve/answer.h"
+#include "issuer/x509/ca.h"
 #include "tests/unit/expect.h"
 
 #include <jansson.h>
@@ -32,9 +33,9 @@ each_code_has_its_http_status(void **state)
 		unsigned status;
 		bool retry;
 	} rows[] = {
-		{ WRIT_INVALID, 400, false },	  { WRIT_UNAUTHENTICATED, 401, false }, { WRIT_NOT_FOUND, 404, false },
-		{ WRIT_CONFLICT, 409, false },	  { WRIT_EXHAUSTED, 429, true },	{ WRIT_UNAVAILABLE, 503, true },
-		{ WRIT_LOCKED, 503, false },	  { WRIT_BROKEN, 500, false },
+		{ WRIT_INVALID, 400, false },  { WRIT_UNAUTHENTICATED, 401, false }, { WRIT_NOT_FOUND, 404, false },
+		{ WRIT_CONFLICT, 409, false }, { WRIT_EXHAUSTED, 429, true },	     { WRIT_UNAVAILABLE, 503, true },
+		{ WRIT_LOCKED, 503, false },   { WRIT_BROKEN, 500, false },
 	};
 
 	(void)state;
@@ -53,22 +54,31 @@ each_code_has_its_http_status(void **state)
 static void
 a_denial_names_rule_value_limit_and_line(void **state)
 {
-	struct verdict v = { .kind = VERDICT_DENY, .rule = "short", .value = "lifetime 901 s", .limit = "900 s", .hint = "ask less", .line = 7 };
+	struct verdict v = { .kind = VERDICT_DENY,
+			     .rule = "short",
+			     .value = "lifetime 901 s",
+			     .limit = "900 s",
+			     .hint = "ask less",
+			     .line = 7 };
 	struct problem p;
 
 	(void)state;
 	problem_of_verdict(&v, &p);
 	expect_ok(problem_write(&p, &buf));
-	expect_bytes(writ_view(&buf),
-		     WRIT_LIT("{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403,\"code\":\"DENIED\","
-			      "\"detail\":\"refused by rule short: lifetime 901 s is outside 900 s (line 7 of the policy)\","
-			      "\"rule\":\"short\",\"value\":\"lifetime 901 s\",\"limit\":\"900 s\",\"hint\":\"ask less\"}"));
+	expect_bytes(
+		writ_view(&buf),
+		WRIT_LIT(
+			"{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403,\"code\":\"DENIED\","
+			"\"detail\":\"refused by rule short: lifetime 901 s is outside: 900 s (line 7 of the policy)\","
+			"\"rule\":\"short\",\"value\":\"lifetime 901 s\",\"limit\":\"900 s\",\"hint\":\"ask less\"}"));
 }
 
 static void
 not_yet_is_unavailable_with_a_time_and_no_denial(void **state)
 {
-	struct verdict v = { .kind = VERDICT_RETRY, .rule = "L5", .value = "20 s", .limit = "30 s", .retry_after_s = 12 };
+	struct verdict v = {
+		.kind = VERDICT_RETRY, .rule = "L5", .value = "20 s", .limit = "30 s", .retry_after_s = 12
+	};
 	struct problem p;
 
 	(void)state;
@@ -112,15 +122,21 @@ a_delegation_is_answered_with_its_edge_and_the_name_we_gave(void **state)
 {
 	(void)state;
 	expect_ok(answer_delegated(&edge, WRIT_LIT("invoices"), &buf));
-	expect_bytes(writ_view(&buf), WRIT_LIT("{\"task\":\"q3\",\"edge\":\"01020300000000000000000000000000\",\"agent\":\"spiffe://td/agent/x/i-1\","
-					       "\"depth\":1,\"not_after\":\"2026-11-23T21:51:37Z\",\"rule\":\"invoices\"}"));
+	expect_bytes(writ_view(&buf),
+		     WRIT_LIT("{\"task\":\"q3\",\"edge\":\"01020300000000000000000000000000\",\"agent\":\"spiffe://td/"
+			      "agent/x/i-1\","
+			      "\"depth\":1,\"not_after\":\"2026-11-23T21:51:37Z\",\"rule\":\"invoices\"}"));
 }
 
 static void
 a_task_shows_its_edges_and_a_root_has_no_parent(void **state)
 {
-	const struct store_task task = { .id = edge.task, .opener = edge.delegator, .created = edge.granted_at, .ends = edge.not_after,
-					 .state = TASK_COMPLETE, .ended = edge.granted_at + 60 };
+	const struct store_task task = { .id = edge.task,
+					 .opener = edge.delegator,
+					 .created = edge.granted_at,
+					 .ends = edge.not_after,
+					 .state = TASK_COMPLETE,
+					 .ended = edge.granted_at + 60 };
 	struct store_edge edges[2] = { edge, edge };
 	json_t *json, *list;
 
@@ -144,9 +160,15 @@ static void
 a_leaf_comes_as_pem_with_its_chain_and_its_place_in_the_log(void **state)
 {
 	static const uint8_t serial[16] = { 0xab }, log_id[8] = { 0xcd };
-	const struct answer_leaf leaf = { .certificate = WRIT_LIT("\x30\x00"), .issuing = WRIT_LIT("\x30\x00"), .serial = serial, .edge = &edge,
-					  .not_before = edge.granted_at - 30, .not_after = edge.granted_at + 299,
-					  .renew_at = edge.granted_at + 150, .log_id = { log_id, 8 }, .log_index = 12 };
+	const struct answer_leaf leaf = { .certificate = WRIT_LIT("\x30\x00"),
+					  .chain = WRIT_LIT("\"pem\""),
+					  .serial = serial,
+					  .edge = &edge,
+					  .not_before = edge.granted_at - 30,
+					  .not_after = edge.granted_at + 299,
+					  .renew_at = edge.granted_at + 150,
+					  .log_id = { log_id, 8 },
+					  .log_index = 12 };
 	struct answer_leaf stapled = leaf;
 	json_t *json;
 
@@ -156,6 +178,7 @@ a_leaf_comes_as_pem_with_its_chain_and_its_place_in_the_log(void **state)
 	assert_non_null(json);
 	assert_string_equal(json_string_value(json_object_get(json, "certificate")),
 			    "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n");
+	assert_string_equal(json_string_value(json_object_get(json, "chain")), "pem");
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "log"), "index")), 12);
 	assert_null(json_object_get(json, "ocsp"));
 	json_decref(json);
@@ -163,6 +186,27 @@ a_leaf_comes_as_pem_with_its_chain_and_its_place_in_the_log(void **state)
 	stapled.ocsp = WRIT_LIT("\x30\x01");
 	expect_ok(answer_issued(&stapled, &buf));
 	assert_non_null(memmem(buf.data, buf.len, "\"ocsp\":\"MAE=\"", 13));
+}
+
+static void
+pem_has_lines_of_64_and_says_what_the_writer_of_files_says(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(4096);
+	uint8_t der[200];
+	json_t *json;
+
+	(void)state;
+	for (size_t len = 0; len < sizeof(der); len++) {
+		der[len] = (uint8_t)(7 * len);
+		writ_buf_clear(&buf);
+		writ_buf_clear(&pem);
+		expect_ok(answer_pem((struct writ_bytes){ der, len + 1 }, &buf));
+		expect_ok(pem_write("CERTIFICATE", (struct writ_bytes){ der, len + 1 }, &pem));
+		json = json_loadb((const char *)buf.data, buf.len, JSON_DECODE_ANY, NULL);
+		assert_non_null(json);
+		expect_bytes(writ_str(json_string_value(json)), writ_view(&pem));
+		json_decref(json);
+	}
 }
 
 static void
@@ -185,9 +229,12 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_denial_names_rule_value_limit_and_line, start, end),
 		cmocka_unit_test_setup_teardown(not_yet_is_unavailable_with_a_time_and_no_denial, start, end),
 		cmocka_unit_test_setup_teardown(what_others_wrote_cannot_break_the_json_or_the_line, start, end),
-		cmocka_unit_test_setup_teardown(a_delegation_is_answered_with_its_edge_and_the_name_we_gave, start, end),
+		cmocka_unit_test_setup_teardown(a_delegation_is_answered_with_its_edge_and_the_name_we_gave, start,
+						end),
 		cmocka_unit_test_setup_teardown(a_task_shows_its_edges_and_a_root_has_no_parent, start, end),
-		cmocka_unit_test_setup_teardown(a_leaf_comes_as_pem_with_its_chain_and_its_place_in_the_log, start, end),
+		cmocka_unit_test_setup_teardown(a_leaf_comes_as_pem_with_its_chain_and_its_place_in_the_log, start,
+						end),
+		cmocka_unit_test_setup_teardown(pem_has_lines_of_64_and_says_what_the_writer_of_files_says, start, end),
 		cmocka_unit_test_setup_teardown(a_buffer_that_is_full_is_told, start, end),
 	};
 

@@ -90,9 +90,11 @@ what_is_no_json_object_is_refused(void **state)
 		{ "nothing", "", "the body is not JSON: line 1, column 0: '[' or '{' expected near end of file" },
 		{ "a number", "7", "the body is not JSON: line 1, column 1: '[' or '{' expected near '7'" },
 		{ "a list", "[]", "the body is not a JSON object" },
-		{ "more behind it", "{" LEAST "} {}", "the body is not JSON: line 1, column 278: end of file expected near '{'" },
+		{ "more behind it", "{" LEAST "} {}",
+		  "the body is not JSON: line 1, column 278: end of file expected near '{'" },
 		{ "a comment", "{} // hello", "the body is not JSON: line 1, column 4: end of file expected near '/'" },
-		{ "a NUL in a text", "{\"id\":\"a\\u0000b\"}", "the body is not JSON: line 1, column 16: a NUL in a text" },
+		{ "a NUL in a text", "{\"id\":\"a\\u0000b\"}",
+		  "the body is not JSON: line 1, column 16: a NUL in a text" },
 		{ "a NUL in a key", "{\"a\\u0000b\":1}", "the body is not JSON: line 1, column 11: a NUL in a text" },
 		{ "no UTF-8", "{\"purpose\":\"\xff\"}", "the body is not JSON: line 1, column 12: not UTF-8" },
 	};
@@ -106,7 +108,8 @@ a_member_twice_is_refused_at_any_depth(void **state)
 {
 	static const struct refusal list[] = {
 		{ "at the top", "{\"depth\":1,\"depth\":1}", "the body has a member twice: line 1, column 18" },
-		{ "in the agent", "{\"agent\":{\"class\":\"a\",\"class\":\"b\"}}", "the body has a member twice: line 1, column 29" },
+		{ "in the agent", "{\"agent\":{\"class\":\"a\",\"class\":\"b\"}}",
+		  "the body has a member twice: line 1, column 29" },
 		{ "in a constraint", "{\"scope\":[{\"constraints\":[{\"window\":{},\"window\":{}}]}]}",
 		  "the body has a member twice: line 1, column 47" },
 	};
@@ -124,7 +127,8 @@ sixteen_levels_are_read_and_the_seventeenth_is_refused(void **state)
 	memset(body, '[', sizeof(body));
 	expect_refused(read_task((struct writ_bytes){ (uint8_t *)body, 16 }), WRIT_INVALID,
 		       "the body is not JSON: line 1, column 16: ']' expected near end of file");
-	expect_refused(read_task((struct writ_bytes){ (uint8_t *)body, 17 }), WRIT_INVALID, "the body nests deeper than 16");
+	expect_refused(read_task((struct writ_bytes){ (uint8_t *)body, 17 }), WRIT_INVALID,
+		       "the body nests deeper than 16");
 }
 
 static void
@@ -183,11 +187,16 @@ everything_a_task_may_say_is_read(void **state)
 
 	(void)state;
 	expect_ok(request_delegation(
-		writ_str("{\"id\":\"Q3.books_1\",\"purpose\":\"Close the books \xe2\x9c\x93\"," AGENT ",\"scope\":[{\"actions\":[\"b:x\",\"a:y\"],"
-			 "\"resources\":[\"https://h/1\",\"https://h/*\"],\"delegable\":true,\"constraints\":[{\"paramMax\":{\"name\":\"limit\",\"max\":-5}},"
-			 "{\"paramIn\":{\"name\":\"who\",\"values\":[\"b\",\"a\"]}}]}],\"audience\":[\"https://h\"],\"constraints\":["
-			 "{\"sourceNet\":[\"10.0.0.0/8\",\"2001:db8::/32\"]},{\"window\":{\"notBefore\":\"2026-11-23T09:00:00Z\",\"notAfter\":"
-			 "\"2026-11-23T17:00:00Z\"}}],\"depth\":7,\"ends_in_s\":28800,\"context\":{\"type\":\"prompt\",\"digest\":\"" SPKI "\"}}"),
+		writ_str("{\"id\":\"Q3.books_1\",\"purpose\":\"Close the books \xe2\x9c\x93\"," AGENT
+			 ",\"scope\":[{\"actions\":[\"b:x\",\"a:y\"],"
+			 "\"resources\":[\"https://h/1\",\"https://h/"
+			 "*\"],\"delegable\":true,\"constraints\":[{\"paramMax\":{\"name\":\"limit\",\"max\":-5}},"
+			 "{\"paramIn\":{\"name\":\"who\",\"values\":[\"b\",\"a\"]}}]}],\"audience\":[\"https://"
+			 "h\"],\"constraints\":["
+			 "{\"sourceNet\":[\"10.0.0.0/8\",\"2001:db8::/"
+			 "32\"]},{\"window\":{\"notBefore\":\"2026-11-23T09:00:00Z\",\"notAfter\":"
+			 "\"2026-11-23T17:00:00Z\"}}],\"depth\":7,\"ends_in_s\":28800,\"context\":{\"type\":\"prompt\","
+			 "\"digest\":\"" SPKI "\"}}"),
 		REQUEST_OPEN_TASK, &arena, &r));
 	expect_bytes(r.task_id, WRIT_LIT("Q3.books_1"));
 	assert_int_equal(r.depth, 7);
@@ -208,13 +217,16 @@ unknown_and_missing_members_are_named(void **state)
 	static const struct refusal list[] = {
 		{ "unknown", "{" LEAST ",\"kind\":\"human\"}", "member 'kind' is unknown" },
 		{ "unknown in agent", "{\"agent\":{\"instance\":\"i\"}}", "member 'agent.instance' is unknown" },
-		{ "unknown in scope", "{" AGENT ",\"scope\":[{\"effect\":\"allow\"}]}", "member 'scope[0].effect' is unknown" },
+		{ "unknown in scope", "{" AGENT ",\"scope\":[{\"effect\":\"allow\"}]}",
+		  "member 'scope[0].effect' is unknown" },
 		{ "no agent", "{" SCOPE "," AUDIENCE "}", "member 'agent' is missing" },
 		{ "no class", "{\"agent\":{\"spki_sha256\":\"" SPKI "\"}}", "member 'agent.class' is missing" },
-		{ "no key", "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a\"}}", "member 'agent.spki_sha256' is missing" },
+		{ "no key", "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a\"}}",
+		  "member 'agent.spki_sha256' is missing" },
 		{ "no scope", "{" AGENT "," AUDIENCE "}", "member 'scope' is missing" },
 		{ "no audience", "{" AGENT "," SCOPE "}", "member 'audience' is missing" },
-		{ "no actions", "{" AGENT ",\"scope\":[{\"resources\":[\"https://h/x\"]}]}", "member 'scope[0].actions' is missing" },
+		{ "no actions", "{" AGENT ",\"scope\":[{\"resources\":[\"https://h/x\"]}]}",
+		  "member 'scope[0].actions' is missing" },
 	};
 
 	(void)state;
@@ -229,24 +241,39 @@ wrong_values_are_refused_with_what_is_allowed(void **state)
 		{ "depth as a text", "{" LEAST ",\"depth\":\"1\"}", "member 'depth' must be an integer from 0 to 7" },
 		{ "depth as a float", "{" LEAST ",\"depth\":1.0}", "member 'depth' must be an integer from 0 to 7" },
 		{ "59 s", "{" LEAST ",\"ends_in_s\":59}", "member 'ends_in_s' must be an integer from 60 to 28800" },
-		{ "8 h and a second", "{" LEAST ",\"ends_in_s\":28801}", "member 'ends_in_s' must be an integer from 60 to 28800" },
-		{ "an empty scope", "{" AGENT ",\"scope\":[]," AUDIENCE "}", "member 'scope' must be a list of 1 to 32 entitlements" },
-		{ "an empty audience", "{" AGENT "," SCOPE ",\"audience\":[]}", "member 'audience' must be a list of 1 to 16 texts" },
-		{ "an audience of numbers", "{" AGENT "," SCOPE ",\"audience\":[1]}", "member 'audience' must be a list of 1 to 16 texts" },
-		{ "a task id with a slash", "{\"id\":\"a/b\"," LEAST "}", "task id 'a/b': only A-Z, a-z, 0-9, '.', '_' and '-'" },
+		{ "8 h and a second", "{" LEAST ",\"ends_in_s\":28801}",
+		  "member 'ends_in_s' must be an integer from 60 to 28800" },
+		{ "an empty scope", "{" AGENT ",\"scope\":[]," AUDIENCE "}",
+		  "member 'scope' must be a list of 1 to 32 entitlements" },
+		{ "an empty audience", "{" AGENT "," SCOPE ",\"audience\":[]}",
+		  "member 'audience' must be a list of 1 to 16 texts" },
+		{ "an audience of numbers", "{" AGENT "," SCOPE ",\"audience\":[1]}",
+		  "member 'audience' must be a list of 1 to 16 texts" },
+		{ "a task id with a slash", "{\"id\":\"a/b\"," LEAST "}",
+		  "task id 'a/b': only A-Z, a-z, 0-9, '.', '_' and '-'" },
 		{ "an empty task id", "{\"id\":\"\"," LEAST "}", "member 'id' must be a text that is not empty" },
-		{ "an escape in the purpose", "{\"purpose\":\"\\u001b[2J\"," LEAST "}", "member 'purpose' must be UTF-8 without control characters" },
-		{ "a bidi override in the purpose", "{\"purpose\":\"\\u202eX\"," LEAST "}", "member 'purpose' must be UTF-8 without control characters" },
-		{ "an upper-case digest", "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a\",\"spki_sha256\":"
-					  "\"00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff\"}}",
+		{ "an escape in the purpose", "{\"purpose\":\"\\u001b[2J\"," LEAST "}",
+		  "member 'purpose' must be UTF-8 without control characters" },
+		{ "a bidi override in the purpose", "{\"purpose\":\"\\u202eX\"," LEAST "}",
+		  "member 'purpose' must be UTF-8 without control characters" },
+		{ "an upper-case digest",
+		  "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a\",\"spki_sha256\":"
+		  "\"00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff\"}}",
 		  "member 'agent.spki_sha256' must be 64 lower-case hex digits" },
-		{ "a short digest", "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a\",\"spki_sha256\":\"00\"}}",
+		{ "a short digest",
+		  "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a\",\"spki_sha256\":\"00\"}}",
 		  "member 'agent.spki_sha256' must be 64 lower-case hex digits" },
-		{ "an instance of the asker's choice", "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a/i-1\",\"spki_sha256\":\"" SPKI "\"}}",
-		  "member 'agent.class' must be a class, spiffe://TRUST-DOMAIN/agent/CLASS: the instance is named by the issuer" },
-		{ "a human as agent", "{\"agent\":{\"class\":\"spiffe://agents.corp.example/human/corp/alice\",\"spki_sha256\":\"" SPKI "\"}}",
-		  "member 'agent.class' must be a class, spiffe://TRUST-DOMAIN/agent/CLASS: the instance is named by the issuer" },
-		{ "a delegable that is none", "{" AGENT ",\"scope\":[{\"actions\":[\"a:b\"],\"resources\":[\"https://h/x\"],\"delegable\":1}]}",
+		{ "an instance of the asker's choice",
+		  "{\"agent\":{\"class\":\"spiffe://agents.corp.example/agent/a/i-1\",\"spki_sha256\":\"" SPKI "\"}}",
+		  "member 'agent.class' must be a class, spiffe://TRUST-DOMAIN/agent/CLASS: the instance is named by "
+		  "the issuer" },
+		{ "a human as agent",
+		  "{\"agent\":{\"class\":\"spiffe://agents.corp.example/human/corp/alice\",\"spki_sha256\":\"" SPKI
+		  "\"}}",
+		  "member 'agent.class' must be a class, spiffe://TRUST-DOMAIN/agent/CLASS: the instance is named by "
+		  "the issuer" },
+		{ "a delegable that is none",
+		  "{" AGENT ",\"scope\":[{\"actions\":[\"a:b\"],\"resources\":[\"https://h/x\"],\"delegable\":1}]}",
 		  "member 'scope[0].delegable' must be true or false" },
 		{ "a context with a blank", "{" LEAST ",\"context\":{\"type\":\"a b\",\"digest\":\"" SPKI "\"}}",
 		  "member 'context.type' must be printable ASCII without blanks" },
@@ -261,20 +288,30 @@ constraints_are_one_thing_each_and_exact(void **state)
 {
 #define WITH(c) "{" LEAST ",\"constraints\":[" c "]}"
 	static const struct refusal list[] = {
-		{ "none", WITH("{}"), "member 'constraints[0]' must have exactly one of sourceNet, window, paramIn, paramMax" },
+		{ "none", WITH("{}"),
+		  "member 'constraints[0]' must have exactly one of sourceNet, window, paramIn, paramMax" },
 		{ "two", WITH("{\"sourceNet\":[\"10.0.0.0/8\"],\"paramMax\":{\"name\":\"a\",\"max\":1}}"),
 		  "member 'constraints[0]' must have exactly one of sourceNet, window, paramIn, paramMax" },
 		{ "a reserved one", WITH("{\"budget\":1}"), "member 'constraints[0].budget' is unknown" },
-		{ "no prefix", WITH("{\"sourceNet\":[\"10.0.0.0\"]}"), "member 'constraints[0].sourceNet': '10.0.0.0' is not ADDRESS/PREFIX" },
-		{ "prefix 33", WITH("{\"sourceNet\":[\"10.0.0.0/33\"]}"), "member 'constraints[0].sourceNet': '10.0.0.0/33' is not ADDRESS/PREFIX" },
-		{ "host bits", WITH("{\"sourceNet\":[\"10.0.0.1/8\"]}"), "member 'constraints[0].sourceNet': '10.0.0.1/8' has bits set below its prefix" },
-		{ "an empty list", WITH("{\"sourceNet\":[]}"), "member 'constraints[0].sourceNet' must be a list of 1 to 16 texts" },
-		{ "a time with an offset", WITH("{\"window\":{\"notBefore\":\"2026-11-23T09:00:00+01:00\",\"notAfter\":\"2026-11-23T10:00:00Z\"}}"),
+		{ "no prefix", WITH("{\"sourceNet\":[\"10.0.0.0\"]}"),
+		  "member 'constraints[0].sourceNet': '10.0.0.0' is not ADDRESS/PREFIX" },
+		{ "prefix 33", WITH("{\"sourceNet\":[\"10.0.0.0/33\"]}"),
+		  "member 'constraints[0].sourceNet': '10.0.0.0/33' is not ADDRESS/PREFIX" },
+		{ "host bits", WITH("{\"sourceNet\":[\"10.0.0.1/8\"]}"),
+		  "member 'constraints[0].sourceNet': '10.0.0.1/8' has bits set below its prefix" },
+		{ "an empty list", WITH("{\"sourceNet\":[]}"),
+		  "member 'constraints[0].sourceNet' must be a list of 1 to 16 texts" },
+		{ "a time with an offset",
+		  WITH("{\"window\":{\"notBefore\":\"2026-11-23T09:00:00+01:00\",\"notAfter\":\"2026-11-23T10:00:00Z\"}"
+		       "}"),
 		  "member 'constraints[0].window.notBefore' must be a time as 2026-11-23T20:51:37Z" },
-		{ "half a window", WITH("{\"window\":{\"notBefore\":\"2026-11-23T09:00:00Z\"}}"), "member 'constraints[0].window.notAfter' is missing" },
+		{ "half a window", WITH("{\"window\":{\"notBefore\":\"2026-11-23T09:00:00Z\"}}"),
+		  "member 'constraints[0].window.notAfter' is missing" },
 		{ "a maximum of 2^53", WITH("{\"paramMax\":{\"name\":\"a\",\"max\":9007199254740992}}"),
-		  "member 'constraints[0].paramMax.max' must be an integer from -9007199254740991 to 9007199254740991" },
-		{ "no maximum", WITH("{\"paramMax\":{\"name\":\"a\"}}"), "member 'constraints[0].paramMax.max' is missing" },
+		  "member 'constraints[0].paramMax.max' must be an integer from -9007199254740991 to "
+		  "9007199254740991" },
+		{ "no maximum", WITH("{\"paramMax\":{\"name\":\"a\"}}"),
+		  "member 'constraints[0].paramMax.max' is missing" },
 		{ "a text for an object", WITH("\"sourceNet\""), "member 'constraints[0]' must be an object" },
 	};
 
@@ -310,7 +347,8 @@ a_csr_comes_as_base64_or_pem(void **state)
 	expect_bytes(r.csr, WRIT_LIT("\x30\x00"));
 	assert_int_equal(r.lifetime_s, 0);
 	assert_false(r.ocsp);
-	expect_ok(request_leaf(writ_str("{\"csr\":\"-----BEGIN CERTIFICATE REQUEST-----\\nMAA=\\n-----END CERTIFICATE REQUEST-----\\n\","
+	expect_ok(request_leaf(writ_str("{\"csr\":\"-----BEGIN CERTIFICATE REQUEST-----\\nMAA=\\n-----END CERTIFICATE "
+					"REQUEST-----\\n\","
 					"\"lifetime_s\":900,\"ocsp\":true}"),
 			       &arena, &r));
 	expect_bytes(r.csr, WRIT_LIT("\x30\x00"));
@@ -325,8 +363,10 @@ leaf_requests_are_strict(void **state)
 	static const struct refusal list[] = {
 		{ "no csr", "{}", "member 'csr' is missing" },
 		{ "a number", "{\"csr\":1}", "member 'csr' must be a text: base64 of the DER, or PEM" },
-		{ "59 s", "{\"csr\":\"MAA=\",\"lifetime_s\":59}", "member 'lifetime_s' must be an integer from 60 to 900" },
-		{ "901 s", "{\"csr\":\"MAA=\",\"lifetime_s\":901}", "member 'lifetime_s' must be an integer from 60 to 900" },
+		{ "59 s", "{\"csr\":\"MAA=\",\"lifetime_s\":59}",
+		  "member 'lifetime_s' must be an integer from 60 to 900" },
+		{ "901 s", "{\"csr\":\"MAA=\",\"lifetime_s\":901}",
+		  "member 'lifetime_s' must be an integer from 60 to 900" },
 		{ "a san", "{\"csr\":\"MAA=\",\"san\":\"x\"}", "member 'san' is unknown" },
 	};
 	struct writ_err *err;
@@ -376,8 +416,8 @@ queries_are_read_exactly(void **state)
 	expect_ok(request_lifetime_query(writ_str("lifetime_s=300"), &lifetime));
 	assert_int_equal(lifetime, 300);
 	for (size_t i = 0; i < 6; i++) {
-		static const char *const bad[] = { "lifetime_s=59", "lifetime_s=901", "lifetime_s=", "lifetime_s=0300", "lifetime_s=300&",
-						   "lifetime=300" };
+		static const char *const bad[] = { "lifetime_s=59",   "lifetime_s=901",	 "lifetime_s=",
+						   "lifetime_s=0300", "lifetime_s=300&", "lifetime=300" };
 
 		expect_refused(request_lifetime_query(writ_str(bad[i]), &lifetime), WRIT_INVALID,
 			       "the query must be lifetime_s=N, N from 60 to 900");
@@ -391,7 +431,8 @@ queries_are_read_exactly(void **state)
 		       "the query must be from=N and count=N, count from 1 to 100");
 	expect_refused(request_entries_query(writ_str("count=101"), &from, &count), WRIT_INVALID,
 		       "the query must be from=N and count=N, count from 1 to 100");
-	expect_refused(request_entries_query(writ_str("from=-1"), &from, &count), WRIT_INVALID, "the query must be from=N and count=N");
+	expect_refused(request_entries_query(writ_str("from=-1"), &from, &count), WRIT_INVALID,
+		       "the query must be from=N and count=N");
 }
 
 /* ---- revocations ---- */
@@ -405,10 +446,12 @@ exactly_one_thing_is_revoked(void **state)
 		  "exactly one of edge, serial, task, principal says what is revoked" },
 		{ "a short serial", "{\"serial\":\"0011\"}", "member 'serial' must be 32 lower-case hex digits" },
 		{ "hold", "{\"task\":\"a\",\"reason\":\"certificateHold\"}",
-		  "member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, "
+		  "member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, "
+		  "cessationOfOperation, "
 		  "privilegeWithdrawn" },
 		{ "a CA's reason", "{\"task\":\"a\",\"reason\":\"cACompromise\"}",
-		  "member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, "
+		  "member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, "
+		  "cessationOfOperation, "
 		  "privilegeWithdrawn" },
 	};
 	struct request_revoke r;
@@ -419,8 +462,10 @@ exactly_one_thing_is_revoked(void **state)
 	assert_int_equal(r.target, TARGET_EDGE);
 	assert_int_equal(r.id.len, 16);
 	assert_int_equal(r.reason, REASON_PRIVILEGE_WITHDRAWN);
-	expect_ok(request_revoke(writ_str("{\"principal\":\"spiffe://agents.corp.example/human/corp/bob\",\"reason\":\"keyCompromise\"}"),
-				 &arena, &r));
+	expect_ok(request_revoke(
+		writ_str(
+			"{\"principal\":\"spiffe://agents.corp.example/human/corp/bob\",\"reason\":\"keyCompromise\"}"),
+		&arena, &r));
 	assert_int_equal(r.target, TARGET_PRINCIPAL);
 	assert_int_equal(r.reason, REASON_KEY_COMPROMISE);
 }

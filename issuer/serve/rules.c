@@ -1,0 +1,104 @@
+/*
+ * Policy and delegators in force: read from the files, counted, given up.
+ */
+#include "issuer/serve/rules.h"
+
+#include <stdlib.h>
+
+#include "base/event.h"
+#include "base/file.h"
+#include "base/yaml.h"
+
+struct rules *
+rules_ref(struct rules *rules)
+{
+	if (rules)
+		atomic_fetch_add(&rules->refs, 1);
+	return rules;
+}
+
+void
+rules_unref(struct rules *rules)
+{
+	if (!rules || atomic_fetch_sub(&rules->refs, 1) != 1)
+		return;
+	policy_free(rules->policy);
+	auth_free(rules->auth);
+	conf_done(&rules->conf);
+	free(rules);
+}
+
+WRIT_CHECKED static struct writ_err *
+policy_load(const struct conf *conf, struct policy **ret)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
+	struct writ_err *err = file_read(conf->policy, FILE_CONFIG, &text);
+
+	return err ? err : policy_parse(conf->policy, writ_view(&text), ret);
+}
+
+WRIT_CHECKED static struct writ_err *
+auth_load(struct rules *rules, struct writ_bytes own_anchor)
+{
+	const struct conf *conf = &rules->conf;
+	struct auth_delegators *list = calloc(conf->n_delegators + 1, sizeof(*list));
+	struct writ_err *err;
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the delegators");
+	for (size_t i = 0; i < conf->n_delegators; i++)
+		list[i] = (struct auth_delegators){
+			.anchors = conf->delegators[i].anchors,
+			.kind = (enum principal_kind)conf->delegators[i].kind,
+			.principal = conf->delegators[i].principal,
+			.check_crl = conf->delegators[i].revocation == CONF_REVOCATION_CRL,
+			.crl = conf->delegators[i].crl,
+			.crl_max_age_s = conf->delegators[i].crl_max_age_s,
+		};
+	err = auth_new(writ_str(conf->trust_domain), list, conf->n_delegators, own_anchor, &rules->auth);
+	free(list);
+	return err;
+}
+
+static void
+rules_unrefp(struct rules **rules)
+{
+	rules_unref(*rules);
+}
+
+struct writ_err *
+rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time now, struct rules **ret)
+{
+	AUTO(rules_unrefp) struct rules *rules = calloc(1, sizeof(*rules));
+	struct writ_err *err, *lists;
+
+	if (!rules)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for policy and delegators");
+	atomic_init(&rules->refs, 1);
+	err = conf_read(running->path, &rules->conf);
+	if (!err && strcmp(rules->conf.trust_domain, running->trust_domain) != 0)
+		err = writ_fail(WRIT_INVALID, "trust_domain has changed: restart signer and issuer");
+	if (!err)
+		err = policy_load(&rules->conf, &rules->policy);
+	if (!err)
+		err = auth_load(rules, own_anchor);
+	if (err)
+		return err;
+	if (memcmp(rules->conf.digest, running->digest, sizeof(rules->conf.digest)) != 0)
+		event(EVENT_WARN, "serve.configuration_changed",
+		      EV_STR("text", "policy, delegators and limits are taken; the rest at a restart"));
+	lists = auth_refresh(rules->auth, now);
+	if (lists) /* its holders are refused until it is there; the others are not */
+		event(EVENT_WARN, "serve.revocation_list", EV_ERR(lists));
+	writ_err_free(lists);
+	*ret = TAKE(rules);
+	return NULL;
+}
+
+struct writ_err *
+rules_try(const struct conf *conf)
+{
+	AUTO(policy_freep) struct policy *policy = NULL;
+
+	return policy_load(conf, &policy);
+}
