@@ -8,7 +8,10 @@ import time
 import pytest
 
 import bad
-from house import ERP, TD, Agent, House
+from house import TD, Agent, House, program
+
+SANITIZED = any(word in open(program("writ-issuerd"), "rb").read() for word in (b"__asan_init", b"__tsan_init")) if os.path.exists(program("writ-issuerd")) else False
+measures = pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps freed memory on purpose")
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,7 @@ def test_over_its_limit_of_connections_the_oldest_idle_one_makes_room(narrow):
     narrow.agent_with_leaf("after-the-crowd")
 
 
+@measures
 def test_memory_stays_where_it_was_after_two_thousand_requests(one):
     def work(n):
         client, alice, bob = one.nobody(), one.person(), one.person("bob")
@@ -156,6 +160,7 @@ def test_memory_stays_where_it_was_after_two_thousand_requests(one):
         assert before[name] > 0 and after[name] - before[name] < 4096, f"{name} grew from {before[name]} to {after[name]} KiB in 2,000 requests"
 
 
+@measures
 def test_reading_the_log_takes_no_more_memory_the_tenth_time(one):
     ada = one.person("ada")
     ada.ask("GET", "/v1/log/entries?count=100")
@@ -184,4 +189,4 @@ def test_no_session_ticket_is_given(one):
     with context.wrap_socket(socket.create_connection(("127.0.0.1", one.api_port)), server_hostname="localhost") as sock:
         sock.sendall(b"GET /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         bad.read_answer(sock)
-        assert sock.session is None or not sock.session.has_ticket, ERP
+        assert sock.session is None or not sock.session.has_ticket
