@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 
-#define DEVICE_INLINE_MAX (12 * 1024) /* bytes of a message within a frame; longer ones, and no others, come this way  \
+#define DEVICE_INLINE_MAX (12 * 1024) /* bytes of a message in a frame; longer ones, and no others, come this way */
 				       */
 
 /* `*ret_fd` is the caller's, to close. */
