@@ -11,7 +11,6 @@
 #include "base/bytes.h"
 
 #define DEVICE_INLINE_MAX (12 * 1024) /* bytes of a message in a frame; longer ones, and no others, come this way */
-				       */
 
 /* `*ret_fd` is the caller's, to close. */
 WRIT_CHECKED struct writ_err *device_large_write(struct writ_bytes message, int *ret_fd);
