@@ -540,19 +540,35 @@ def test_status_tells_tier_keys_and_live_leaves(one):
     assert isinstance(said, dict) and len(said) >= 3, said
 
 
+def entries_of(result):
+    """[index, kind, text] of each entry: a line that begins with its index, and below it what the issuer said."""
+    entries = []
+    for line in result.stdout.splitlines():
+        if line.startswith(" "):
+            assert line.startswith("    said:"), line
+            entries[-1][2] += line
+        else:
+            index, _, kind, *more = line.split(" ", 3)
+            entries.append([int(index), kind, " ".join(more)])
+    return entries
+
+
 def test_the_auditor_reads_the_journal_and_one_task_of_it(one):
     had = with_leaf(one, "logged")
-    lines = writ(one, "log", "--from", had["log entry"], "--count", "1", by="ada").stdout.splitlines()
-    index, kind, entry = lines[0].split(" ", 2)
-    assert len(lines) == 1 and (index, kind) == (had["log entry"], "issue") and json.loads(entry)["serial"] == had["serial"]
-    lines = writ(one, "log", "--from", had["log entry"], "--count", "1", "--json", by="ada").stdout.splitlines()
-    assert json.loads(lines[0])["index"] == int(had["log entry"])
+    index = int(had["log entry"])
+    (found,) = entries_of(writ(one, "log", "--from", str(index), "--count", "1", by="ada"))
+    assert found[:2] == [index, "issue"]
+    seen, said = found[2].split("    said:")
+    assert had["serial"] in seen and had["task"] in seen, "what the signer saw for itself"
+    assert f"spiffe://{TD}/human/corp/alice" in said and "alice" not in seen, "what it has on the issuer's word only"
+    lines = writ(one, "log", "--from", str(index), "--count", "1", "--json", by="ada").stdout.splitlines()
+    assert json.loads(lines[0])["index"] == index and json.loads(lines[0])["entry"]["serial"] == had["serial"]
     dict(fields(writ(one, "revoke", "--serial", had["serial"], by="alice")))
-    entries = [line.split(" ", 2) for line in writ(one, "log", "--task", had["task"], by="ada").stdout.splitlines()]
+    entries = entries_of(writ(one, "log", "--task", had["task"], by="ada"))
     assert {"issue", "revoke"} <= {kind for _, kind, _ in entries}, entries
-    assert all(had["task"] in entry or had["serial"] in entry for _, _, entry in entries), entries
-    whole = writ(one, "log", by="ada").stdout.splitlines()
-    assert [int(line.split(" ", 1)[0]) for line in whole] == list(range(len(whole))), "page after page, without a gap"
+    assert all(had["task"] in text or had["serial"] in text for _, _, text in entries), entries
+    whole = entries_of(writ(one, "log", by="ada"))
+    assert [index for index, _, _ in whole] == list(range(len(whole))), "page after page, without a gap"
 
 
 def doctor(house):
