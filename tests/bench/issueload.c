@@ -1,13 +1,13 @@
 /*
- * A closed-loop load of issuances for tests/bench: N connections, one request in flight on each.
+ * A closed-loop load of issuances for tests/bench: N requests in flight, each on a connection of its own.
  *
  * Setting up (not measured): makes agents' keys, has a delegator open a task for each, and prepares every request's
- *bytes.  Measured:
+ * bytes.  Measured:
  *	first	POST /v1/tasks/ID/leaves with a CSR: every request another agent, another edge, a proof of possession
- *	renew	POST /v1/renew over mTLS, each connection with a leaf of its own
- *	shake	a full TLS 1.3 handshake with client certificate, one request, close
+ *	renew	POST /v1/renew over mTLS; each agent has a connection and a leaf, and agents take turns
+ *	shake	a full TLS 1.3 handshake with client certificate, one renewal, close
  * Prints TSV: mode, requests, seconds, per second, CPU microseconds a request of the processes given by --pid, p50 and
- *p99 latency. Knows the API as deploy/api/v1.yaml describes it, and nothing of the server's insides.
+ * p99 latency.  Knows the API as deploy/api/v1.yaml describes it, and nothing of the server's insides.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -308,13 +308,18 @@ work(void *arg)
 	static const char renew[] = "POST /v1/renew HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n";
 	struct worker *w = arg;
 	const bool first = strcmp(opt.mode, "first") == 0, shake = strcmp(opt.mode, "shake") == 0;
-	SSL_CTX *ctx = first ? client_ctx() : agent_ctx(&agents[w->number]);
+	const unsigned n_mine = first ? 1 : opt.agents / opt.connections;
+	SSL_CTX **ctx = calloc(n_mine, sizeof(*ctx));
+	SSL **open = calloc(n_mine, sizeof(*open));
 	char *answer = malloc(ANSWER_MAX);
-	SSL *ssl = shake ? NULL : dial(ctx);
 	size_t answer_len;
 
+	for (unsigned i = 0; i < n_mine; i++) {
+		ctx[i] = first ? client_ctx() : agent_ctx(&agents[w->number + i * opt.connections]);
+		open[i] = shake ? NULL : dial(ctx[i]);
+	}
 	pthread_barrier_wait(&ready);
-	while (!atomic_load(&stop)) {
+	for (unsigned turn = 0; !atomic_load(&stop); turn = (turn + 1) % n_mine) {
 		const char *request = renew;
 		size_t len = sizeof(renew) - 1;
 		double at;
@@ -329,14 +334,14 @@ work(void *arg)
 		}
 		at = now_s();
 		if (shake)
-			ssl = dial(ctx);
-		if (ask(ssl, request, len, answer, &answer_len) == 201) {
+			open[turn] = dial(ctx[turn]);
+		if (ask(open[turn], request, len, answer, &answer_len) == 201) {
 			w->done++;
 		} else if (w->failed++ == 0) {
 			fprintf(stderr, "%.400s\n", answer);
 		}
 		if (shake)
-			hang_up(ssl);
+			hang_up(open[turn]);
 		note_latency(w, (now_s() - at) * 1e3);
 	}
 	free(answer);
@@ -388,7 +393,7 @@ set_up(void)
 	    SSL_CTX_use_PrivateKey_file(ctx, opt.key, SSL_FILETYPE_PEM) != 1)
 		die("the delegator's --cert and --key cannot be used");
 	if (strcmp(opt.mode, "first") != 0)
-		opt.agents = opt.connections;
+		opt.agents -= opt.agents % opt.connections;
 	agents = calloc(opt.agents, sizeof(*agents));
 	ssl = dial(ctx);
 	for (unsigned i = 0; i < opt.agents; i++) {
@@ -450,7 +455,7 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (!opt.port || !opt.ca || !opt.cert || !opt.key || opt.connections == 0 ||
+	if (!opt.port || !opt.ca || !opt.cert || !opt.key || opt.connections == 0 || opt.agents < opt.connections ||
 	    opt.connections > CONNECTIONS_MAX ||
 	    (strcmp(opt.mode, "first") != 0 && strcmp(opt.mode, "renew") != 0 && strcmp(opt.mode, "shake") != 0)) {
 		fprintf(stderr, "usage: issueload --port P --ca F --cert F --key F [--mode first|renew|shake] "
