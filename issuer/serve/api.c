@@ -12,8 +12,8 @@
 #include <stdlib.h>
 
 #include "base/text.h"
-#include "issuer/log/journal.h"
 #include "issuer/serve/delegate.h"
+#include "issuer/serve/entries.h"
 #include "issuer/serve/issue.h"
 #include "issuer/serve/revoke.h"
 #include "issuer/serve/work.h"
@@ -28,8 +28,6 @@ struct route {
 	bool query;
 	struct writ_err *(*handle)(struct work *);
 };
-
-static struct writ_err *entries_show(struct work *);
 
 static const struct route routes[] = {
 	{ HTTP_POST, "/v1/tasks", WHO_PERSON, true, false, delegate_open_task },
@@ -258,66 +256,4 @@ api_request(struct http_request *request, void *loop)
 		err = work->route->handle(work);
 	if (err)
 		work_fail(work, err);
-}
-
-/* ---- GET /v1/log/entries ---- */
-
-struct entries {
-	struct out out;
-	uint64_t next;
-	unsigned left;
-	bool enough;
-};
-
-static struct writ_err *
-entry_show(const struct entry *entry, void *ctx)
-{
-	struct entries *e = ctx;
-
-	/* An entry has at most 16 KiB: what no longer fits begins the next answer. */
-	if (e->left == 0 || e->out.buf->len + entry->json.len + 256 > e->out.buf->limit) {
-		e->enough = true;
-		return writ_fail(WRIT_EXHAUSTED, "enough entries");
-	}
-	e->left--;
-	e->next = entry->index + 1;
-	out_open(&e->out, NULL, '{');
-	out_int(&e->out, "index", (int64_t)entry->index);
-	out_hex(&e->out, "leaf_hash", (struct writ_bytes){ entry->leaf_hash, sizeof(entry->leaf_hash) });
-	out_json(&e->out, "entry", entry->json);
-	out_close(&e->out, '}');
-	return NULL;
-}
-
-/* Reads the segment from its beginning to `from`: rare, for auditors, and measured in tens of milliseconds. */
-static struct writ_err *
-entries_show(struct work *work)
-{
-	struct entries entries = { .out = out_to(&work->answer) };
-	char dir[4096];
-	struct writ_err *err;
-	uint64_t from;
-
-	err = request_entries_query(work->request->query, &from, &entries.left);
-	if (err)
-		return err;
-	entries.next = from;
-	out_open(&entries.out, NULL, '{');
-	out_int(&entries.out, "from", (int64_t)from);
-	out_open(&entries.out, "entries", '[');
-	err = journal_read(conf_path(work->on->serve->conf.state, "journal", dir), from, entry_show, &entries);
-	if (err && entries.enough) {
-		writ_err_free(err);
-		err = NULL;
-	}
-	if (err)
-		return err;
-	out_close(&entries.out, ']');
-	out_int(&entries.out, "next", (int64_t)entries.next);
-	out_close(&entries.out, '}');
-	err = out_done(&entries.out);
-	if (err)
-		return err;
-	work_answer(work, 200, writ_view(&work->answer));
-	return NULL;
 }

@@ -458,6 +458,25 @@ wait_for_work(struct keeper *k)
 }
 
 static void
+errands_run(struct serve *serve, bool last)
+{
+	struct errand *errand;
+
+	pthread_mutex_lock(&serve->errands_lock);
+	errand = serve->errands;
+	serve->errands = NULL;
+	serve->errands_end = &serve->errands;
+	serve->stopping = last;
+	pthread_mutex_unlock(&serve->errands_lock);
+	while (errand) {
+		struct errand *next = errand->next;
+
+		errand->run(errand);
+		errand = next;
+	}
+}
+
+static void
 keep(struct keeper *k)
 {
 	while (!atomic_load(&stop) && !k->fatal) {
@@ -468,9 +487,11 @@ keep(struct keeper *k)
 			signer_try(k);
 		else
 			duties(k);
+		errands_run(k->serve, false);
 		if (!k->fatal)
 			wait_for_work(k);
 	}
+	errands_run(k->serve, true);
 }
 
 /* ---- start and end ---- */
@@ -511,6 +532,8 @@ shared_new(struct serve *serve)
 
 	metrics_init(&serve->metrics);
 	pthread_mutex_init(&serve->seen_lock, NULL);
+	pthread_mutex_init(&serve->errands_lock, NULL);
+	serve->errands_end = &serve->errands;
 	sem_init(&serve->done, 0, 0);
 	sem_init(&serve->wake, 0, 0);
 	atomic_init(&serve->lost, true); /* not reached yet */

@@ -123,6 +123,23 @@ serve_signer_lost(struct serve *serve, struct writ_err *why)
 	sem_post(&serve->wake);
 }
 
+bool
+serve_errand(struct serve *serve, struct errand *errand)
+{
+	bool taken;
+
+	errand->next = NULL;
+	pthread_mutex_lock(&serve->errands_lock);
+	taken = !serve->stopping;
+	if (taken) {
+		*serve->errands_end = errand;
+		serve->errands_end = &errand->next;
+	}
+	pthread_mutex_unlock(&serve->errands_lock);
+	sem_post(&serve->wake);
+	return taken;
+}
+
 static void
 link_lost(void *ctx, struct writ_err *why)
 {

@@ -76,6 +76,12 @@ struct serve_loop {
 	atomic_uint_least64_t begun, settled;
 };
 
+/* Work that may take a while and is nobody's hurry: run by the keeper, one after the other. */
+struct errand {
+	struct errand *next;
+	void (*run)(struct errand *);
+};
+
 /* What the keeper knows of the signer, for /healthz. */
 struct signer_seen {
 	bool up;
@@ -107,6 +113,10 @@ struct serve {
 	atomic_bool list_due;	    /* a revocation: the CRL is due */
 	atomic_int_least64_t floor; /* time of the newest journal entry seen at recovery */
 
+	pthread_mutex_t errands_lock;
+	struct errand *errands, **errands_end; /* under the lock */
+	bool stopping;			       /* under the lock */
+
 	pthread_mutex_t seen_lock;
 	struct signer_seen seen; /* under the lock */
 	bool store_failed;	 /* under the lock: the last commit failed */
@@ -115,6 +125,9 @@ struct serve {
 
 /* Any thread: the signer's connection broke.  Takes `why`. */
 void serve_signer_lost(struct serve *, struct writ_err *why);
+
+/* Any thread: hands an errand to the keeper; false: it stops, and takes none. */
+bool serve_errand(struct serve *, struct errand *);
 
 /* A loop's part: made before its thread, run in it. */
 WRIT_CHECKED struct writ_err *serve_loop_new(struct serve *, unsigned number, struct rules *);

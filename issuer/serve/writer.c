@@ -22,6 +22,7 @@
 
 #define TICK_MS 1000
 #define PRUNE_KEEP_S 86400 /* a task that ended can be looked at for a day */
+#define PRUNE_MORE_MS 25   /* while there is more to prune than one transaction takes: 20,000 rows a second */
 #define DONE_MAX 65536	   /* acknowledged serials gathered before the outbox is told */
 #define CUT_WAIT_MS 2000
 
@@ -45,7 +46,8 @@ struct writer {
 
 	/* the thread's own: */
 	struct clock now;
-	int64_t next_tick_ms;
+	struct clock_guard guard; /* what a wrong clock calls expired is not forgotten */
+	int64_t next_tick_ms, next_prune_ms;
 	int control; /* -1: the signer is away */
 	struct store_item items[WRITER_GROUP_MAX + 1];
 	struct job *group[WRITER_GROUP_MAX];
@@ -476,15 +478,23 @@ settle(struct writer *w)
 		w->settled_last = w->settle_index;
 }
 
+/* What a step of the clock calls expired would be missed when the time is right again: rows, and with them the start. */
 static void
 prune(struct writer *w)
 {
 	struct store_item item = { .op = STORE_PRUNE, .before = w->now.wall - PRUNE_KEEP_S, .now = w->now.wall };
 	struct writ_err *err;
 
+	w->guard.floor = atomic_load(&w->serve->floor);
+	if (!clock_guard_check(&w->guard, w->now) || w->now.mono_ms < w->next_prune_ms)
+		return;
+	w->next_prune_ms = w->now.mono_ms + TICK_MS;
+	status_prune(w->serve->status, w->now.wall);
 	err = store_commit(w->store, &item, 1);
 	if (!err)
 		err = TAKE(item.result);
+	if (!err && item.n_pruned >= STORE_PRUNE_MAX)
+		w->next_prune_ms = w->now.mono_ms + PRUNE_MORE_MS;
 	if (err)
 		event(EVENT_WARN, "writer.prune", EV_ERR(err));
 	writ_err_free(err);
@@ -496,12 +506,10 @@ tick(struct writer *w)
 	if (w->now.mono_ms < w->next_tick_ms)
 		return;
 	w->next_tick_ms = w->now.mono_ms + TICK_MS;
-	status_prune(w->serve->status, w->now.wall);
 	owed_store(w);
 	if (w->n_done > 0)
 		commit(w, 0);
 	settle(w);
-	prune(w);
 }
 
 static void *
@@ -519,6 +527,9 @@ writer_run(void *arg)
 		if (w->n_done >= DONE_MAX)
 			commit(w, 0);
 		tick(w);
+		prune(w);
+		if (n == 0)
+			store_idle(w->store);
 	}
 	/* The signer still listens: an older store must be found out also when it lacks only what came since the last
 	 * tick. */
