@@ -10,7 +10,7 @@
 #include "issuer/signer/wire.h"
 #include "issuer/store/store.h"
 
-#define CONTROL_TIMEOUT_MS 5000
+#define CONTROL_TIMEOUT_MS 8000 /* over the device's deadline (hsm/wire.h): a hung device is not a lost signer */
 
 /* A serial to revoke; `at` is when the store says it happened. */
 struct control_revoke {

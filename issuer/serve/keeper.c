@@ -279,6 +279,9 @@ seen_set(struct keeper *k, const struct signer_health *health)
 	struct signer_seen *seen = &k->serve->seen;
 
 	pthread_mutex_lock(&k->serve->seen_lock);
+	/* In the resident tier a list could not be signed while the device was away. */
+	if (health->device_up && !seen->health.device_up)
+		atomic_store(&k->serve->list_due, true);
 	seen->up = !atomic_load(&k->serve->lost);
 	seen->health = *health;
 	seen->tier = k->welcome.tier;
