@@ -329,7 +329,7 @@ lists_publish(struct keeper *k, bool anchor)
 	atomic_store(&k->serve->list_due, false);
 	for (size_t i = 0; i < k->welcome.n_issuing && !err; i++) {
 		err = ca_read(k->welcome.issuing[i], &ca);
-		if (!err)
+		if (!err && ca.not_after >= k->now.wall) /* the signer forgets a generation that has ended */
 			err = publish_list(k->serve, k->sock, ca.key_id);
 	}
 	if (err || !anchor)
@@ -450,11 +450,11 @@ wait_for_work(struct keeper *k)
 	struct timespec until;
 
 	(void)k;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until); /* a clock that is set back must not stop the lists */
 	until.tv_nsec += TICK_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	while (sem_timedwait(&k->serve->wake, &until) != 0 && errno == EINTR && !atomic_load(&stop))
+	while (sem_clockwait(&k->serve->wake, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR && !atomic_load(&stop))
 		;
 	while (sem_trywait(&k->serve->wake) == 0)
 		;

@@ -94,12 +94,13 @@ group_take(struct writer *w, size_t *ret_n)
 	size_t n = 0;
 	bool stop;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until); /* a clock that is set back must not make the wait longer */
 	until.tv_nsec += WRITER_WAIT_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&w->lock);
-	while (!w->first && !w->stop && pthread_cond_timedwait(&w->more, &w->lock, &until) != ETIMEDOUT)
+	while (!w->first && !w->stop &&
+	       pthread_cond_clockwait(&w->more, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		;
 	while (w->first && n < WRITER_GROUP_MAX && (n == 0 || !is_recover(w->first))) {
 		struct job *job = w->first;
@@ -381,9 +382,24 @@ answer(struct writer *w, size_t n)
 			loop_post(w->serve->loops[i].loop, jobs_done, first[i]);
 }
 
+/* A leaf that a revocation of the same transaction took is not released after it (delegation.md R1). */
+static void
+revoked_hold(struct writer *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct store_item *item = &w->group[i]->item;
+
+		if (item->op == STORE_ISSUE && !item->result &&
+		    status_find(w->serve->status, 0, item->cert->serial).state == STATUS_REVOKED)
+			item->result = writ_fail(WRIT_CONFLICT, "the delegation was revoked meanwhile");
+	}
+}
+
 static void
 group_run(struct writer *w, size_t n)
 {
+	bool revoked = false;
+
 	commit(w, n);
 	FAULT("issue:stored");
 	abort_all(w, n);
@@ -393,6 +409,7 @@ group_run(struct writer *w, size_t n)
 
 		if (job->item.result)
 			continue;
+		revoked = revoked || job->item.op == STORE_REVOKE;
 		if (job->item.op == STORE_REVOKE)
 			revoke_finish(w, job);
 		else if (job->item.op == STORE_ISSUE)
@@ -402,6 +419,8 @@ group_run(struct writer *w, size_t n)
 			event(EVENT_ALARM, "writer.status", EV_ERR(err));
 		writ_err_free(err);
 	}
+	if (revoked)
+		revoked_hold(w, n);
 	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, -(int64_t)n);
 	answer(w, n);
 }
@@ -468,7 +487,8 @@ settle(struct writer *w)
 	for (unsigned i = 0; i < serve->n_loops; i++)
 		if (atomic_load(&serve->loops[i].settled) < w->marks[i])
 			return;
-	if (atomic_load(&serve->lost)) /* what ended may have ended without a row */
+	/* What ended may have ended without a row; after a loss no link is open until recovery has run. */
+	if (atomic_load(&serve->lost) || atomic_load(&serve->open_links) < serve->n_loops)
 		return;
 	w->settling = false;
 	err = control_settled(w->control, w->settle_index);
@@ -478,7 +498,8 @@ settle(struct writer *w)
 		w->settled_last = w->settle_index;
 }
 
-/* What a step of the clock calls expired would be missed when the time is right again: rows, and with them the start. */
+/* What a step of the clock calls expired would be missed when the time is right again: rows, and with them the start.
+ */
 static void
 prune(struct writer *w)
 {
