@@ -49,56 +49,6 @@ leaf_request_read(struct work *work)
 	return request_leaf(r->body, &work->arena, &work->asked);
 }
 
-struct writ_err *
-issue_leaf(struct work *work)
-{
-	char key[2 * 32 + 1];
-	struct writ_err *err;
-
-	err = leaf_request_read(work);
-	if (!err)
-		err = csr_parse(work->asked.csr, &work->csr);
-	if (err)
-		return err;
-	/* Without a certificate the key stands for its holder; the proof that it does comes below. */
-	if (work_once(work, writ_str(writ_hex((struct writ_bytes){ work->csr.spki_sha256, 32 }, key))))
-		return NULL;
-
-	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,
-			     &work->lineage);
-	if (err)
-		return err;
-	return issue_decided(work);
-}
-
-struct writ_err *
-issue_renewal(struct work *work)
-{
-	const struct store_edge *edge = &work->lineage.edge;
-	struct writ_err *err;
-
-	if (work->request->has_query)
-		return writ_fail(WRIT_INVALID, "a renewal takes no query");
-	err = request_renew(work->request->body, &work->arena, &work->asked);
-	if (err)
-		return err;
-	work->renewal = true;
-	if (work_once(work, work->who->principal))
-		return NULL;
-
-	/* Task, scope, hops, SAN and key are the edge's, so they are the same as before by construction
-	 * (delegation.md 1.4). */
-	err = lineage_by_edge(work->on->store, work->who->edge, work->now.wall, &work->arena, &work->lineage);
-	if (err)
-		return err;
-	if (!writ_equal(edge->agent, work->who->principal) || !writ_equal(edge->task, work->who->task) ||
-	    memcmp(edge->spki_sha256, work->who->spki_sha256, 32) != 0)
-		return writ_fail(WRIT_BROKEN, "the leaf and the edge it names disagree");
-	return issue_decided(work);
-}
-
-/* ---- decided ---- */
-
 /* L4 and R2: what has been taken back stays taken back. */
 static bool
 dead(struct work *work, struct writ_err **ret)
@@ -124,6 +74,57 @@ dead(struct work *work, struct writ_err **ret)
 	work_deny(work, "R2", WRIT_LIT("the key"), "it was revoked for keyCompromise", "make a new key");
 	return true;
 }
+
+struct writ_err *
+issue_leaf(struct work *work)
+{
+	char key[2 * 32 + 1];
+	struct writ_err *err;
+
+	err = leaf_request_read(work);
+	if (!err)
+		err = csr_parse(work->asked.csr, &work->csr);
+	if (err)
+		return err;
+	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,
+			     &work->lineage);
+	/* Before an idempotency key answers: after a revocation no leaf leaves, an old one neither (R1). */
+	if (err || dead(work, &err) || err)
+		return err;
+	/* Without a certificate the key stands for its holder; the proof that it does comes below. */
+	if (work_once(work, writ_str(writ_hex((struct writ_bytes){ work->csr.spki_sha256, 32 }, key))))
+		return NULL;
+	return issue_decided(work);
+}
+
+struct writ_err *
+issue_renewal(struct work *work)
+{
+	const struct store_edge *edge = &work->lineage.edge;
+	struct writ_err *err;
+
+	if (work->request->has_query)
+		return writ_fail(WRIT_INVALID, "a renewal takes no query");
+	err = request_renew(work->request->body, &work->arena, &work->asked);
+	if (err)
+		return err;
+	work->renewal = true;
+	/* Task, scope, hops, SAN and key are the edge's, so they are the same as before by construction
+	 * (delegation.md 1.4). */
+	err = lineage_by_edge(work->on->store, work->who->edge, work->now.wall, &work->arena, &work->lineage);
+	if (err)
+		return err;
+	if (!writ_equal(edge->agent, work->who->principal) || !writ_equal(edge->task, work->who->task) ||
+	    memcmp(edge->spki_sha256, work->who->spki_sha256, 32) != 0)
+		return writ_fail(WRIT_BROKEN, "the leaf and the edge it names disagree");
+	if (dead(work, &err) || err)
+		return err;
+	if (work_once(work, work->who->principal))
+		return NULL;
+	return issue_decided(work);
+}
+
+/* ---- decided ---- */
 
 static struct edge_full *
 full_slot(struct work *work)
@@ -363,8 +364,6 @@ issue_decided(struct work *work)
 	work->issuing = issuing_ref(work->on->issuing);
 	err = serve_clock_check(work->on, work->now);
 	if (err)
-		return err;
-	if (dead(work, &err) || err)
 		return err;
 	err = full_check(work);
 	if (err)

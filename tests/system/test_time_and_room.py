@@ -1,0 +1,139 @@
+"""What a wrong clock and an old store must not do: forget live certificates, stop the lists, grow without end; and what a revocation takes back."""
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+import house as houses
+from house import Agent, House, TD, program, wait_for
+
+SANITIZED = any(word in open(program("writ-issuerd"), "rb").read() for word in (b"__asan_init", b"__tsan_init")) if os.path.exists(program("writ-issuerd")) else False
+
+# The wall clock of the issuer alone, moved by the seconds that a file holds.
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+int
+clock_gettime(clockid_t id, struct timespec *t)
+{
+	static int (*real)(clockid_t, struct timespec *);
+	FILE *f;
+	long off = 0;
+	int rc;
+
+	if (!real)
+		real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	rc = real(id, t);
+	if (id != CLOCK_REALTIME || !(f = fopen(getenv("OFFSET_FILE"), "re")))
+		return rc;
+	if (fscanf(f, "%ld", &off) == 1)
+		t->tv_sec += off;
+	fclose(f);
+	return rc;
+}
+"""
+
+
+def sql(house, text, *values):
+    with sqlite3.connect(house.path("state/store/writ.db"), timeout=10) as db:
+        return db.execute(text, values).fetchall()
+
+
+class Clock:
+    """Programs in a folder of their own, the issuer's wrapped; set() moves its wall clock."""
+
+    def __init__(self, path):
+        self.build, self.file = os.path.join(path, "build"), os.path.join(path, "offset")
+        bins = os.path.join(self.build, "bin")
+        os.makedirs(bins)
+        self.set(0)
+        for name in ("writ", "writd", "writ-signerd", "writ-deviced"):
+            shutil.copy(program(name), bins)
+        with open(os.path.join(path, "shim.c"), "w", encoding="ascii") as f:
+            f.write(SHIM)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", path + "/shim.so", path + "/shim.c"], check=True)
+        wrapper = os.path.join(bins, "writ-issuerd")
+        with open(wrapper, "w", encoding="ascii") as f:
+            f.write(f"#!/bin/sh\nOFFSET_FILE={self.file} LD_PRELOAD={path}/shim.so exec {program('writ-issuerd')} \"$@\"\n")
+        os.chmod(wrapper, 0o755)
+
+    def set(self, seconds):
+        with open(self.file + ".new", "w", encoding="ascii") as f:
+            f.write(str(seconds))
+        os.replace(self.file + ".new", self.file)
+
+
+@pytest.fixture
+def clock(tmp_path, monkeypatch):
+    made = Clock(str(tmp_path))
+    monkeypatch.setattr(houses, "BUILD", made.build)
+    return made
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer wants to be loaded before the clock's shim")
+def test_a_clock_that_steps_forward_for_a_moment_makes_the_issuer_forget_nothing(clock, fresh):
+    house = fresh()
+    good, taken = house.agent_with_leaf("good"), house.agent_with_leaf("taken")
+    assert house.person().ask("POST", "/v1/revocations", {"serial": taken.serial}).status == 200
+    rows = sql(house, "SELECT count(*) FROM cert")
+    clock.set(3 * 86400)
+    time.sleep(3)
+    assert house.leaf(good.task, good).status in (401, 403, 503)
+    clock.set(0)
+    time.sleep(1)
+    assert house.ocsp(good) == "GOOD" and house.ocsp(taken) == "REVOKED"
+    assert sql(house, "SELECT count(*) FROM cert") == rows
+    renewed = good.client().ask("POST", "/v1/renew", {})
+    assert renewed.status == 201, renewed
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer wants to be loaded before the clock's shim")
+def test_a_clock_that_is_set_back_stops_neither_the_lists_nor_the_writer(clock, fresh):
+    house = fresh()
+    clock.set(3600)
+    time.sleep(1)
+    clock.set(0)
+    agent = house.agent_with_leaf()
+    before = house.crl(agent).last_update
+    lists = lambda: house.crl(agent).last_update > before  # noqa: E731
+    wait_for("a list of its own accord", lists, 75)
+
+
+def test_what_has_ended_goes_faster_than_it_can_come(fresh):
+    house = fresh()
+    house.stop()
+    with sqlite3.connect(house.path("state/store/writ.db")) as db:
+        db.executemany("INSERT INTO answer (key, body_sha256, status, body, expires) VALUES (?, ?, 201, ?, 1)",
+                       ((b"old %d" % n, bytes(32), b"x" * 100) for n in range(20000)))
+    house.start()
+    wait_for("20,000 old rows gone", lambda: sql(house, "SELECT count(*) FROM answer") == [(0,)], 15)
+
+
+def test_an_idle_issuer_moves_what_was_written_into_the_database(fresh):
+    house = fresh()
+    db = house.path("state/store/writ.db")
+    alice = house.person()
+    before = os.stat(db).st_mtime_ns
+    for n in range(60):
+        assert house.open_task(Agent(house, f"a{n}"), by=alice).status == 201
+    assert os.stat(db + "-wal").st_size > 500 * 4096
+    wait_for("a checkpoint", lambda: os.stat(db).st_mtime_ns > before, 5)
+
+
+def test_a_retry_after_the_revocation_does_not_hand_the_leaf_out(one):
+    agent = Agent(one, "late")
+    task = one.open_task(agent).json
+    body = {"csr": __import__("base64").b64encode(houses.csr_der(agent.key)).decode()}
+    key = {"Idempotency-Key": "late-1"}
+    path = f"/v1/tasks/{task['task']}/leaves"
+    first = one.nobody().ask("POST", path, body, key)
+    assert first.status == 201 and one.nobody().ask("POST", path, body, key).body == first.body
+    assert one.person().ask("POST", "/v1/revocations", {"edge": task["edge"]}).status == 200
+    late = one.nobody().ask("POST", path, body, key)
+    assert late.status == 403 and late.json["rule"] == "L4" and b"CERTIFICATE" not in late.body, late
