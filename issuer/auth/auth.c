@@ -32,6 +32,7 @@ struct auth {
 	size_t n_delegators;
 	/* Every anchor as DER; [i] belongs to delegators[owner[i]], the last one is ours. */
 	struct writ_bytes *anchors;
+	uint8_t (*keys)[SHA256_LEN]; /* of their public keys */
 	size_t *owner;
 	size_t n_anchors;
 	struct writ_arena arena;
@@ -73,21 +74,44 @@ kept(struct auth *auth, const char *text)
 	return text ? (const char *)writ_arena_copy(&auth->arena, writ_str(text)).data : NULL;
 }
 
+/*
+ * A renewed CA certificate may stand beside the old one, but a key in two entries would leave it to chance, which of
+ * the two a path ends in: human or service.
+ */
 WRIT_CHECKED static struct writ_err *
-anchor_add(struct auth *auth, struct writ_bytes der, size_t owner, const char *path)
+anchor_add(struct auth *auth, X509 *cert, struct writ_bytes der, size_t owner, const char *path)
 {
+	uint8_t key[SHA256_LEN];
+
+	if (X509_pubkey_digest(cert, EVP_sha256(), key, NULL) != 1)
+		return writ_fail(WRIT_INVALID, "%s: an anchor's key cannot be read", path);
 	for (size_t i = 0; i < auth->n_anchors; i++)
-		if (writ_equal(auth->anchors[i], der))
+		if (writ_equal(auth->anchors[i], der) ||
+		    (auth->owner[i] != owner && memcmp(auth->keys[i], key, sizeof(key)) == 0))
 			return writ_fail(
 				WRIT_INVALID,
-				"%s: an anchor may stand in one delegators entry only, once, and never be ours", path);
+				"%s: an anchor may stand in one delegators entry only, once, and never be ours: "
+				"nor may its key",
+				path);
 	if (auth->n_anchors == ANCHORS_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "%s: more than %d anchors in all", path, ANCHORS_MAX);
 	auth->anchors[auth->n_anchors] = writ_arena_copy(&auth->arena, der);
 	if (!auth->anchors[auth->n_anchors].data)
 		return writ_fail(WRIT_EXHAUSTED, "%s: no room for its anchors", path);
+	memcpy(auth->keys[auth->n_anchors], key, sizeof(key));
 	auth->owner[auth->n_anchors++] = owner;
 	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+own_anchor_add(struct auth *auth, struct writ_bytes der, size_t owner)
+{
+	const unsigned char *at = der.data;
+	AUTO(x509_done) X509 *cert = d2i_X509(NULL, &at, (long)der.len);
+
+	if (!cert)
+		return writ_fail(WRIT_INVALID, "own anchor: it is not one certificate in DER");
+	return anchor_add(auth, cert, der, owner, "own anchor");
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -117,7 +141,7 @@ anchors_read(struct auth *auth, struct delegators *d, size_t owner)
 		len = i2d_X509(cert, &der);
 		if (len <= 0)
 			return writ_fail(WRIT_INVALID, "%s: cannot be encoded", d->conf.anchors);
-		err = anchor_add(auth, (struct writ_bytes){ der, (size_t)len }, owner, d->conf.anchors);
+		err = anchor_add(auth, cert, (struct writ_bytes){ der, (size_t)len }, owner, d->conf.anchors);
 		if (err)
 			return err;
 		d->anchors[d->n_anchors++] = TAKE(cert);
@@ -165,12 +189,13 @@ auth_new(struct writ_bytes trust_domain, const struct auth_delegators *delegator
 	auth->trust_domain = writ_arena_copy(&auth->arena, trust_domain);
 	auth->delegators = calloc(n + 1, sizeof(*auth->delegators));
 	auth->anchors = calloc(ANCHORS_MAX, sizeof(*auth->anchors));
+	auth->keys = calloc(ANCHORS_MAX, sizeof(*auth->keys));
 	auth->owner = calloc(ANCHORS_MAX, sizeof(*auth->owner));
-	if (!auth->trust_domain.data || !auth->delegators || !auth->anchors || !auth->owner)
+	if (!auth->trust_domain.data || !auth->delegators || !auth->anchors || !auth->keys || !auth->owner)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for the delegators");
 
 	auth->n_delegators = n;
-	err = anchor_add(auth, own_anchor, n, "own anchor");
+	err = own_anchor_add(auth, own_anchor, n);
 	if (err)
 		return err;
 	for (size_t i = 0; i < n; i++) {
@@ -194,6 +219,7 @@ auth_free(struct auth *auth)
 	}
 	free(auth->delegators);
 	free(auth->anchors);
+	free(auth->keys);
 	free(auth->owner);
 	writ_arena_done(&auth->arena);
 	free(auth);

@@ -526,6 +526,32 @@ an_anchor_belongs_to_one_entry_and_never_to_us(void **state)
 	writ_err_free(err);
 }
 
+/* Which of the two certificates a path ends in is OpenSSL's choice: a human's could count as a service's. */
+static void
+a_cas_key_belongs_to_one_entry_however_often_it_was_certified(void **state)
+{
+	X509 *again = new_ca("Corp CA, renewed", corp_key);
+	struct auth_delegators d[2] = {
+		{ .anchors = path_of("corp.pem"), .kind = PRINCIPAL_HUMAN, .principal = CORP_TEMPLATE },
+		{ .anchors = write_pem("again.pem", again),
+		  .kind = PRINCIPAL_SERVICE,
+		  .principal = "spiffe://" TRUST_DOMAIN "/service/{CN}" },
+	};
+	struct auth *auth;
+	struct writ_err *err;
+
+	(void)state;
+	err = auth_new(WRIT_LIT(TRUST_DOMAIN), d, 2, pki.anchor, &auth);
+	assert_non_null(err);
+	assert_int_equal(err->code, WRIT_INVALID);
+	assert_non_null(strstr(err->cause->message, "nor may its key"));
+	writ_err_free(err);
+	err = auth_new(WRIT_LIT(TRUST_DOMAIN), d, 1, der_of(again), &auth);
+	assert_non_null(err);
+	writ_err_free(err);
+	X509_free(again);
+}
+
 static void
 an_anchor_file_that_others_may_write_is_refused(void **state)
 {
@@ -620,6 +646,7 @@ main(void)
 		cmocka_unit_test(a_leaf_under_a_corporate_anchor_is_a_corporate_certificate),
 		cmocka_unit_test(templates_that_could_name_another_kind_are_refused),
 		cmocka_unit_test(an_anchor_belongs_to_one_entry_and_never_to_us),
+		cmocka_unit_test(a_cas_key_belongs_to_one_entry_however_often_it_was_certified),
 		cmocka_unit_test(an_anchor_file_that_others_may_write_is_refused),
 		cmocka_unit_test(a_certificate_on_its_cas_list_is_refused),
 		cmocka_unit_test(a_list_of_a_stranger_is_refused_and_the_one_in_use_stays),
