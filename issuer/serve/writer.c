@@ -46,7 +46,9 @@ struct writer {
 
 	/* the thread's own: */
 	struct clock now;
-	struct clock_guard guard; /* what a wrong clock calls expired is not forgotten */
+	struct clock_guard guard;
+	bool clock_right;
+	writ_time right; /* the time; while the clock is wrong, the last right one and what has passed since */
 	int64_t next_tick_ms, next_prune_ms;
 	int control; /* -1: the signer is away */
 	struct store_item items[WRITER_GROUP_MAX + 1];
@@ -320,9 +322,14 @@ commit(struct writer *w, size_t n)
 	struct writ_err *err;
 	size_t m = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (!w->group[i]->refused)
-			w->items[m++] = w->group[i]->item;
+	for (size_t i = 0; i < n; i++) {
+		struct job *job = w->group[i];
+
+		if (job->item.op == STORE_REVOKE) /* also while the clock is wrong: what has not expired is revoked */
+			job->item.now = w->right;
+		if (!job->refused)
+			w->items[m++] = job->item;
+	}
 	if (w->n_done > 0)
 		w->items[m++] = done;
 	err = m > 0 ? store_commit(w->store, w->items, m) : NULL;
@@ -506,8 +513,7 @@ prune(struct writer *w)
 	struct store_item item = { .op = STORE_PRUNE, .before = w->now.wall - PRUNE_KEEP_S, .now = w->now.wall };
 	struct writ_err *err;
 
-	w->guard.floor = atomic_load(&w->serve->floor);
-	if (!clock_guard_check(&w->guard, w->now) || w->now.mono_ms < w->next_prune_ms)
+	if (!w->clock_right || w->now.mono_ms < w->next_prune_ms)
 		return;
 	w->next_prune_ms = w->now.mono_ms + TICK_MS;
 	status_prune(w->serve->status, w->now.wall);
@@ -533,6 +539,18 @@ tick(struct writer *w)
 	settle(w);
 }
 
+static void
+clock_take(struct writer *w)
+{
+	const struct clock *last = &w->guard.last;
+
+	w->now = clock_read();
+	w->guard.floor = atomic_load(&w->serve->floor);
+	w->clock_right = clock_guard_check(&w->guard, w->now);
+	w->right =
+		w->clock_right || last->wall == 0 ? w->now.wall : last->wall + (w->now.mono_ms - last->mono_ms) / 1000;
+}
+
 static void *
 writer_run(void *arg)
 {
@@ -540,7 +558,7 @@ writer_run(void *arg)
 	size_t n;
 
 	while (group_take(w, &n)) {
-		w->now = clock_read();
+		clock_take(w);
 		if (n > 0 && is_recover(w->group[0]))
 			recover_run(w, (struct recover *)w->group[0]);
 		else if (n > 0)
