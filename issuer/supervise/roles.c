@@ -93,14 +93,31 @@ folder_check(const char *path, uid_t uid, mode_t mode)
 	return NULL;
 }
 
+static void
+fd_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+/* By descriptor, and never through a link: STATE is the signer's to write, who might change what we have just made for
+ * a link to something of root's. */
 static struct writ_err *
 folder_make(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
-	if (mkdir(path, mode) != 0)
+	AUTO(fd_closep) int fd = -1;
+	struct stat st;
+
+	if (mkdir(path, 0700) != 0)
 		return errno == EEXIST ? NULL : writ_fail_errno(errno, "%s cannot be made", path);
-	if (geteuid() == 0 && chown(path, uid, gid) != 0)
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return writ_fail_errno(errno, "%s cannot be opened", path);
+	if (st.st_uid != geteuid())
+		return writ_fail(WRIT_INVALID, "%s is not the folder that was made a moment ago", path);
+	if (geteuid() == 0 && fchown(fd, uid, gid) != 0)
 		return writ_fail_errno(errno, "%s cannot be given to its user", path);
-	if (chmod(path, mode) != 0)
+	if (fchmod(fd, mode) != 0)
 		return writ_fail_errno(errno, "%s cannot be given its mode", path);
 	return NULL;
 }
