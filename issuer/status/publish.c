@@ -92,7 +92,7 @@ struct writ_err *
 publish_put(struct publish *publish, const char *path, const char *content_type, struct writ_bytes bytes,
 	    writ_time last_modified, writ_time expires, unsigned max_age_s)
 {
-	struct document *doc = NULL, *replaced = NULL, **at;
+	struct document *doc = NULL, *replaced, **at, **oldest = NULL;
 	struct writ_err *err;
 
 	err = document_new(path, content_type, bytes, &doc);
@@ -104,23 +104,18 @@ publish_put(struct publish *publish, const char *path, const char *content_type,
 
 	pthread_mutex_lock(&publish->lock);
 	for (at = &publish->first; *at && strcmp((*at)->path, path) != 0; at = &(*at)->next)
-		continue;
-	if (*at) {
-		replaced = *at;
-		doc->next = replaced->next;
-		*at = doc;
-	} else if (publish->n < DOCUMENTS_MAX) {
-		publish->n++;
-		*at = doc;
-	} else {
-		replaced = doc;
-		err = writ_fail(WRIT_EXHAUSTED, "%.80s cannot be published: %d documents are already", path,
-				DOCUMENTS_MAX);
-	}
+		if (!oldest || (*at)->expires < (*oldest)->expires)
+			oldest = at;
+	if (!*at && publish->n >= DOCUMENTS_MAX) /* of a CA long gone: nothing live is older */
+		at = oldest;
+	replaced = *at;
+	doc->next = replaced ? replaced->next : NULL;
+	*at = doc;
+	publish->n += !replaced;
 	pthread_mutex_unlock(&publish->lock);
 	if (replaced)
 		document_release(replaced);
-	return err;
+	return NULL;
 }
 
 struct document *

@@ -47,7 +47,7 @@ WRIT_CHECKED struct writ_err *publish_new(struct publish **ret);
 void publish_free(struct publish *);
 
 /* Puts (replaces) one document under its path: "/crl/KEYID.crl", "/ca/KEYID.cer".  `max_age_s` for Cache-Control; bytes
- * are copied.  Any thread. */
+ * are copied.  There is room for 1,024: then the one that expires first makes way.  Any thread. */
 WRIT_CHECKED struct writ_err *publish_put(struct publish *, const char *path, const char *content_type,
 					  struct writ_bytes, writ_time last_modified, writ_time expires,
 					  unsigned max_age_s);

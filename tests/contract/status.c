@@ -742,6 +742,25 @@ documents_are_served_replaced_whole_and_not_sent_twice(void **state)
 	rig_stop(&rig);
 }
 
+/* Each rotation brings a list and a certificate: after months those of CAs long gone give way, not the newest. */
+static void
+with_no_more_room_what_expired_first_makes_way(void **state)
+{
+	char path[32];
+	struct rig rig;
+
+	(void)state;
+	rig_start(&rig, 0, 1 << 20);
+	for (int i = 0; i < 1024 + 10; i++) {
+		snprintf(path, sizeof(path), "/crl/%04d.crl", i);
+		must(publish_put(rig.publish, path, "application/pkix-crl", WRIT_LIT("a list"), now(), now() + i, 30));
+	}
+	assert_has(say_hear(&rig, "GET", "/crl/0009.crl", ""), "HTTP/1.1 404 ");
+	assert_has(say_hear(&rig, "GET", "/crl/0010.crl", ""), "HTTP/1.1 200 ");
+	assert_has(say_hear(&rig, "GET", "/crl/1033.crl", ""), "HTTP/1.1 200 ");
+	rig_stop(&rig);
+}
+
 static void
 a_list_replaced_while_it_is_read_is_read_to_its_end(void **state)
 {
@@ -794,6 +813,7 @@ main(void)
 		cmocka_unit_test(past_half_its_time_an_answer_is_renewed_and_past_its_end_never_sent),
 		cmocka_unit_test(a_small_cache_answers_all_and_keeps_some),
 		cmocka_unit_test(documents_are_served_replaced_whole_and_not_sent_twice),
+		cmocka_unit_test(with_no_more_room_what_expired_first_makes_way),
 		cmocka_unit_test(a_list_replaced_while_it_is_read_is_read_to_its_end),
 	};
 
