@@ -21,7 +21,8 @@ from invariants import Witness
 from load import Load
 
 ROUNDS = int(os.environ.get("WRIT_CRASH_ROUNDS", "20"))
-SETTLED_IN_S = 2.3  # writd gives a role up after three crashes each within 2 s of its start
+SETTLED_IN_S = 2.3  # writd gives a role up after three crashes each within 2 s of its start,
+STRIKES_A_START = 4  # and waits longer each time, up to 5 s, unless the role lived for 10 s: a new writd begins at 0.1 s again
 
 STAGES = {
     "writ-issuerd": ["issue:decided", "issue:signed", "issue:stored", "issue:before-answer", "store:begin", "store:before-commit", "store:after-commit",
@@ -51,9 +52,12 @@ class Rig:
             os.chmod(self.order_file, 0o666)
             self.order = mmap.mmap(f.fileno(), 64)
         self.house.init()
-        self.house.start(env={"WRIT_FAULT": "@" + self.order_file})
+        self.start()
         self.witness, self.leaves, self.wrong, self.asked, self.away = Witness(self.house), [], [], 0, 0
-        self.settled = time.monotonic()
+
+    def start(self):
+        self.house.start(env={"WRIT_FAULT": "@" + self.order_file})
+        self.settled, self.strikes = time.monotonic(), 0
 
     def arm(self, stage, n):
         """struct fault_order: the stage, then how many passes are left."""
@@ -86,6 +90,10 @@ class Rig:
                 return
 
     def round(self, name, how, seed):
+        if self.strikes == STRIKES_A_START:
+            self.house.stop()
+            self.start()
+        self.strikes += 1
         time.sleep(max(0, self.settled + SETTLED_IN_S - time.monotonic()))
         with Load(self.house, seed=seed) as load:
             time.sleep(0.3)
