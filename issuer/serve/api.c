@@ -65,6 +65,21 @@ caller_freep(struct caller **caller)
 	caller_free(*caller);
 }
 
+/* Byte for byte the certificate that left here under this serial: whoever took an issuing key can copy a good one. */
+WRIT_CHECKED static struct writ_err *
+leaf_is_ours(struct work *work, const struct identity *id)
+{
+	struct store_cert cert;
+	struct writ_err *err = store_cert(work->on->store, id->serial, &work->arena, &cert);
+
+	if (err && err->code != WRIT_NOT_FOUND)
+		return err;
+	if (!err && memcmp(cert.sha256, id->cert_sha256, sizeof(cert.sha256)) == 0)
+		return NULL;
+	writ_err_free(err);
+	return writ_fail(WRIT_UNAUTHENTICATED, "leaf is not one of this issuer");
+}
+
 /* The connection's identity, worked out once under the rules in force. */
 WRIT_CHECKED static struct writ_err *
 caller_of(struct work *work, struct caller **ret)
@@ -80,6 +95,8 @@ caller_of(struct work *work, struct caller **ret)
 	if (!fresh)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for an identity");
 	err = auth_identify(work->rules->auth, peer->cert, peer->anchor, &fresh->id);
+	if (!err && fresh->id.is_leaf)
+		err = leaf_is_ours(work, &fresh->id);
 	if (err)
 		return err;
 	fresh->rules = rules_ref(work->rules);

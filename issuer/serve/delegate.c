@@ -44,6 +44,7 @@ decide(struct work *work, const struct edge_asked *asked)
 		.edge_not_after = asked->not_after,
 		.task_ends = asked->task_ends,
 		.parent = asked->parent,
+		.parent_liveness = asked->parent != NULL,
 	};
 
 	policy_decide(work->rules->policy, &facts, work->now.wall, &work->verdict);

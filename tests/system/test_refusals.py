@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -469,6 +470,15 @@ def test_a_certificate_of_another_ca_is_refused_in_the_handshake(one):
     from house import Client
     with pytest.raises((ssl.SSLError, ConnectionError)):
         Client(one, cert_file, key_file).ask("POST", "/v1/revocations", {"task": "x"})
+
+
+def test_a_leaf_that_is_not_the_one_issued_under_its_serial_is_refused(one):
+    # As whoever took an issuing key would make one: a serial of ours that is good, in other words.
+    agent = one.agent_with_leaf("forged")
+    with sqlite3.connect(one.path("state/store/writ.db"), timeout=10) as db:
+        changed = db.execute("UPDATE cert SET sha256 = ? WHERE serial = ?", (hashlib.sha256(b"another").digest(), bytes.fromhex(agent.serial)))
+        assert changed.rowcount == 1
+    refused(agent.client().ask("POST", "/v1/renew", {}), 401, "UNAUTHENTICATED", "leaf is not one of this issuer")
 
 
 def test_a_server_certificate_of_the_corporate_ca_is_no_client(one):
