@@ -45,7 +45,7 @@ check_algorithm(struct writ_bytes alg, enum key_kind kind)
 	if (writ_equal(alg, key_signature_alg(kind)))
 		return NULL;
 	if (!der_take(&in, DER_SEQUENCE, &inner) || !der_take_oid(&inner, &oid))
-		return writ_fail(WRIT_INVALID, "CSR: its signature algorithm is not an AlgorithmIdentifier in DER");
+		return writ_fail(WRIT_BROKEN, "CSR: signed_split() let an algorithm without a name pass");
 	return writ_fail(WRIT_INVALID, "CSR: signature algorithm %s is not that of %s keys: sign with %s",
 			 oid_text(oid, text), key_kind_name(kind),
 			 kind == KEY_P256   ? "ecdsa-with-SHA256, without parameters"

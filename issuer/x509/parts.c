@@ -264,14 +264,17 @@ take_serial(struct der *in, struct writ_bytes *ret)
 	return ret->len > 0;
 }
 
+#define ALG_DEPTH_MAX 8 /* RSASSA-PSS has 6 */
+
 bool
 take_signed(struct der *in, struct signed_parts *ret, struct der *ret_behind)
 {
-	struct der outer, ignored;
+	struct der outer, ignored, alg;
+	struct writ_bytes oid;
 
 	if (!der_take(in, DER_SEQUENCE, &outer) || !der_take_whole(&outer, DER_SEQUENCE, &ignored, &ret->tbs) ||
-	    !der_take_whole(&outer, DER_SEQUENCE, &ignored, &ret->alg) ||
-	    !der_take_bits(&outer, DER_BIT_STRING, &ret->signature))
+	    !der_take_whole(&outer, DER_SEQUENCE, &alg, &ret->alg) || !der_take_oid(&alg, &oid) ||
+	    !der_is_strict(ret->alg, ALG_DEPTH_MAX) || !der_take_bits(&outer, DER_BIT_STRING, &ret->signature))
 		return false;
 	*ret_behind = outer;
 	return true;

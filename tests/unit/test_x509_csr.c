@@ -133,7 +133,7 @@ each_malformed_request_is_refused_by_name(void **state)
 		  "CSR: signature algorithm 1.2.840.10045.4.3.2 is not that of P-256 keys: sign with "
 		  "ecdsa-with-SHA256, without parameters" },
 		{ "no signature algorithm", "1", REPLACE, WRIT_LIT("\x30\x00"),
-		  "CSR: its signature algorithm is not an AlgorithmIdentifier in DER" },
+		  "CSR: not a SEQUENCE of contents, AlgorithmIdentifier and signature in DER" },
 		{ "an empty signature", "2", REPLACE, WRIT_LIT("\x03\x01\x00"), "CSR: the signature is empty" },
 		{ "a signature of odd bits", "2", REPLACE, WRIT_LIT("\x03\x02\x01\x80"),
 		  "CSR: not a SEQUENCE of contents, AlgorithmIdentifier and signature in DER" },
