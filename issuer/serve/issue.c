@@ -4,16 +4,21 @@
  * A `struct work` (work.h) moves from stage to stage; each stage is a function here, and each may find many others at
  * the same stage: they leave as a group at the end of the loop's wake-up, so no thread ever waits for one request.
  *
- *  asked    issue_leaf() or issue_renewal(): who asks is known already (api.c); the edge comes from our store; an
- * idempotency key that was answered returns its answer. decided  issue_decided(): liveness of every edge (L4), blocked
- * keys, policy and attenuation in time (L1, L2, L5, I5), all cheap and pure; only then the proof of possession. The
- * leaf's TBS is built from the template, read back, and compared with what was decided. To the signer: the TBS, and
- * what we say about it. signed   issue_signed(): the signer has checked it, given it a serial, written it into the
- * journal, durably (I2), and signed it.  From here on it either gets a row or an abort.  A first OCSP response is
- * fetched here when asked for: it leaves with the answer only. stored   issue_stored(): the writer has re-checked edges
- * and the parent's newest leaf in the same transaction that inserted the row, and the status table says good.  On a
- * conflict the writer has aborted it: journal, row, status. answered work_answer(): nothing left before the journal
- * entry and the row were durable (I3).
+ * asked: issue_leaf() or issue_renewal().  Who asks is known already (api.c); the edge comes from our store, and
+ * every edge above it is live (L4); an idempotency key that was answered returns its answer.
+ *
+ * decided: issue_decided().  Policy and attenuation in time (L1, L2, L5, I5), all cheap and pure; only then the proof
+ * of possession.  The leaf's TBS is built from the template, read back, and compared with what was decided.  To the
+ * signer: the TBS, and what we say about it.
+ *
+ * signed: issue_signed().  The signer has checked it, given it a serial, written it into the journal, durably (I2),
+ * and signed it.  From here on it either gets a row or an abort.  A first OCSP response is fetched here when asked for:
+ * it leaves with the answer only.
+ *
+ * stored: issue_stored().  The writer has re-checked edges and the parent's newest leaf in the same transaction that
+ * inserted the row, and the status table says good.  On a conflict the writer has aborted it: journal, row, status.
+ *
+ * answered: work_answer().  Nothing left before the journal entry and the row were durable (I3).
  */
 #include "issuer/serve/issue.h"
 

@@ -5,13 +5,16 @@
  * Row:     a certificate of the store that has not expired.
  *
  *	row		journal also says	then
- *	none		-			below `settled` the store is older than the journal: refuse; else abort:
- *entry, then row none		abort			the row, aborted none		revoke
- *older: a revocation is in the store before it is in the journal: refuse good		-			good
+ *	none		-			below `settled` the store is older than the journal: refuse;
+ *						else abort: entry, then row
+ *	none		abort			the row, aborted
+ *	none		revoke			older, as revocations are in the store first: refuse
+ *	good		-			good
  *	good		abort or revoke		older: refuse
  *	aborted		-			the entry
  *	revoked		-			the entry, with the row's time and reason
  *	a row without an entry			the journal is older than the store: refuse
+ *
  * Nothing is ever signed again.
  */
 #include "issuer/serve/recovery.h"

@@ -1,10 +1,14 @@
 /*
  * The store writer: see writer.h.
  *
- * (1) A group: one transaction; then aborts of what conflicted, revocations at the signer; then the status table; then
- * the loops.	I3, I8 (2) While the signer is away revocations are durable and in force here; the outbox tells the
- * signer before it may sign a status again. (3) `settled n` is said only when every issuance that may have an entry
- * below n has ended, and no abort is owed a row.
+ * (1) A group: one transaction; then aborts of what conflicted, revocations at the signer; then the status table;
+ * then the loops (I3, I8).
+ *
+ * (2) While the signer is away revocations are durable and in force here; the outbox tells the signer before it may
+ * sign a status again.
+ *
+ * (3) `settled n` is said only when every issuance that may have an entry below n has ended, and no abort is owed a
+ * row.
  */
 #include "issuer/serve/writer.h"
 
