@@ -223,7 +223,8 @@ asked(struct link_call *call, struct writ_err *err, struct writ_bytes body)
 
 	if (!err)
 		err = signer_status_read(body, &status);
-	status_front_answer(ask->on->front, ask->token, err, status.response, status.this_update, status.next_update);
+	status_front_answer(ask->on->front, ask->token, err, status.status == OCSP_GOOD, status.response,
+			    status.this_update, status.next_update);
 	writ_buf_done(&call->body);
 	free(ask);
 }

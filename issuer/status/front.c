@@ -426,7 +426,7 @@ question_failed(struct status_front *front, struct question *question, struct wr
 /* What the signer said is passed on if it is about the state that the table has now; true when it was asked again
  * instead. */
 static bool
-question_answered(struct status_front *front, struct question *question, struct writ_bytes response,
+question_answered(struct status_front *front, struct question *question, bool good, struct writ_bytes response,
 		  writ_time this_update, writ_time next_update)
 {
 	const struct status_entry entry = status_find(front->conf.table, front->conf.reader, question->serial);
@@ -444,7 +444,8 @@ question_answered(struct status_front *front, struct question *question, struct 
 		waiters_unsigned(front, question, OCSP_TRY_LATER);
 		return false;
 	}
-	if (next_update <= now) {
+	/* Good to a signer that has not heard of the revocation: it was away when the store took it (I8). */
+	if (next_update <= now || (good && entry.state != STATUS_GOOD)) {
 		waiters_unsigned(front, question, OCSP_TRY_LATER);
 		return false;
 	}
@@ -464,14 +465,14 @@ question_answered(struct status_front *front, struct question *question, struct 
 }
 
 void
-status_front_answer(struct status_front *front, void *token, struct writ_err *err, struct writ_bytes response,
-		    writ_time this_update, writ_time next_update)
+status_front_answer(struct status_front *front, void *token, struct writ_err *err, bool good,
+		    struct writ_bytes response, writ_time this_update, writ_time next_update)
 {
 	struct question *question = token;
 
 	if (err)
 		question_failed(front, question, err);
-	else if (question_answered(front, question, response, this_update, next_update))
+	else if (question_answered(front, question, good, response, this_update, next_update))
 		return;
 	LIST_REMOVE(question, link);
 	question_free(question);

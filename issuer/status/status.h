@@ -81,9 +81,12 @@ WRIT_CHECKED struct writ_err *status_front_issuers(struct status_front *, const 
 /* The handler for loop_listen(): ctx is the front. */
 void status_front_request(struct http_request *, void *front);
 
-/* The signer's answer, or its error (taken): WRIT_NOT_FOUND becomes unauthorized, anything else tryLater. */
-void status_front_answer(struct status_front *, void *token, struct writ_err *err, struct writ_bytes response,
-			 writ_time this_update, writ_time next_update);
+/*
+ * The signer's answer, or its error (taken): WRIT_NOT_FOUND becomes unauthorized, anything else tryLater.  `good`: the
+ * response says so, and is passed on only while the table does too (I8).
+ */
+void status_front_answer(struct status_front *, void *token, struct writ_err *err, bool good,
+			 struct writ_bytes response, writ_time this_update, writ_time next_update);
 
 struct status_front_counts {
 	uint64_t hits, misses, nonces, unauthorized, malformed, try_later, documents, not_modified;

@@ -42,8 +42,8 @@ answer(void *arg)
 	struct answer *a = arg;
 	const writ_time now = loop_now(a->stub->loop).wall;
 
-	status_front_answer(a->stub->front, a->token, NULL, (struct writ_bytes){ response, sizeof(response) }, now - 30,
-			    now + 120);
+	status_front_answer(a->stub->front, a->token, NULL, true, (struct writ_bytes){ response, sizeof(response) },
+			    now - 30, now + 120);
 	free(a);
 }
 

@@ -45,6 +45,7 @@ struct rig {
 	pthread_t thread;
 	uint16_t port;
 	_Atomic enum stub_mode mode;
+	atomic_bool says_good;
 	atomic_uint n_asked, n_with_nonce;
 	atomic_int valid_s; /* of the stub's answers */
 	struct held *held;  /* the loop thread's */
@@ -81,7 +82,8 @@ stub_answer(void *arg)
 		err = writ_fail(WRIT_NOT_FOUND, "no such serial");
 	if (atomic_load(&rig->mode) == STUB_UNAVAILABLE)
 		err = writ_fail(WRIT_UNAVAILABLE, "the signer is away");
-	status_front_answer(rig->front, held->token, err, writ_str(text), now - 30, now + atomic_load(&rig->valid_s));
+	status_front_answer(rig->front, held->token, err, atomic_load(&rig->says_good), writ_str(text), now - 30,
+			    now + atomic_load(&rig->valid_s));
 	free(held);
 }
 
@@ -644,6 +646,25 @@ what_the_signer_cannot_say_is_not_made_up(void **state)
 	rig_stop(&rig);
 }
 
+/* I8: it was away when the store took the revocation, and has not been told of it yet. */
+static void
+a_signer_that_calls_a_revoked_leaf_good_is_not_believed(void **state)
+{
+	struct rig rig;
+	uint8_t serial[16];
+
+	(void)state;
+	rig_start(&rig, 0, 1 << 20);
+	issue(&rig, serial);
+	atomic_store(&rig.says_good, true);
+	assert_string_equal(post(&rig, serial)->body, "signed-1.");
+	must(status_set(rig.table, serial, STATUS_REVOKED, now() + 300));
+	assert_unsigned(post(&rig, serial), OCSP_TRY_LATER);
+	atomic_store(&rig.says_good, false);
+	assert_string_equal(post(&rig, serial)->body, "signed-3.");
+	rig_stop(&rig);
+}
+
 static void
 past_half_its_time_an_answer_is_renewed_and_past_its_end_never_sent(void **state)
 {
@@ -810,6 +831,7 @@ main(void)
 		cmocka_unit_test(all_forms_of_a_get_share_one_answer_with_post),
 		cmocka_unit_test(the_wrong_method_or_type_is_told_so),
 		cmocka_unit_test(what_the_signer_cannot_say_is_not_made_up),
+		cmocka_unit_test(a_signer_that_calls_a_revoked_leaf_good_is_not_believed),
 		cmocka_unit_test(past_half_its_time_an_answer_is_renewed_and_past_its_end_never_sent),
 		cmocka_unit_test(a_small_cache_answers_all_and_keeps_some),
 		cmocka_unit_test(documents_are_served_replaced_whole_and_not_sent_twice),
