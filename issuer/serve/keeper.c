@@ -460,23 +460,45 @@ wait_for_work(struct keeper *k)
 		;
 }
 
-static void
-errands_run(struct serve *serve, bool last)
+/* The first of those that wait; NULL: none. */
+static struct errand *
+errand_take(struct serve *serve, bool last, bool *ret_more)
 {
 	struct errand *errand;
 
 	pthread_mutex_lock(&serve->errands_lock);
 	errand = serve->errands;
-	serve->errands = NULL;
-	serve->errands_end = &serve->errands;
+	if (errand)
+		serve->errands = errand->next;
+	if (!serve->errands)
+		serve->errands_end = &serve->errands;
+	*ret_more = serve->errands != NULL;
 	serve->stopping = last;
 	pthread_mutex_unlock(&serve->errands_lock);
-	while (errand) {
-		struct errand *next = errand->next;
+	return errand;
+}
 
+/* One a turn, so that an auditor who asks without pause holds up neither lists nor recovery. */
+static void
+errand_run(struct serve *serve)
+{
+	bool more;
+	struct errand *errand = errand_take(serve, false, &more);
+
+	if (errand)
 		errand->run(errand);
-		errand = next;
-	}
+	if (more)
+		sem_post(&serve->wake);
+}
+
+static void
+errands_end(struct serve *serve)
+{
+	struct errand *errand;
+	bool more;
+
+	while ((errand = errand_take(serve, true, &more)))
+		errand->run(errand);
 }
 
 static void
@@ -490,11 +512,11 @@ keep(struct keeper *k)
 			signer_try(k);
 		else
 			duties(k);
-		errands_run(k->serve, false);
+		errand_run(k->serve);
 		if (!k->fatal)
 			wait_for_work(k);
 	}
-	errands_run(k->serve, true);
+	errands_end(k->serve);
 }
 
 /* ---- start and end ---- */
