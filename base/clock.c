@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define STEP_MAX_MS 5000 /* a wall clock that leaves the monotonic one by more was set, not slewed (DESIGN.md, Clock)  \
-			  */
+#define STEP_MAX_MS                                                                                                    \
+	5000 /* a wall clock that leaves the monotonic one by more was set, not slewed (DESIGN.md, Clock)              \
+	      */
 #define FLOOR_SLACK_S 2
 
 struct clock
@@ -59,6 +60,20 @@ clock_guard_accept(struct clock_guard *guard, struct clock now)
 	guard->step_s = 0;
 	if (guard->floor > now.wall)
 		guard->floor = now.wall;
+}
+
+struct clock
+clock_guard_time(const struct clock_guard *guard, struct clock now)
+{
+	const struct clock *last = &guard->last;
+	const int64_t wall_ms = now.wall * 1000 + now.wall_ns / 1000000;
+	const int64_t carried_ms = last->wall * 1000 + last->wall_ns / 1000000 + now.mono_ms - last->mono_ms;
+
+	if (!guard->stepped || last->wall == 0 || wall_ms <= carried_ms)
+		return now;
+	return (struct clock){ .wall = carried_ms / 1000,
+			       .wall_ns = carried_ms % 1000 * 1000000,
+			       .mono_ms = now.mono_ms };
 }
 
 struct calendar {

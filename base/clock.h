@@ -34,6 +34,13 @@ struct clock_guard {
 bool clock_guard_check(struct clock_guard *, struct clock now);
 void clock_guard_accept(struct clock_guard *, struct clock now);
 
+/*
+ * The time to go by meanwhile: what the wall clock says, but while it is ahead of the last right time, carried on by
+ * the monotonic clock, that one.  So nothing is dated in the future, or forgotten too early, by a clock that was set
+ * forward.
+ */
+struct clock clock_guard_time(const struct clock_guard *, struct clock now);
+
 /* 9999-12-31T23:59:59Z.  Writers below have no room for more: what is later comes out as this, what is before 1970 as
  * 1970. */
 #define WRIT_TIME_MAX INT64_C(253402300799)

@@ -41,22 +41,28 @@ group_end(struct signer *s)
 
 /* ---- time ---- */
 
+/*
+ * While the clock is wrong nothing is issued, and the rest goes by clock_guard_time(): with a clock set forward, lists
+ * would forget what is still live, responses would say good of the future, and the journal's last time would keep the
+ * right one out.
+ */
 static void
 clock_step(struct signer *s)
 {
-	struct writ_err *err = NULL;
+	struct clock now = clock_read();
+	struct writ_err *err;
 	bool ok;
 
-	s->now = clock_read();
 	if (journal_last_time(s->journal) > s->guard.floor && s->clock_ok)
 		s->guard.floor = journal_last_time(s->journal);
-	ok = clock_guard_check(&s->guard, s->now);
+	ok = clock_guard_check(&s->guard, now);
+	s->now = clock_guard_time(&s->guard, now);
 	if (ok == s->clock_ok)
 		return;
 	s->clock_ok = ok;
 	event(ok ? EVENT_INFO : EVENT_ALARM, "signer.clock", EV_FLAG("right", ok), EV_NUM("step_s", s->guard.step_s));
 	err = entry_clock(s, ok, s->guard.step_s);
-	writ_err_free(err);
+	writ_err_free(err); /* a full disk: the event has gone out */
 }
 
 /* What fails is tried again after a while, not every second: each try costs the journal an entry. */

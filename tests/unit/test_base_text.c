@@ -251,6 +251,25 @@ a_clock_that_was_set_stops_issuing_until_it_is_right_again(void **state)
 }
 
 static void
+a_clock_that_was_set_forward_dates_nothing_ahead(void **state)
+{
+	struct clock_guard guard = { .floor = 1000 };
+
+	(void)state;
+	assert_false(clock_guard_check(&guard, at(900, 5)));
+	assert_int_equal(clock_guard_time(&guard, at(900, 5)).wall, 900); /* never right yet: there is nothing better */
+	assert_true(clock_guard_check(&guard, at(2000, 1000)));
+	assert_int_equal(clock_guard_time(&guard, at(2000, 1000)).wall, 2000);
+	assert_false(clock_guard_check(&guard, at(2010 + 36000, 1010)));
+	assert_int_equal(clock_guard_time(&guard, at(2010 + 36000, 1010)).wall, 2010);
+	assert_int_equal(clock_guard_time(&guard, at(2010 + 36000, 1010)).mono_ms, 1010000);
+	assert_false(clock_guard_check(&guard, at(2020 - 3600, 1020)));
+	assert_int_equal(clock_guard_time(&guard, at(2020 - 3600, 1020)).wall, 2020 - 3600); /* backwards is believed */
+	guard.floor = clock_guard_time(&guard, at(2030 + 36000, 1030)).wall; /* an entry made meanwhile */
+	assert_true(clock_guard_check(&guard, at(2031, 1031)));		     /* does not keep a right time out */
+}
+
+static void
 digests_are_the_standard_ones(void **state)
 {
 	const struct writ_bytes pieces[] = { WRIT_LIT("a"), { NULL, 0 }, WRIT_LIT("bc") };
@@ -288,6 +307,7 @@ main(void)
 		cmocka_unit_test(times_agree_with_the_c_library_to_the_year_9999),
 		cmocka_unit_test(a_date_that_no_calendar_has_is_refused),
 		cmocka_unit_test(a_clock_that_was_set_stops_issuing_until_it_is_right_again),
+		cmocka_unit_test(a_clock_that_was_set_forward_dates_nothing_ahead),
 		cmocka_unit_test(digests_are_the_standard_ones),
 	};
 
