@@ -121,7 +121,9 @@ device_lost(struct signer *s, struct writ_err *why)
 	device_close(link->coming);
 	link->device = link->coming = NULL;
 	link->outstanding = 0;
-	link->delay_ms = link->delay_ms == 0 ? 100 : link->delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : link->delay_ms * 2;
+	link->delay_ms = link->delay_ms == 0		     ? 100
+			 : link->delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
+							     : link->delay_ms * 2;
 	link->next_try_ms = s->now.mono_ms + link->delay_ms;
 }
 
@@ -178,8 +180,8 @@ handles_load(struct signer *s, struct device *device)
 	return err;
 }
 
-/* Connects and asks whether the device is there.  Whoever serves the socket may hang, so nobody waits for the answer: the loop
- * wakes up when it comes, or when the connection ends. */
+/* Connects and asks whether the device is there.  Whoever serves the socket may hang, so nobody waits for the answer:
+ * the loop wakes up when it comes, or when the connection ends. */
 static struct writ_err *
 device_seek(struct signer *s)
 {
@@ -634,6 +636,16 @@ generations_load(struct signer *s)
 	return err;
 }
 
+/* A CA that ends with the anchor has no successor: that would not live longer either. */
+static bool
+generation_due(const struct signer *s)
+{
+	const struct ca_cert *newest = s->keys.n > 0 ? &s->keys.gen[0]->cert : NULL;
+
+	return !newest ||
+	       (newest->not_after < s->now.wall + ISSUING_RENEW_S && newest->not_after < s->keys.anchor.not_after);
+}
+
 struct writ_err *
 keys_load(struct signer *s)
 {
@@ -646,7 +658,7 @@ keys_load(struct signer *s)
 		err = ca_key_id(soft_key_spki(&s->keys.ocsp), s->keys.ocsp_key_id);
 	if (!err)
 		err = generations_load(s);
-	if (!err && (s->keys.n == 0 || s->keys.gen[0]->cert.not_after < s->now.wall + ISSUING_RENEW_S))
+	if (!err && generation_due(s))
 		err = keys_generation_make(s);
 	return err;
 }
@@ -702,7 +714,7 @@ keys_housekeep(struct signer *s)
 	struct writ_err *err = NULL;
 
 	expired_drop(s);
-	if (s->keys.gen[0]->cert.not_after < s->now.wall + ISSUING_RENEW_S && device_ready(s))
+	if (generation_due(s) && device_ready(s))
 		err = keys_generation_make(s);
 	for (size_t i = 0; !err && i < s->keys.n; i++) {
 		struct generation *g = s->keys.gen[i];

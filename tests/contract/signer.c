@@ -1305,6 +1305,48 @@ an_owners_root_certifies_the_anchor(void **state)
 	house_done(&owned);
 }
 
+/* The last day of an anchor: no certificate below it can live longer than the one there is. */
+static void
+an_anchor_near_its_end_makes_no_generation_after_another(void **state)
+{
+	static struct house owned;
+	const time_t end = (time_t)now() + 86400 + 12;
+	char request[RIG_PATH_MAX + 16], cert[RIG_PATH_MAX + 16], until[24];
+	const char *dir = owned.machine.dir;
+	struct tm utc;
+
+	(void)state;
+	house_make(&owned, "sealed");
+	snprintf(request, sizeof(request), "%s/anchor.csr", dir);
+	snprintf(cert, sizeof(cert), "%s/anchor.pem", dir);
+	assert_int_equal(ceremony(&owned, "csr", request), 0);
+	strftime(until, sizeof(until), "%Y%m%d%H%M%SZ", gmtime_r(&end, &utc));
+	run("cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj /CN=Root -days 30 "
+	    "2>/dev/null && printf "
+	    "'basicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\n"
+	    "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\ncertificatePolicies=%s.3.1,%s.3.4\n' > full.ext",
+	    dir, OUR_ARC, OUR_ARC);
+	run("cd %s && : > index && printf '[ca]\ndefault_ca=d\n[d]\ndatabase=index\nrand_serial=yes\nnew_certs_dir=.\n"
+	    "default_md=sha256\npolicy=p\n[p]\norganizationName=optional\ncommonName=optional\n' > ca.cnf",
+	    dir);
+	run("cd %s && openssl ca -batch -notext -config ca.cnf -cert root.pem -keyfile root.key -in anchor.csr -out "
+	    "anchor.pem -extfile full.ext -enddate %s 2>/dev/null",
+	    dir, until);
+	assert_int_equal(ceremony(&owned, "import", cert), 0);
+	while (now() <= (writ_time)end - 86400)
+		sleep_ms(200);
+	signer_up(&owned, NULL);
+	sleep_ms(2500); /* two seconds' housekeeping */
+	close(owned.sock);
+	owned.sock = connect_only(&owned);
+	hello(&owned);
+	assert_int_equal(owned.welcome.n_issuing, 1);
+	assert_int_equal(journal_has(&owned, ENTRY_KEY, "\"role\":\"issuing\""), 1);
+	leaf_signed(&owned);
+	signer_down(&owned);
+	house_done(&owned);
+}
+
 static int
 set_up(void **state)
 {
@@ -1358,6 +1400,7 @@ main(void)
 		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),
 		cmocka_unit_test(the_resident_tier_signs_in_the_device),
 		cmocka_unit_test(an_owners_root_certifies_the_anchor),
+		cmocka_unit_test(an_anchor_near_its_end_makes_no_generation_after_another),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
