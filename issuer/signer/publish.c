@@ -212,7 +212,8 @@ publish_crl(struct signer *s, const uint8_t key_id[20], const struct crl_made **
 
 /* ---- OCSP ---- */
 
-/* A CertID alone, read by the reader of whole requests: one parser, one set of rules. */
+/* A CertID alone, read by the reader of whole requests: one parser, one set of rules.  What may follow it there would
+ * stand in the response (I1). */
 static struct writ_err *
 cert_id_parse(struct writ_bytes cert_id, struct writ_buf *scratch, struct ocsp_request *ret)
 {
@@ -225,7 +226,11 @@ cert_id_parse(struct writ_bytes cert_id, struct writ_buf *scratch, struct ocsp_r
 	for (unsigned i = 0; i < 4; i++)
 		der_close(&out);
 	err = der_finish(&out, "an OCSP CertID");
-	return err ? err : ocsp_request_parse(writ_view(scratch), ret);
+	if (!err)
+		err = ocsp_request_parse(writ_view(scratch), ret);
+	if (err)
+		return err;
+	return writ_equal(ret->cert_id, cert_id) ? NULL : writ_fail(WRIT_INVALID, "OCSP: something follows the CertID");
 }
 
 static struct generation *
