@@ -14,6 +14,7 @@
 
 #define DENIALS_BURST 100	/* deny entries at once, */
 #define DENIALS_PER_S 10	/* and for long */
+#define UNKNOWN_EVERY_MS 60000	/* events about questions for what is not live: anyone may ask */
 #define REVOKED_EARLIEST_S 1020 /* a revocation older than the longest life and its margins is dated here */
 
 /* ---- refusals ---- */
@@ -49,6 +50,17 @@ refusal_note(struct signer *s, const char *what, const struct writ_err *why, str
 	if (!err)
 		s->denials.dropped = 0;
 	writ_err_free(err); /* a full disk takes no denials; the event has gone out */
+}
+
+void
+unknown_note(struct signer *s)
+{
+	if (s->unknown_asked == s->unknown_noted || s->now.mono_ms < s->next_unknown_ms)
+		return;
+	event(EVENT_WARN, "signer.ocsp-not-live", EV_NUM("questions", s->unknown_asked - s->unknown_noted),
+	      EV_NUM("since_start", s->unknown_asked));
+	s->unknown_noted = s->unknown_asked;
+	s->next_unknown_ms = s->now.mono_ms + UNKNOWN_EVERY_MS;
 }
 
 /* ---- revocations and aborts ---- */
@@ -351,6 +363,7 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 		.issued = counts.issued,
 		.revoked_live = counts.ended,
 		.owed = s->n_owed,
+		.unknown_asked = s->unknown_asked,
 		.device_queue = (uint32_t)s->n_waiting,
 		.issuing_not_after = s->keys.gen[0]->cert.not_after,
 	};
@@ -405,13 +418,18 @@ frame_judge(struct signer *s, struct conn *conn, const struct frame *frame)
 	return m->handle(s, conn, frame->id, frame->body);
 }
 
-/* LEAF notes its own refusals, with what it knows of them; an unknown serial is asked for by anyone, so it only counts.
- */
+static bool
+unknown_is(const struct frame *frame, const struct writ_err *err)
+{
+	return frame->type == SIGNER_OCSP && err->code == WRIT_NOT_FOUND;
+}
+
+/* LEAF notes its own refusals, with what it knows of them; for what is not live anyone may ask, so that is counted. */
 static bool
 notes_itself(const struct frame *frame, const struct writ_err *err)
 {
 	return (frame->type == SIGNER_LEAF && err->code == WRIT_INVALID && strncmp(err->message, "gate", 4) == 0) ||
-	       (frame->type == SIGNER_OCSP && err->code == WRIT_NOT_FOUND) || err->code == WRIT_UNAVAILABLE;
+	       unknown_is(frame, err) || err->code == WRIT_UNAVAILABLE;
 }
 
 void
@@ -424,6 +442,10 @@ frame_handle(struct signer *s, struct conn *conn, const struct frame *frame)
 	err = frame_judge(s, conn, frame);
 	if (!err)
 		return;
+	if (unknown_is(frame, err)) {
+		s->unknown_asked++;
+		unknown_note(s);
+	}
 	if (!notes_itself(frame, err))
 		refusal_note(s,
 			     frame->type < N_OF(messages) && messages[frame->type].name ? messages[frame->type].name

@@ -89,6 +89,7 @@ housekeep(struct signer *s)
 {
 	s->next_second_ms = s->now.mono_ms + TICK_MS;
 	owed_pay(s);
+	unknown_note(s);
 	if (!s->clock_ok)
 		return;
 	if (s->now.wall >= s->next_prune) {

@@ -126,6 +126,7 @@ struct signer {
 	uint8_t log_id[LOG_ID_LEN];
 	uint64_t settled, crl_number;
 	uint64_t issued, refused, garbage;	/* since start */
+	uint64_t unknown_asked, unknown_noted;	/* since start: OCSP questions for what is not live; told in an event */
 	size_t n_owed, cap_owed;
 	struct owed *owed;
 	struct bucket denials;
@@ -144,7 +145,7 @@ struct signer {
 	size_t n_conns;
 	int epoll, listener, signals;
 	bool revoked_in_group, stop;
-	int64_t next_second_ms, next_keys_ms;	/* monotonic */
+	int64_t next_second_ms, next_keys_ms, next_unknown_ms;	/* monotonic */
 	writ_time next_prune;
 };
 
@@ -234,6 +235,8 @@ void conn_answer(struct signer *, struct conn *, uint64_t id, enum signer_messag
 void conn_refuse(struct signer *, struct conn *, uint64_t id, const struct writ_err *);
 /* Journals a refusal, within the rate; what does not fit is counted in the next one. */
 void refusal_note(struct signer *, const char *what, const struct writ_err *, struct writ_bytes tbs, struct writ_bytes said);
+/* An event about OCSP questions for what is not live, at most one a minute. */
+void unknown_note(struct signer *);
 /* Journals what is owed, as far as the disk takes it. */
 void owed_pay(struct signer *);
 

@@ -384,6 +384,7 @@ signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 	body_put64(&out, m->issued);
 	body_put64(&out, m->revoked_live);
 	body_put64(&out, m->owed);
+	body_put64(&out, m->unknown_asked);
 	body_put32(&out, m->device_queue);
 	body_put64(&out, (uint64_t)m->issuing_not_after);
 	body_put_bytes(&out, (struct writ_bytes){ (const uint8_t *)m->why, strnlen(m->why, sizeof(m->why)) });
@@ -404,6 +405,7 @@ signer_health_read(struct writ_bytes body, struct signer_health *ret)
 	ret->issued = body_get64(&in);
 	ret->revoked_live = body_get64(&in);
 	ret->owed = body_get64(&in);
+	ret->unknown_asked = body_get64(&in);
 	ret->device_queue = body_get32(&in);
 	ret->issuing_not_after = (writ_time)body_get64(&in);
 	why = body_get_bytes(&in);

@@ -118,6 +118,7 @@ struct signer_health {
 	bool can_issue;				/* clock, journal, keys */
 	bool device_up;
 	uint64_t entries, issued, revoked_live, owed;
+	uint64_t unknown_asked;			/* OCSP questions since start for what is not a live serial of ours */
 	uint32_t device_queue;
 	writ_time issuing_not_after;
 	char why[160];				/* when something is not well */

@@ -818,6 +818,75 @@ an_unknown_serial_is_nobodys(void **state)
 	expect_refused(ask_ocsp(&house, serial, true, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of ours");
 }
 
+/* What stands in a response is what was asked for, and nothing more: a request may have extensions behind its CertID.
+ */
+static void
+nothing_rides_behind_a_cert_id(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	struct writ_buf request = WRIT_BUF(OCSP_REQUEST_MAX), body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	struct writ_bytes longer;
+	struct ocsp_issuer issuer;
+	struct ocsp_request parsed;
+
+	(void)state;
+	expect_ok(ocsp_issuer_init(house.issuing.subject, house.issuing.spki, &issuer));
+	expect_ok(ocsp_request_build(&issuer, false, BYTES(leaf.serial), (struct writ_bytes){ 0 }, &request));
+	expect_ok(ocsp_request_parse(writ_view(&request), &parsed));
+	longer = make_joined(parsed.cert_id, WRIT_LIT("\xa0\x0b\x30\x09\x30\x07\x06\x02\x2a\x03\x04\x01\x00"));
+	expect_ok(signer_ocsp_write(&(struct signer_ocsp){ longer, { 0 } }, &body));
+	expect_refused(call(house.sock, SIGNER_OCSP, writ_view(&body), &answer), WRIT_INVALID,
+		       "OCSP: something follows the CertID");
+	writ_buf_done(&request);
+	writ_buf_done(&body);
+	writ_buf_done(&answer);
+}
+
+static struct signer_health
+health_of(const struct house *h)
+{
+	struct signer_health health;
+	struct writ_buf answer;
+
+	expect_ok(call(h->sock, SIGNER_HEALTH, (struct writ_bytes){ 0 }, &answer));
+	expect_ok(signer_health_read(writ_view(&answer), &health));
+	writ_buf_done(&answer);
+	return health;
+}
+
+/* How many lines of the signer's events have that text. */
+static unsigned
+events_with(const struct house *h, const char *text)
+{
+	AUTO(writ_buf_done) struct writ_buf log = WRIT_BUF(16 * 1024 * 1024);
+	char path[RIG_PATH_MAX + 16];
+	unsigned n = 0;
+
+	snprintf(path, sizeof(path), "%s/signer.log", h->machine.dir);
+	expect_ok(file_read(path, FILE_ANY, &log));
+	expect_ok(writ_buf_add(&log, (struct writ_bytes){ (const uint8_t *)"", 1 }));
+	for (const char *at = (const char *)log.data; (at = strstr(at, text)); at++)
+		n++;
+	return n;
+}
+
+static void
+questions_for_what_is_not_live_are_counted_and_noted_once_a_minute(void **state)
+{
+	const uint64_t before = health_of(&house).unknown_asked;
+	const unsigned noted = events_with(&house, "\"signer.ocsp-not-live\"");
+	uint8_t serial[16] = { 1, 0xc8, 0x62, 0x0b, 6 };
+	struct ocsp_answer answer;
+
+	(void)state;
+	for (unsigned i = 0; i < 30; i++)
+		expect_refused(ask_ocsp(&house, serial, false, &answer), WRIT_NOT_FOUND,
+			       "OCSP: not a live serial of ours");
+	assert_int_equal(health_of(&house).unknown_asked, before + 30);
+	assert_true(events_with(&house, "\"signer.ocsp-not-live\"") <= noted + 1);
+	assert_true(events_with(&house, "\"signer.ocsp-not-live\"") > 0);
+}
+
 static void
 the_sixty_fifth_outstanding_request_is_refused(void **state)
 {
@@ -1381,6 +1450,8 @@ main(void)
 		cmocka_unit_test(every_forged_leaf_is_refused_and_noted),
 		cmocka_unit_test(what_the_issuer_says_must_be_canonical),
 		cmocka_unit_test(an_unknown_serial_is_nobodys),
+		cmocka_unit_test(nothing_rides_behind_a_cert_id),
+		cmocka_unit_test(questions_for_what_is_not_live_are_counted_and_noted_once_a_minute),
 		cmocka_unit_test(the_sixty_fifth_outstanding_request_is_refused),
 		cmocka_unit_test(nothing_is_served_before_hello),
 		cmocka_unit_test(another_configuration_gets_no_leaf),

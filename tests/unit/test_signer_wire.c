@@ -82,6 +82,7 @@ health_comes_back_with_its_reason(void **state)
 					.issued = 2,
 					.revoked_live = 3,
 					.owed = 4,
+					.unknown_asked = 7,
 					.device_queue = 5,
 					.issuing_not_after = 6,
 					.why = "the device is away" };
@@ -93,6 +94,7 @@ health_comes_back_with_its_reason(void **state)
 	expect_ok(signer_health_read(writ_view(&body), &back));
 	assert_string_equal(back.why, health.why);
 	assert_int_equal(back.owed, 4);
+	assert_int_equal(back.unknown_asked, 7);
 	assert_int_equal(back.device_queue, 5);
 	assert_false(back.device_up);
 }
