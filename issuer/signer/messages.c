@@ -119,6 +119,13 @@ owed_pay(struct signer *s)
 	event(EVENT_INFO, "signer.owed-logged", EV_NUM("entries", paid), EV_NUM("left", s->n_owed));
 }
 
+/* The entry may be among those that are owed; which ones those are is not worth a search. */
+static void
+ended_before(const struct signer *s, bool *ret_logged)
+{
+	*ret_logged = *ret_logged && s->n_owed == 0;
+}
+
 /* One serial: ledger, then journal.  Unknown ones, and those that ended before, change nothing. */
 static struct writ_err *
 end_serial(struct signer *s, const uint8_t serial[16], enum ledger_state state, unsigned reason, writ_time at,
@@ -130,6 +137,8 @@ end_serial(struct signer *s, const uint8_t serial[16], enum ledger_state state, 
 	bool changed;
 
 	err = ledger_end(s->ledger, serial, state, (enum crl_reason)reason, at, &changed);
+	if (!err && !changed)
+		ended_before(s, ret_logged);
 	if (err || !changed)
 		return err;
 	memcpy(end.serial, serial, 16);
@@ -146,6 +155,8 @@ end_edge(struct signer *s, const uint8_t id[EDGE_ID], writ_time at, bool *ret_lo
 	bool changed;
 
 	err = ledger_edge(s->ledger, id, at, &changed);
+	if (!err && !changed)
+		ended_before(s, ret_logged);
 	if (err || !changed)
 		return err;
 	memcpy(end.serial, id, 16);

@@ -1270,6 +1270,45 @@ on_a_full_disk_leaves_stop_and_revocations_go_on(void **state)
 	leaf_signed(&house);
 }
 
+static bool
+revoke_edge(const struct house *h, unsigned n)
+{
+	static const uint8_t nobody[16];
+	uint8_t edge[EDGE_ID] = { 0xee };
+
+	writ_put32(edge + 4, n);
+	return revoke_leaf(h, nobody, REASON_SUPERSEDED, edge);
+}
+
+/* Not even the reserve is there: the ledger takes it, and nobody is told that it is logged until it is. */
+static void
+what_is_owed_is_not_called_logged_when_it_is_asked_again(void **state)
+{
+	const struct rlimit tight = { JOURNAL_SEGMENT_LEN - 1, RLIM_INFINITY }, wide = { RLIM_INFINITY, RLIM_INFINITY };
+	const struct signer_signed leaf = leaf_signed(&house);
+	char reserve[RIG_PATH_MAX + 24];
+	unsigned n = 0;
+
+	(void)state;
+	snprintf(reserve, sizeof(reserve), "%s/journal/reserve", house.state);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	signer_again(&house, NULL);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &wide), 0);
+	assert_int_equal(unlink(reserve), 0);
+	disk_fill(&house);
+	while (n < 100 && revoke_edge(&house, n))
+		n++;
+	assert_true(n < 100);
+	assert_false(revoke_edge(&house, n));
+	assert_false(revoke_leaf(&house, leaf.serial, REASON_SUPERSEDED, NULL));
+	assert_false(revoke_leaf(&house, leaf.serial, REASON_SUPERSEDED, NULL));
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	assert_int_equal(health_of(&house).owed, 2);
+	signer_again(&house, NULL); /* with space again; what was owed is for the issuer's recovery to say again */
+	assert_true(revoke_leaf(&house, leaf.serial, REASON_SUPERSEDED, NULL));
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+}
+
 static void
 the_signer_leaves_no_core(void **state)
 {
@@ -1469,6 +1508,7 @@ main(void)
 		cmocka_unit_test(without_its_device_the_sealed_tier_issues_on),
 		cmocka_unit_test(a_signer_without_its_device_waits_for_it),
 		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),
+		cmocka_unit_test(what_is_owed_is_not_called_logged_when_it_is_asked_again),
 		cmocka_unit_test(the_resident_tier_signs_in_the_device),
 		cmocka_unit_test(an_owners_root_certifies_the_anchor),
 		cmocka_unit_test(an_anchor_near_its_end_makes_no_generation_after_another),
