@@ -269,8 +269,12 @@ publish_ocsp(struct signer *s, const struct signer_ocsp *asked, struct writ_buf 
 	*status = (struct signer_status){
 		.status = row.state == LEDGER_ISSUED ? OCSP_GOOD : OCSP_REVOKED,
 		.this_update = s->now.wall - SIGNER_BACKDATE_S,
-		.next_update = row.not_after < s->now.wall + OCSP_LIFE_S ? row.not_after : s->now.wall + OCSP_LIFE_S,
+		.next_update = s->now.wall + OCSP_LIFE_S,
 	};
+	if (status->next_update > row.not_after)
+		status->next_update = row.not_after;
+	if (status->next_update > g->responder_until) /* nobody could verify it later */
+		status->next_update = g->responder_until;
 	err = ocsp_build_tbs(&(struct ocsp_facts){ .cert_id = asked->cert_id,
 						   .status = (enum ocsp_status)status->status,
 						   .revoked_at = row.ended_at,
