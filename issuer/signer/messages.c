@@ -12,7 +12,7 @@
 #include "base/event.h"
 #include "issuer/signer/conn.h"
 
-#define DENIALS_BURST 100	/* deny entries at once, */
+#define DENIALS_BURST 100	/* deny entries, and their events, at once, */
 #define DENIALS_PER_S 10	/* and for long */
 #define UNKNOWN_EVERY_MS 60000	/* events about questions for what is not live: anyone may ask */
 #define REVOKED_EARLIEST_S 1020 /* a revocation older than the longest life and its margins is dated here */
@@ -43,9 +43,9 @@ refusal_note(struct signer *s, const char *what, const struct writ_err *why, str
 	struct writ_err *err;
 
 	s->refused++;
-	event(EVENT_WARN, "signer.refused", EV_STR("what", what), EV_ERR(why));
 	if (!bucket_take(&s->denials, s->now.mono_ms))
 		return;
+	event(EVENT_WARN, "signer.refused", EV_STR("what", what), EV_ERR(why), EV_NUM("dropped", s->denials.dropped));
 	err = entry_deny(s, what, why, tbs, said);
 	if (!err)
 		s->denials.dropped = 0;

@@ -233,7 +233,7 @@ struct writ_err *issue_blocked(struct signer *);
 /* Takes the descriptor. */
 void conn_answer(struct signer *, struct conn *, uint64_t id, enum signer_message, struct writ_bytes body, int fd);
 void conn_refuse(struct signer *, struct conn *, uint64_t id, const struct writ_err *);
-/* Journals a refusal, within the rate; what does not fit is counted in the next one. */
+/* Journals a refusal and has an event of it, within the rate; what does not fit is counted in the next one. */
 void refusal_note(struct signer *, const char *what, const struct writ_err *, struct writ_bytes tbs, struct writ_bytes said);
 /* An event about OCSP questions for what is not live, at most one a minute. */
 void unknown_note(struct signer *);

@@ -958,6 +958,26 @@ unknown_messages_and_a_second_hello_are_refused(void **state)
 }
 
 static void
+a_flood_of_refusals_floods_neither_journal_nor_events(void **state)
+{
+	const unsigned before = events_with(&house, "\"signer.refused\"");
+	struct writ_buf answer;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		expect_refused(call(house.sock, (enum signer_message)77, (struct writ_bytes){ 0 }, &answer),
+			       WRIT_INVALID, "message type 77 is none of ours");
+		writ_buf_done(&answer);
+	}
+	assert_true(events_with(&house, "\"signer.refused\"") < before + 300);
+	assert_true(journal_has(&house, ENTRY_DENY, "message type 77") < 300);
+	sleep_ms(1200);
+	writ_err_free(call(house.sock, (enum signer_message)78, (struct writ_bytes){ 0 }, &answer));
+	writ_buf_done(&answer);
+	assert_true(journal_has(&house, ENTRY_DENY, "\"dropped\":") > 0);
+}
+
+static void
 another_configuration_gets_no_leaf(void **state)
 {
 	struct house other = house;
@@ -1498,6 +1518,7 @@ main(void)
 		cmocka_unit_test(settled_only_grows),
 		cmocka_unit_test(an_issuer_notes_four_kinds_and_no_others),
 		cmocka_unit_test(unknown_messages_and_a_second_hello_are_refused),
+		cmocka_unit_test(a_flood_of_refusals_floods_neither_journal_nor_events),
 		cmocka_unit_test(garbage_ends_its_connection_and_is_noted),
 		cmocka_unit_test(the_signer_leaves_no_core),
 		cmocka_unit_test(a_ceremony_is_held_once),
