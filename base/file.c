@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define READ_STEP (16 * 1024) /* bytes a read() asks for */
 
-static void
-fd_closep(int *fd)
+void
+file_closep(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -58,7 +59,7 @@ file_open(const char *path, enum file_trust trust, int *ret_fd)
 {
 	/* Without O_NONBLOCK a FIFO put in a file's place would hang us before fstat() can tell. */
 	const int careful = trust == FILE_ANY ? 0 : O_NOFOLLOW | O_NONBLOCK;
-	AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | careful);
+	AUTO(file_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | careful);
 	struct writ_err *err;
 	struct stat st;
 
@@ -109,7 +110,7 @@ read_all(int fd, const char *path, struct writ_buf *ret)
 struct writ_err *
 file_read(const char *path, enum file_trust trust, struct writ_buf *ret)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	const size_t before = ret->len;
 	struct writ_err *err;
 
@@ -142,7 +143,7 @@ write_all(int fd, const char *path, struct writ_bytes contents)
 static struct writ_err *
 sync_folder_of(const char *path)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	char copy[PATH_MAX];
 
 	snprintf(copy, sizeof(copy), "%s", path); /* dirname() may write into it; open() has refused longer paths */
@@ -157,7 +158,7 @@ sync_folder_of(const char *path)
 static struct writ_err *
 replace_by(const char *temporary, const char *path, mode_t mode, struct writ_bytes contents)
 {
-	AUTO(fd_closep) int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0700);
+	AUTO(file_closep) int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0700);
 	struct writ_err *err;
 
 	if (fd < 0)
@@ -196,7 +197,7 @@ struct writ_err *
 file_make_dir(const char *path, mode_t mode)
 {
 	const bool made = mkdir(path, mode & 0700) == 0;
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	struct stat st;
 
 	if (!made && errno != EEXIST)
@@ -222,7 +223,7 @@ file_make_dir(const char *path, mode_t mode)
 struct writ_err *
 file_lock(const char *dir, int *ret_fd)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	char path[PATH_MAX];
 	const int n = snprintf(path, sizeof(path), "%s/lock", dir);
 
@@ -252,4 +253,27 @@ file_sync(int fd, const char *what)
 	while (n != 0 && errno == EINTR); /* interrupted before it began: nothing was lost */
 	if (n != 0)
 		sync_failed(what);
+}
+
+struct writ_err *
+file_memfd(const char *name, struct writ_bytes contents, int *ret_fd)
+{
+	AUTO(file_closep) int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	*ret_fd = -1;
+	if (fd < 0)
+		return writ_fail_errno(errno, "making a memfd");
+	while (contents.len > 0) {
+		const ssize_t n = write(fd, contents.data, contents.len);
+
+		if (n < 0 && errno != EINTR)
+			return writ_fail_errno(errno, "writing a memfd, %zu bytes left", contents.len);
+		contents.data += n > 0 ? n : 0;
+		contents.len -= n > 0 ? (size_t)n : 0;
+	}
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+		return writ_fail_errno(errno, "sealing a memfd");
+	*ret_fd = fd;
+	fd = -1;
+	return NULL;
 }

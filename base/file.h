@@ -14,6 +14,9 @@ enum file_trust {
 	FILE_PRIVATE, /* as FILE_CONFIG, and not readable by group or others */
 };
 
+/* For AUTO: closes what is not -1. */
+void file_closep(int *fd);
+
 /* Opens for reading, after the same checks; the caller closes. */
 WRIT_CHECKED struct writ_err *file_open(const char *path, enum file_trust, int *ret_fd);
 
@@ -29,6 +32,10 @@ WRIT_CHECKED struct writ_err *file_make_dir(const char *path, mode_t mode);
 
 /* Takes an exclusive lock on PATH/lock that lasts as long as `*ret_fd`; WRIT_CONFLICT when another process has it. */
 WRIT_CHECKED struct writ_err *file_lock(const char *dir, int *ret_fd);
+
+/* A sealed memfd of these bytes: whoever gets it may map it without fear, since nobody can change or shrink it any
+ * more.  The caller closes. */
+WRIT_CHECKED struct writ_err *file_memfd(const char *name, struct writ_bytes contents, int *ret_fd);
 
 /* fdatasync; an error ends the process (I13): the kernel forgets which pages were lost. */
 void file_sync(int fd, const char *what);

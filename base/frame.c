@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 #define BACKLOG 64
 #define FDS_SEEN_MAX 8 /* descriptors that a packet may carry before the kernel drops the rest; we accept one */
@@ -220,13 +221,6 @@ address_of(const char *path, struct sockaddr_un *ret)
 	return NULL;
 }
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 static struct writ_err *
 socket_new(int *ret_sock)
 {
@@ -240,7 +234,7 @@ socket_new(int *ret_sock)
 static struct writ_err *
 stale_remove(const char *path, const struct sockaddr_un *address)
 {
-	AUTO(fd_closep) int probe = -1;
+	AUTO(file_closep) int probe = -1;
 	struct writ_err *err;
 	struct stat st;
 
@@ -263,7 +257,7 @@ stale_remove(const char *path, const struct sockaddr_un *address)
 struct writ_err *
 frame_listen(const char *path, int *ret_sock)
 {
-	AUTO(fd_closep) int sock = -1;
+	AUTO(file_closep) int sock = -1;
 	struct sockaddr_un address;
 	struct writ_err *err;
 
@@ -293,7 +287,7 @@ frame_connect(const char *path, int timeout_ms, int *ret_sock)
 	 * ever. */
 	const int ms = timeout_ms > 0 ? timeout_ms : 1;
 	const struct timeval limit = { ms / 1000, ms % 1000 * 1000 }, none = { 0, 0 };
-	AUTO(fd_closep) int sock = -1;
+	AUTO(file_closep) int sock = -1;
 	struct sockaddr_un address;
 	struct writ_err *err;
 

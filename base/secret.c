@@ -92,13 +92,6 @@ writ_secret_random(struct writ_secret *secret, size_t len)
 	return writ_fail(WRIT_BROKEN, "the random number generator failed");
 }
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 /* Reads the rest of the file, at most `room` bytes. */
 static struct writ_err *
 read_up_to(int fd, const char *path, uint8_t *out, size_t room, size_t *ret_used)
@@ -121,7 +114,7 @@ struct writ_err *
 writ_secret_read(struct writ_secret *secret, const char *path)
 {
 	AUTO(writ_secret_done) struct writ_secret whole = { 0 };
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	struct writ_err *err;
 	size_t used;
 

@@ -24,6 +24,7 @@
 
 #include "base/event.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "hsm/deviced_settings.h"
 #include "hsm/watchdog.h"
@@ -298,19 +299,12 @@ request_answer(struct server *server, struct connection *connection, const struc
 	return device_error_encode(failed, ret_body);
 }
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 /* One request of a connection; an error ends the connection (3). */
 static struct writ_err *
 connection_serve(struct server *server, struct connection *connection)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
-	AUTO(fd_closep) int beside = -1;
+	AUTO(file_closep) int beside = -1;
 	uint8_t packet[FRAME_MAX];
 	struct writ_err *err;
 	struct frame frame;

@@ -12,6 +12,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/file.h"
 #include "hsm/wire_codec.h"
 #include "hsm/wire_large.h"
 
@@ -86,13 +87,6 @@ lost(struct device *device, struct writ_err *err)
 	return writ_recode(err, WRIT_UNAVAILABLE, "writ-deviced");
 }
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 /* What does not fit the frame goes into a memfd beside it. */
 static struct writ_err *
 message_aside(struct device_request *request, int *ret_fd)
@@ -101,7 +95,7 @@ message_aside(struct device_request *request, int *ret_fd)
 
 	if (request->message.len <= DEVICE_INLINE_MAX)
 		return NULL;
-	err = device_large_write(request->message, ret_fd);
+	err = file_memfd("writ-message", request->message, ret_fd);
 	request->message = (struct writ_bytes){ NULL, 0 };
 	return err;
 }
@@ -122,7 +116,7 @@ request_send(struct device *device, uint64_t id, const struct device_request *re
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
 	struct device_request framed = *request;
-	AUTO(fd_closep) int beside = -1;
+	AUTO(file_closep) int beside = -1;
 	struct writ_err *err;
 
 	err = message_check(request);

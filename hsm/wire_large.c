@@ -1,5 +1,5 @@
 /*
- * Sealed memfds, both ends.
+ * Sealed memfds, the receiving end; file_memfd() makes them.
  */
 #include "hsm/wire_large.h"
 
@@ -7,41 +7,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "hsm/custody.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
-struct writ_err *
-device_large_write(struct writ_bytes message, int *ret_fd)
-{
-	AUTO(fd_closep) int fd = memfd_create("writ-message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	*ret_fd = -1;
-	if (fd < 0)
-		return writ_fail_errno(errno, "making a memfd");
-	while (message.len > 0) {
-		const ssize_t n = write(fd, message.data, message.len);
-
-		if (n < 0 && errno != EINTR)
-			return writ_fail_errno(errno, "writing a memfd, %zu bytes left", message.len);
-		message.data += n > 0 ? n : 0;
-		message.len -= n > 0 ? (size_t)n : 0;
-	}
-	if (fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) != 0)
-		return writ_fail_errno(errno, "sealing a memfd");
-	*ret_fd = fd;
-	fd = -1;
-	return NULL;
-}
 
 struct writ_err *
 device_large_map(int fd, struct writ_bytes *ret)

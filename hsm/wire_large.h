@@ -1,5 +1,5 @@
 /*
- * Messages too long for a frame: they cross the device wire in a sealed memfd beside it.
+ * Messages too long for a frame: they cross the device wire in a sealed memfd (file_memfd()) beside it.
  *
  * A CRL's TBSCertList in the resident tier is what needs this: 49 bytes for each revoked certificate.  Sealed, nobody
  * can change or shrink it any more, so it is mapped and read in place: what is verified is what was hashed, and no read
@@ -11,9 +11,6 @@
 #include "base/bytes.h"
 
 #define DEVICE_INLINE_MAX (12 * 1024) /* bytes of a message in a frame; longer ones, and no others, come this way */
-
-/* `*ret_fd` is the caller's, to close. */
-WRIT_CHECKED struct writ_err *device_large_write(struct writ_bytes message, int *ret_fd);
 
 /*
  * Maps what came; `fd` stays the caller's and may be closed at once.  `*ret` is the caller's, to unmap with

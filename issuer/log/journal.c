@@ -31,13 +31,6 @@ struct journal {
 	bool full; /* only the reserve is left, or not even that (5) */
 };
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 void
 log_id(struct writ_bytes origin, uint8_t out[LOG_ID_LEN])
 {
@@ -54,7 +47,7 @@ journal_create(const char *dir, struct writ_bytes origin)
 {
 	static const uint8_t no_hash[32];
 	AUTO(segments_done) struct segments segments = { 0 };
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	uint8_t id[LOG_ID_LEN];
 	struct writ_err *err;
 
@@ -348,8 +341,8 @@ journal_close(struct journal *j)
 {
 	if (!j)
 		return;
-	fd_closep(&j->fd);
-	fd_closep(&j->lock_fd);
+	file_closep(&j->fd);
+	file_closep(&j->lock_fd);
 	writ_buf_done(&j->pending);
 	free(j);
 }

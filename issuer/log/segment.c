@@ -20,13 +20,6 @@
 #define VERSION 1
 #define NAME_LEN 19 /* "%016x.wj" */
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 _Noreturn void
 segment_write_failed(const char *what)
 {
@@ -47,7 +40,7 @@ segment_path(const char *dir, const char *name, char out[PATH_MAX])
 static void
 dir_sync(const char *dir)
 {
-	AUTO(fd_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO(file_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0 || fsync(fd) != 0)
 		segment_write_failed(dir);
@@ -59,7 +52,7 @@ dir_sync(const char *dir)
 static struct writ_err *
 zeros_make(const char *path, uint64_t len, int *ret_fd)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	int failed;
 
 	unlink(path); /* of a process that died before its rename */
@@ -81,7 +74,7 @@ zeros_make(const char *path, uint64_t len, int *ret_fd)
 struct writ_err *
 reserve_make(const char *dir)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	char path[PATH_MAX], temporary[PATH_MAX];
 	struct writ_err *err = segment_path(dir, "reserve", path);
 
@@ -146,7 +139,7 @@ segment_name(int fd, const char *dir, const char *from, uint64_t first, const ui
 struct writ_err *
 segment_make(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32], int *ret_fd)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	char temporary[PATH_MAX];
 	struct writ_err *err = segment_path(dir, "segment.new", temporary);
 
@@ -162,9 +155,10 @@ segment_make(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], cons
 }
 
 struct writ_err *
-segment_from_reserve(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32], int *ret_fd)
+segment_from_reserve(const char *dir, uint64_t first, const uint8_t id[LOG_ID_LEN], const uint8_t before[32],
+		     int *ret_fd)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	char path[PATH_MAX];
 	struct writ_err *err = segment_path(dir, "reserve", path);
 
@@ -242,7 +236,7 @@ segments_find(const char *dir, struct segments *ret)
 void
 segment_done(struct segment *s)
 {
-	fd_closep(&s->fd);
+	file_closep(&s->fd);
 	free(s->data);
 	writ_err_free(s->bad);
 }

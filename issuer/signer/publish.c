@@ -1,11 +1,8 @@
 /*
  * What the signer publishes: CRLs and OCSP responses, built from the ledger and nothing else (I9, I10).
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/der.h"
@@ -23,36 +20,6 @@ crl_made_done(struct crl_made *made)
 	if (made->fd >= 0)
 		close(made->fd);
 	*made = (struct crl_made){ .fd = -1 };
-}
-
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
-/* The receiver may map it without fear: nobody can change or shrink it any more. */
-static struct writ_err *
-memfd_make(struct writ_bytes contents, int *ret_fd)
-{
-	AUTO(fd_closep) int fd = memfd_create("writ-crl", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return writ_fail_errno(errno, "making a memfd");
-	while (contents.len > 0) {
-		const ssize_t n = write(fd, contents.data, contents.len);
-
-		if (n < 0 && errno != EINTR)
-			return writ_fail_errno(errno, "writing a memfd of %zu bytes", contents.len);
-		contents.data += n > 0 ? n : 0;
-		contents.len -= n > 0 ? (size_t)n : 0;
-	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
-		return writ_fail_errno(errno, "sealing a memfd");
-	*ret_fd = fd;
-	fd = -1;
-	return NULL;
 }
 
 /* ---- CRLs ---- */
@@ -116,7 +83,7 @@ crl_make(struct signer *s, struct generation *g)
 	made.changes = list.changes;
 	err = crl_sign(s, g, &list, &made.is, &der);
 	if (!err)
-		err = memfd_make(writ_view(&der), &made.fd);
+		err = file_memfd("writ-crl", writ_view(&der), &made.fd);
 	if (err)
 		return err;
 	crl_made_done(&g->crl);
@@ -140,7 +107,7 @@ anchor_crl_make(struct signer *s)
 	if (!err)
 		err = file_replace(state_path(s, "certs", "anchor.crl", path), 0644, writ_view(&der));
 	if (!err)
-		err = memfd_make(writ_view(&der), &made.fd);
+		err = file_memfd("writ-crl", writ_view(&der), &made.fd);
 	if (err)
 		return err;
 	crl_made_done(&s->keys.anchor_crl);
@@ -168,7 +135,7 @@ publish_anchor_crl_load(struct signer *s)
 	if (!err)
 		err = pubkey_verify(&s->keys.anchor_public, crl.tbs, crl.signature);
 	if (!err)
-		err = memfd_make(writ_view(&der), &made->fd);
+		err = file_memfd("writ-crl", writ_view(&der), &made->fd);
 	if (err)
 		return writ_because(err, "%s", path);
 	made->is = (struct signer_crl_is){ crl.number, crl.this_update, crl.next_update, (uint32_t)der.len };
