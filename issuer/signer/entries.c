@@ -294,7 +294,7 @@ replay_one(const struct entry *e, void *ctx)
 	case ENTRY_CRL:
 		if (writ_get64(e->serial + 8) > r->signer->crl_number)
 			r->signer->crl_number = writ_get64(e->serial + 8);
-		ledger_listed(ledger, e->key, e->time - SIGNER_BACKDATE_S);
+		ledger_listed_perhaps(ledger, e->key, e->time - SIGNER_BACKDATE_S);
 		return NULL;
 	case ENTRY_SETTLED:
 		r->signer->settled = writ_get64(e->serial + 8);

@@ -36,6 +36,7 @@ struct ca {
 	struct listed *listed;
 	size_t n, cap;
 	uint64_t changes;
+	writ_time perhaps; /* thisUpdate of the last list in a replay */
 };
 
 struct ledger {
@@ -396,6 +397,17 @@ ledger_listed(struct ledger *l, const uint8_t key[8], writ_time this_update)
 	}
 	ca->n = kept;
 	ca->der.len = to;
+}
+
+void
+ledger_listed_perhaps(struct ledger *l, const uint8_t key[8], writ_time this_update)
+{
+	struct ca *ca = ca_find(l, key);
+
+	if (!ca)
+		return;
+	ledger_listed(l, key, ca->perhaps);
+	ca->perhaps = this_update;
 }
 
 /* ---- serials ---- */

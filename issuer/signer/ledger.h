@@ -4,7 +4,8 @@
  * (1) A serial that is not here as issued is never answered good.						I9
  * (2) A row ends once: the first end (aborted or revoked), its time and its reason stay.			I8
  * (3) An ended serial stays in its CA's list until one CRL was made past its notAfter (RFC 5280 3.3).	I10
- * (4) Replaying the journal gives the same ledger: time is a parameter, and the journal has every change.
+ * (4) Replaying the journal gives the same ledger: time is a parameter, and the journal has every change.  Only its lists may be longer: the last
+ *     CRL of the journal may never have been signed.
  *
  * Rows stand in tables by the minute of issue, which a serial begins with; a table goes as a whole once all in it have expired.
  * Knows no certificate, no key, no journal.  Threading: one thread a ledger.
@@ -61,6 +62,9 @@ void ledger_list(const struct ledger *, const uint8_t key[8], struct ledger_list
 
 /* A CRL of that CA with this thisUpdate was made: what expired before it may go (3). */
 void ledger_listed(struct ledger *, const uint8_t key[8], writ_time this_update);
+
+/* The same for a replay, which knows of an entry that a list is about to be signed: the one before it counts as made. */
+void ledger_listed_perhaps(struct ledger *, const uint8_t key[8], writ_time this_update);
 
 struct ledger_counts {
 	uint64_t issued, ended;		/* rows still kept */

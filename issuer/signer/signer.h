@@ -1,5 +1,5 @@
 /*
- * The signer from inside: what its parts share.  Read serve.c first: a wake-up of the loop, and the table of what is allowed when.
+ * The signer from inside: what its parts share.  Read serve.c first: a wake-up of the loop; then messages.c: the table of what is allowed when.
  *
  *	gate.c		is this TBS a leaf of ours, now?				pure
  *	ledger.c	live serials; what CRLs must say				no I/O

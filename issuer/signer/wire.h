@@ -3,7 +3,7 @@
  *
  * SOCK_SEQPACKET on RUN/signer.sock, base/frame.h frames, 64 outstanding requests a connection, answers in any order carrying the request's id.
  * A connection a loop thread, and one for store and control.  This file encodes and decodes both directions; it has no socket of its own but the
- * helpers at the end.  Every decoder is strict: a short, long or foreign body is an error.  Which message is allowed when is a table in signer/serve.c.
+ * helpers at the end.  Every decoder is strict: a short, long or foreign body is an error.  Which message is allowed when is a table in signer/messages.c.
  * Thread-safe: no state.
  */
 #ifndef WRIT_ISSUER_SIGNER_WIRE_H
@@ -102,7 +102,8 @@ struct signer_note {
 	struct writ_bytes said;
 };
 
-/* ABORT: serials signed and never to be released; journalled, then answered as revoked.  <- empty. */
+/* ABORT: serials signed and never to be released; journalled, then answered as revoked.  <- empty.  On a full disk the
+ * entry is owed as a revocation's is: recovery, who finds the row without it, asks again. */
 struct signer_abort {
 	size_t n;
 	uint8_t serials[SIGNER_REVOKE_MAX][16];
