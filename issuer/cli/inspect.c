@@ -57,10 +57,9 @@ chain_read(const char *path, struct chain *ret)
 static int
 print_buf(const char *command, struct writ_err *err, const struct writ_buf *text)
 {
-	if (err)
-		return cli_fail(command, err);
-	fwrite(text->data, 1, text->len, stdout);
-	return CLI_DONE;
+	if (!err)
+		err = cli_write("-", 0, writ_view(text));
+	return err ? cli_fail(command, err) : CLI_DONE;
 }
 
 int

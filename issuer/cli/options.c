@@ -184,7 +184,7 @@ cli_write(const char *path, unsigned mode, struct writ_bytes bytes)
 {
 	if (strcmp(path, "-") != 0)
 		return file_replace(path, (mode_t)mode, bytes);
-	if (fwrite(bytes.data, 1, bytes.len, stdout) != bytes.len)
+	if (bytes.len > 0 && fwrite(bytes.data, 1, bytes.len, stdout) != bytes.len)
 		return writ_fail_errno(errno, "stdout");
 	return NULL;
 }

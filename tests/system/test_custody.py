@@ -33,7 +33,13 @@ def test_no_secret_is_in_state_logs_arguments_or_environments(house):
         assert secret not in open(house.path("writd.log"), "rb").read()
         for name, pid in processes(house).items():
             for file in ("cmdline", "environ"):
-                assert secret not in open(f"/proc/{pid}/{file}", "rb").read(), f"a secret is in {file} of {name}"
+                try:
+                    contents = open(f"/proc/{pid}/{file}", "rb").read()
+                except PermissionError:
+                    # What may not be dumped belongs to root in /proc: then nobody else reads it, which is what is claimed.
+                    assert os.geteuid() != 0 and file == "environ"
+                    continue
+                assert secret not in contents, f"a secret is in {file} of {name}"
 
 
 def test_no_private_key_is_in_any_file_of_the_state(house):
