@@ -43,7 +43,8 @@ check(int argc, char **argv)
 		err = policy_lint(policy, &out, &n);
 	if (err)
 		return fail("policy check", err);
-	fwrite(out.data, 1, out.len, stdout);
+	if (out.len > 0)
+		fwrite(out.data, 1, out.len, stdout);
 	if (!option_given(&o, "--print"))
 		cli_say("policy", "%.*s is well formed, %u warning%s", (int)policy_id(policy).len,
 			(const char *)policy_id(policy).data, n, n == 1 ? "" : "s");
@@ -171,7 +172,8 @@ explain(int argc, char **argv)
 	err = policy_explain(policy, &facts, now, &out);
 	if (err)
 		return fail("policy explain", err);
-	fwrite(out.data, 1, out.len, stdout);
+	if (out.len > 0)
+		fwrite(out.data, 1, out.len, stdout);
 	policy_decide(policy, &facts, now, &verdict);
 	return verdict.kind == VERDICT_ALLOW ? CLI_DONE : CLI_REFUSED;
 }
