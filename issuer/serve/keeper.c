@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/event.h"
+#include "base/file.h"
 #include "base/secret.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
@@ -206,18 +207,11 @@ rules_reload(struct keeper *k)
 
 /* ---- the signer ---- */
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 WRIT_CHECKED static struct writ_err *
 hello(struct keeper *k, int *ret_sock, struct writ_buf *bytes, struct signer_welcome *welcome)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
-	AUTO(fd_closep) int sock = -1;
+	AUTO(file_closep) int sock = -1;
 	struct signer_hello message;
 	char path[4096];
 	struct writ_err *err;
@@ -265,7 +259,7 @@ links_open(struct keeper *k)
 			err = issuing_new(&welcome, writ_str(k->serve->conf.trust_domain), k->serve->conf.status_url,
 					  &p.issuing);
 		if (err) {
-			fd_closep(&p.sock);
+			file_closep(&p.sock);
 			return err;
 		}
 		post(&k->serve->loops[i], post_open, p);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "issuer/x509/crl.h"
 
@@ -52,13 +53,6 @@ publish_cas(struct publish *publish, const struct signer_welcome *welcome, writ_
 	return err;
 }
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 /* The list's issuer must be whose list was asked for: what we publish under a CA's name is that CA's. */
 WRIT_CHECKED static struct writ_err *
 list_put(struct serve *serve, const uint8_t key_id[20], struct writ_bytes der, const struct signer_crl_is *is)
@@ -82,7 +76,7 @@ publish_list(struct serve *serve, int sock, const uint8_t key_id[20])
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
 	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	struct signer_crl asked;
 	struct signer_crl_is is;
 	struct writ_err *err;

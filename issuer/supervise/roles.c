@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/frame.h"
 
 #define ARGUMENTS_MAX 48
@@ -93,19 +94,12 @@ folder_check(const char *path, uid_t uid, mode_t mode)
 	return NULL;
 }
 
-static void
-fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
 /* By descriptor, and never through a link: STATE is the signer's to write, who might change what we have just made for
  * a link to something of root's. */
 static struct writ_err *
 folder_make(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
-	AUTO(fd_closep) int fd = -1;
+	AUTO(file_closep) int fd = -1;
 	struct stat st;
 
 	if (mkdir(path, 0700) != 0)
