@@ -1,0 +1,52 @@
+/*
+ * JWS compact serialisation (RFC 7515), strict: what a delegator signed, and the key that a configuration names for it.
+ *
+ * Every byte is either understood or refused: canonical base64url, no duplicate and no unknown header members, `crit`
+ * refused, `alg` from an allow-list, the key chosen by configured `kid` alone and never by jwk, jku, x5c or x5u.  The
+ * packaged JOSE libraries accept duplicate members and non-canonical base64url (tried), hence this one.
+ * Knows no claim, no store, no clock.  Thread-safe: no state, but one `struct jws_key` is one thread's at a time.
+ */
+#ifndef WRIT_ISSUER_AUTH_JWS_H
+#define WRIT_ISSUER_AUTH_JWS_H
+
+#include "base/pubkey.h"
+
+#define JWS_MAX (48 * 1024)  /* octets of a compact serialisation: under a request's 64 KiB */
+#define JWS_HEADER_MAX 1024  /* octets, decoded */
+#define JWS_KID_MAX 256	     /* octets */
+
+enum jws_alg { JWS_ES256, JWS_EDDSA, JWS_RS256, JWS_PS256 }; /* bits 1 << alg in allow-lists */
+#define JWS_ALLOW(alg) (1U << (alg))
+#define JWS_GRANT_ALGS (JWS_ALLOW(JWS_ES256) | JWS_ALLOW(JWS_EDDSA))
+#define JWS_TOKEN_ALGS (JWS_ALLOW(JWS_RS256) | JWS_ALLOW(JWS_PS256) | JWS_ALLOW(JWS_ES256))
+
+struct jws {
+	enum jws_alg alg;
+	struct writ_bytes kid;	     /* may be empty */
+	struct writ_bytes typ;	     /* may be empty */
+	struct writ_bytes payload;   /* decoded */
+	struct writ_bytes signed_;   /* "header.payload", what the signature is over: inside the compact text */
+	struct writ_bytes signature; /* decoded; ES256: r || s */
+};
+
+/* Texts and decoded bytes are in the arena, which needs twice the length.  WRIT_INVALID names the part and what is wrong. */
+WRIT_CHECKED struct writ_err *jws_parse(struct writ_bytes compact, unsigned allowed, struct writ_arena *,
+					struct jws *ret);
+
+struct jws_key {
+	struct evp_pkey_st *pkey; /* owned: P-256, Ed25519, or RSA of 2048 to 8192 bits */
+};
+
+/* From a DER SubjectPublicKeyInfo. */
+WRIT_CHECKED struct writ_err *jws_key_load(struct writ_bytes spki, struct jws_key *ret);
+/* From the members of a JWK (RFC 7517): kty RSA (n, e), EC P-256 (x, y), OKP Ed25519 (x); each as base64url text. */
+struct jwk_members {
+	struct writ_bytes kty, crv, n, e, x, y;
+};
+WRIT_CHECKED struct writ_err *jws_key_from_jwk(const struct jwk_members *, struct jws_key *ret);
+void jws_key_done(struct jws_key *);
+
+/* WRIT_UNAUTHENTICATED unless the key is of the algorithm's kind and the signature is its own (high S is refused). */
+WRIT_CHECKED struct writ_err *jws_verify(const struct jws *, const struct jws_key *);
+
+#endif
