@@ -333,7 +333,8 @@ become(char *const *arguments, const struct role_users *users, enum role role, i
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	}
 	execve(arguments[0], arguments, environment);
-	dprintf(2, "%s: cannot be started: errno %d\n", arguments[0], errno);
+	dprintf(2, "%s: cannot be started: %s%s\n", arguments[0], strerror(errno),
+		errno == EACCES ? ": the role's user must be able to enter every folder above it" : "");
 	_exit(127);
 }
 
