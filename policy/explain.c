@@ -1,5 +1,5 @@
 /*
- * A policy told to people: why a decision falls as it does, rule by rule, and what in a policy is suspicious.
+ * A decision told to people: what was asked, rule by rule why it falls as it does, the verdict.
  *
  * Decides nothing: it asks the functions that decide.  One fact a line.
  */
@@ -69,6 +69,87 @@ shown(struct writ_bytes name)
 	return WRIT_LIT("(no name)");
 }
 
+WRIT_CHECKED static struct writ_err *
+tell_texts(const char *before, const struct texts *texts, struct writ_buf *ret)
+{
+	struct writ_err *err = writ_buf_printf(ret, "%s", before);
+
+	for (size_t i = 0; i < texts->n && !err; i++)
+		err = writ_buf_printf(ret, "%s%.*s", i > 0 ? ", " : "", ALL(texts->list[i]));
+	return err;
+}
+
+WRIT_CHECKED static struct writ_err *
+tell_constraints(const struct constraints *constraints, struct writ_buf *ret)
+{
+	struct writ_err *err = NULL;
+	char text[WORDS_MAX];
+
+	for (size_t i = 0; i < constraints->n && !err; i++) {
+		constraint_words(&constraints->list[i], text);
+		err = writ_buf_printf(ret, "%s%s", i > 0 ? ", " : "; under ", text);
+	}
+	return err;
+}
+
+/* A grant, a line an entitlement. */
+WRIT_CHECKED static struct writ_err *
+tell_grant(const char *who, const struct grant *grant, struct writ_buf *ret)
+{
+	struct writ_err *err = grant_check(grant);
+	char before[32];
+
+	if (err) { /* the verdict says why; its names may play tricks on a terminal */
+		writ_err_free(err);
+		return writ_buf_printf(ret, "  %s: a grant that is not in canonical form\n", who);
+	}
+	words(before, sizeof(before), "  %s: ", who);
+	for (size_t i = 0; i < grant->n_entitlements && !err; i++) {
+		const struct entitlement *e = &grant->entitlements[i];
+
+		err = tell_texts(before, &e->actions, ret);
+		if (!err)
+			err = tell_texts(" on ", &e->resources, ret);
+		if (!err && e->delegable)
+			err = writ_buf_add(ret, WRIT_LIT("; delegable"));
+		if (!err)
+			err = tell_constraints(&e->constraints, ret);
+		if (!err)
+			err = writ_buf_add(ret, WRIT_LIT("\n"));
+	}
+	words(before, sizeof(before), "  %s audience: ", who);
+	if (!err)
+		err = tell_texts(before, &grant->audience, ret);
+	if (!err)
+		err = tell_constraints(&grant->constraints, ret);
+	return err ? err : writ_buf_add(ret, WRIT_LIT("\n"));
+}
+
+/* All that is decided on, but who and depth. */
+WRIT_CHECKED static struct writ_err *
+explain_request(const struct policy_facts *facts, writ_time now, struct writ_buf *ret)
+{
+	const struct policy_parent *parent = facts->parent;
+	struct writ_err *err = tell_grant("asked", facts->grant, ret);
+
+	if (!err)
+		err = writ_buf_printf(ret, "  ends in %lld s, the task in %lld s",
+				      (long long)(facts->edge_not_after - now), (long long)(facts->task_ends - now));
+	if (!err && facts->act != ACT_DELEGATE && facts->lifetime_s)
+		err = writ_buf_printf(ret, "; a lifetime of %u s", facts->lifetime_s);
+	if (!err)
+		err = writ_buf_add(ret, WRIT_LIT("\n"));
+	if (err || !parent)
+		return err;
+	err = tell_grant("parent", parent->grant, ret);
+	if (!err)
+		err = writ_buf_printf(ret, "  parent: depth %u, ends in %lld s, ", parent->depth_remaining,
+				      (long long)(parent->hop_not_after - now));
+	if (!err && parent->newest_leaf)
+		return writ_buf_printf(ret, "its leaf in %lld s\n", (long long)(parent->newest_leaf - now));
+	return err ? err : writ_buf_add(ret, WRIT_LIT("without a live leaf\n"));
+}
+
 struct writ_err *
 policy_explain(const struct policy *policy, const struct policy_facts *facts, writ_time now, struct writ_buf *ret)
 {
@@ -79,6 +160,8 @@ policy_explain(const struct policy *policy, const struct policy_facts *facts, wr
 
 	err = writ_buf_printf(ret, "%s: %s %.*s to %.*s, depth %u\n", acts[facts->act],
 			      principal_kind_name(facts->delegator_kind), ALL(from), ALL(to), facts->depth);
+	if (!err)
+		err = explain_request(facts, now, ret);
 	if (err)
 		return err;
 	if (!facts_allowed(facts, now, &v)) { /* then no rule is tried, and names may not be fit for it */
@@ -92,166 +175,4 @@ policy_explain(const struct policy *policy, const struct policy_facts *facts, wr
 	}
 	policy_decide(policy, facts, now, &v);
 	return explain_verdict(&v, ret);
-}
-
-/* ---- lint ---- */
-
-struct linter {
-	struct writ_buf *out;
-	unsigned n;
-};
-
-WRIT_CHECKED WRIT_PRINTF(2, 3) static struct writ_err *remark(struct linter *l, const char *fmt, ...)
-{
-	char line[640];
-	va_list args;
-
-	va_start(args, fmt);
-	words_va(line, sizeof(line), fmt, args);
-	va_end(args);
-	l->n++;
-	return writ_buf_printf(l->out, "%s\n", line);
-}
-
-/* Is all that `later` allows allowed by `earlier` already, at least as long and as deep? */
-static bool
-shadows(const struct rule *earlier, const struct rule *later)
-{
-	return earlier->kind == later->kind &&
-	       !first_outside(&later->delegators, &earlier->delegators, resource_covers) &&
-	       !first_outside(&later->agents, &earlier->agents, resource_covers) &&
-	       scope_within(&later->grants, &earlier->grants, HELD_BY_RULE) &&
-	       !first_outside(&later->grants.audience, &earlier->grants.audience, resource_covers) &&
-	       earlier->wildcard_audience >= later->wildcard_audience && earlier->max_depth >= later->max_depth &&
-	       earlier->max_grant_s >= later->max_grant_s && earlier->max_lifetime_s >= later->max_lifetime_s;
-}
-
-static unsigned
-n_of(struct writ_bytes text, char c)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < text.len; i++)
-		n += text.data[i] == (uint8_t)c;
-	return n;
-}
-
-/* "spiffe://TD/" "**" or "spiffe://TD/KIND/" "**": all of a kind. */
-static bool
-is_everybody(struct writ_bytes pattern)
-{
-	return pattern.len > 3 && memcmp(pattern.data + pattern.len - 3, "/**", 3) == 0 && n_of(pattern, '/') <= 4;
-}
-
-static const struct writ_bytes *
-first_that(const struct texts *texts, bool (*test)(struct writ_bytes))
-{
-	for (size_t i = 0; i < texts->n; i++)
-		if (test(texts->list[i]))
-			return &texts->list[i];
-	return NULL;
-}
-
-/* "invoices:" "*" */
-static bool
-is_whole_action(struct writ_bytes action)
-{
-	return action_is_pattern(action) && n_of(action, ':') == 1;
-}
-
-/* "https://erp.corp.example/" "**" */
-static bool
-is_whole_host(struct writ_bytes resource)
-{
-	return resource.len > 3 && memcmp(resource.data + resource.len - 3, "/**", 3) == 0 && n_of(resource, '/') == 3;
-}
-
-static struct writ_err *
-lint_entitlement(struct linter *l, const struct rule *rule, size_t i)
-{
-	const struct entitlement *e = &rule->grants.entitlements[i];
-	const struct writ_bytes *action = first_that(&e->actions, is_whole_action);
-	const struct writ_bytes *resource = first_that(&e->resources, is_whole_host);
-	struct writ_err *err;
-
-	if (action && resource && e->constraints.n == 0) {
-		err = remark(l, "line %u: rule '%.*s', entitlement %zu: every action under '%.*s' on all of '%.*s'",
-			     rule->line, ALL(rule->name), i + 1, WRIT_FMT(*action), WRIT_FMT(*resource));
-		if (err)
-			return err;
-	}
-	if (e->delegable && rule->max_depth == 0)
-		return remark(
-			l,
-			"line %u: rule '%.*s', entitlement %zu: delegable, but with max_depth 0 nothing is handed on",
-			rule->line, ALL(rule->name), i + 1);
-	return NULL;
-}
-
-/* "spiffe://TD" of a name or pattern. */
-static struct writ_bytes
-domain_of(struct writ_bytes text)
-{
-	const uint8_t *slash = memchr(text.data + strlen("spiffe://"), '/', text.len - strlen("spiffe://"));
-
-	return (struct writ_bytes){ text.data, slash ? (size_t)(slash - text.data) : text.len };
-}
-
-/* Principals are all of one trust domain; a pattern of another is most likely mistyped, and matches nobody. */
-static struct writ_err *
-lint_domains(struct linter *l, const struct policy *policy, const struct rule *rule)
-{
-	const struct writ_bytes first = domain_of(policy->rules[0].agents.list[0]);
-	const struct texts *lists[] = { &rule->delegators, &rule->agents };
-	struct writ_err *err = NULL;
-
-	for (size_t k = 0; k < N_OF(lists); k++)
-		for (size_t i = 0; i < lists[k]->n && !err; i++)
-			if (!writ_equal(domain_of(lists[k]->list[i]), first))
-				err = remark(l, "line %u: rule '%.*s': '%.*s' is in another trust domain than '%.*s'",
-					     rule->line, ALL(rule->name), WRIT_FMT(lists[k]->list[i]), WRIT_FMT(first));
-	return err;
-}
-
-static struct writ_err *
-lint_rule(struct linter *l, const struct policy *policy, const struct rule *rule)
-{
-	const struct writ_bytes *everybody = first_that(&rule->delegators, is_everybody);
-	struct writ_err *err = lint_domains(l, policy, rule);
-
-	if (!err && everybody && first_that(&rule->agents, resource_is_pattern))
-		err = remark(l, "line %u: rule '%.*s': every %s under '%.*s' may delegate to every agent", rule->line,
-			     ALL(rule->name), principal_kind_name(rule->kind), WRIT_FMT(*everybody));
-	if (!err && rule->wildcard_audience)
-		err = remark(l, "line %u: rule '%.*s': a leaf may name an audience by wildcard", rule->line,
-			     ALL(rule->name));
-	for (size_t i = 0; i < rule->grants.n_entitlements && !err; i++)
-		err = lint_entitlement(l, rule, i);
-	for (const struct rule *earlier = policy->rules; earlier < rule && !err; earlier++) {
-		if (!shadows(earlier, rule))
-			continue;
-		return remark(l, "line %u: rule '%.*s' never decides: rule '%.*s' (line %u) allows all that it allows",
-			      rule->line, ALL(rule->name), ALL(earlier->name), earlier->line);
-	}
-	return err;
-}
-
-struct writ_err *
-policy_lint(const struct policy *policy, struct writ_buf *ret, unsigned *ret_n)
-{
-	const struct writ_bytes *everybody = first_that(&policy->roles[ROLE_OPERATOR], is_everybody);
-	struct linter l = { .out = ret };
-	struct writ_err *err = NULL;
-
-	*ret_n = 0;
-	if (policy->n_rules == 0)
-		err = remark(&l, "no rule: everything is denied");
-	if (!err && policy->roles[ROLE_OPERATOR].n == 0)
-		err = remark(&l, "no operator: nobody may revoke what others delegated");
-	if (!err && everybody)
-		err = remark(&l, "role operator: '%.*s' is everybody of a kind", WRIT_FMT(*everybody));
-	for (size_t i = 0; i < policy->n_rules && !err; i++)
-		err = lint_rule(&l, policy, &policy->rules[i]);
-	*ret_n = l.n;
-	return err;
 }

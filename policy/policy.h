@@ -15,6 +15,7 @@
 #define LIFETIME_MAX_S 900
 #define LIFETIME_FLOOR_S 30	/* L2 and L5 may shorten to this, no further */
 #define GRANT_MAX_S (8 * 3600)	/* hard; default of a rule 3600 */
+#define REVISION_MAX ((UINT64_C(1) << 53) - 1)	/* as any number of the API */
 #define BACKDATE_S 30		/* notBefore = now - 30 s everywhere */
 
 struct policy;
@@ -27,6 +28,8 @@ void policy_freep(struct policy **);
 struct writ_bytes policy_id(const struct policy *);
 const uint8_t *policy_digest(const struct policy *);	/* 32 bytes: SHA-256 of the YAML's bytes; in every leaf and record */
 bool policy_embed_purpose(const struct policy *);
+uint64_t policy_revision(const struct policy *);	/* `revision`; 0: the file has none */
+size_t policy_n_rules(const struct policy *);
 
 /* Prints the policy as YAML that parses to the same policy (fuzzing, `writ policy check --print`). */
 WRIT_CHECKED struct writ_err *policy_print(const struct policy *, struct writ_buf *ret);
@@ -87,11 +90,15 @@ struct verdict {
 /* Pure: same arguments, same verdict.  DELEGATE checks S1..P1 against parent and rules; ISSUE and RENEW check P1, L1, L2, L5, I5. */
 void policy_decide(const struct policy *, const struct policy_facts *, writ_time now, struct verdict *ret);
 
-/* The same decision told in plain lines: each rule tried, why it did not apply, the verdict. */
+/* The same decision told in plain lines: what was asked, each rule tried and why it does not allow, the verdict. */
 WRIT_CHECKED struct writ_err *policy_explain(const struct policy *, const struct policy_facts *, writ_time now,
 					     struct writ_buf *ret);
 
-/* What is suspicious: a rule that another shadows, one that allows everything.  One line each; returns how many. */
-WRIT_CHECKED struct writ_err *policy_lint(const struct policy *, struct writ_buf *ret, unsigned *ret_n);
+/*
+ * What is suspicious: rules that another shadows, that nobody can come to, that allow everything.  A line each, with the line of the file
+ * and what to do; returns how many.  `trust_domain` may be empty: then a pattern of another is told from the first rule's agents.
+ */
+WRIT_CHECKED struct writ_err *policy_lint(const struct policy *, struct writ_bytes trust_domain, writ_time now, struct writ_buf *ret,
+					  unsigned *ret_n);
 
 #endif

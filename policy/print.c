@@ -141,6 +141,8 @@ policy_print(const struct policy *policy, struct writ_buf *ret)
 	err = writ_buf_add(ret, WRIT_LIT("version: 1\nid: "));
 	if (!err)
 		err = print_text(ret, policy->id);
+	if (!err && policy->revision)
+		err = writ_buf_printf(ret, "\nrevision: %llu", (unsigned long long)policy->revision);
 	if (!err)
 		err = writ_buf_printf(ret, "\n%s", policy->embed_purpose ? "" : "embed_purpose: false\n");
 	if (!err && (operators->n > 0 || auditors->n > 0))

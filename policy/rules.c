@@ -336,7 +336,7 @@ read_id(const struct reader *r, const struct yaml_node *root, struct writ_bytes 
 static struct writ_err *
 read_policy(const struct reader *r, struct policy *policy)
 {
-	static const char *const keys[] = { "version", "id", "embed_purpose", "roles", "rules", NULL };
+	static const char *const keys[] = { "version", "id", "revision", "embed_purpose", "roles", "rules", NULL };
 	const struct yaml_node *root = r->yaml->root;
 	struct yaml_node *node;
 	struct writ_err *err;
@@ -359,6 +359,12 @@ read_policy(const struct reader *r, struct policy *policy)
 	err = read_id(r, root, &policy->id);
 	if (err)
 		return err;
+	node = yaml_get(root, "revision");
+	if (node) {
+		err = yaml_number(r->yaml, node, "revision", 1, REVISION_MAX, &policy->revision);
+		if (err)
+			return err;
+	}
 	policy->embed_purpose = true;
 	node = yaml_get(root, "embed_purpose");
 	if (node) {
@@ -423,6 +429,18 @@ const uint8_t *
 policy_digest(const struct policy *policy)
 {
 	return policy->digest;
+}
+
+uint64_t
+policy_revision(const struct policy *policy)
+{
+	return policy->revision;
+}
+
+size_t
+policy_n_rules(const struct policy *policy)
+{
+	return policy->n_rules;
 }
 
 bool

@@ -32,6 +32,7 @@ struct policy {
 	struct writ_arena arena;
 	struct writ_bytes id;
 	uint8_t digest[SHA256_LEN];
+	uint64_t revision; /* 0: none given */
 	bool embed_purpose;
 	struct texts roles[2]; /* patterns, by enum policy_role */
 	size_t n_rules;

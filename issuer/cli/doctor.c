@@ -65,7 +65,7 @@ check_policy(struct doctor *d)
 	if (!err)
 		err = policy_parse(d->conf->policy, writ_view(&text), &policy);
 	if (!err)
-		err = policy_lint(policy, &lint, &n);
+		err = policy_lint(policy, writ_str(d->conf->trust_domain), clock_read().wall, &lint, &n);
 	if (!err && n > 0)
 		warn("policy", "has warnings: writ policy check tells them");
 	else

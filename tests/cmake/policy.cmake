@@ -1,6 +1,7 @@
 # policy/: names, grants, rules, decisions.
-foreach(name names grant rules decide)
+foreach(name names grant rules decide lint cases)
 	writ_test(test_policy_${name} SOURCES unit/test_policy_${name}.c DEPS writ_policy LABELS unit)
 endforeach()
 writ_fuzz(policy DEPS writ_policy)
+writ_fuzz(cases DEPS writ_policy)
 writ_fuzz(names DEPS writ_policy)

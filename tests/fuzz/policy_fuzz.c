@@ -42,7 +42,7 @@ fuzz_check_reprint(const struct policy *policy)
 	AUTO(policy_freep) struct policy *again = NULL;
 	unsigned n;
 
-	FUZZ_CHECK(fuzz_accepted(policy_lint(policy, &remarks, &n)));
+	FUZZ_CHECK(fuzz_accepted(policy_lint(policy, (struct writ_bytes){ 0 }, NOW, &remarks, &n)));
 	FUZZ_CHECK(fuzz_accepted(policy_print(policy, &first)));
 	if (first.len > 256 * 1024)
 		return; /* quoted and indented, it may pass the limit that the input kept */

@@ -107,8 +107,8 @@ GRANT = ["--agent", BOT, "--spki", "0" * 64, "--audience", ERP]
 AS_ALICE = [*API, "--cert", "/none.pem", "--key", "/none.key"]
 MISUSES = [
     (["isue"], "writ: no command 'isue': writ help lists them"),
-    (["policy"], "writ policy: check or explain is wanted"),
-    (["policy", "lint", "x"], "writ policy: check or explain is wanted"),
+    (["policy"], "writ policy: check, test or explain is wanted"),
+    (["policy", "lint", "x"], "writ policy: check, test or explain is wanted"),
     (["init"], "writ init: --config is missing"),
     (["init", "--config", "a", "--csr", "b", "--import", "c"],
      "writ init: --csr comes first, --import with the certificate after it: one at a time"),
@@ -156,7 +156,7 @@ MISUSES = [
     (["policy", "explain", "p", "--delegator", "d", "--kind", "robot", "--agent", BOT, "--audience", ERP],
      "writ policy explain: --kind: 'robot' is none of human, service, agent"),
     (["policy", "explain", "p", "--delegator", "d", "--kind", "agent", "--agent", BOT, "--audience", ERP],
-     "writ policy explain: --kind agent: what an agent may delegate depends on its leaf as well; ask the server"),
+     "writ policy explain: --kind agent: what an agent may delegate depends on its leaf as well: write a case with its parent, and name it with --case FILE#NAME"),
     (["status"], "writ status: either --status URL or --config FILE is wanted"),
     (["status", "--status", "x", "--config", "y"], "writ status: either --status URL or --config FILE is wanted"),
     (["doctor"], "writ doctor: --config is missing"),
@@ -512,7 +512,7 @@ def test_a_policy_is_checked_and_printed(one):
         f.write(printed.stdout)
     assert printed.returncode == DONE and writ(one, "policy", "check", "--print", again).stdout == printed.stdout
     complains(writ(one, "policy", "check", one.path("writ.yaml")), FAILED,
-              f"writ policy check: {one.path('writ.yaml')}:2:1: unknown key \"trust_domain\"; known here: version, id, embed_purpose, roles, rules")
+              f"writ policy check: {one.path('writ.yaml')}:2:1: unknown key \"trust_domain\"; known here: version, id, revision, embed_purpose, roles, rules")
 
 
 def explain(house, *more, delegator=f"spiffe://{TD}/human/corp/alice", agent=BOT + "/new", kind="human"):

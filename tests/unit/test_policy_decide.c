@@ -735,6 +735,9 @@ a_decision_is_explained_rule_by_rule(void **state)
 	expect_explained(
 		&facts,
 		"delegate: human " OLGA " to " BOT ", depth 2\n"
+		"  asked: invoices:read on https://erp/v2/x\n"
+		"  asked audience: https://erp\n"
+		"  ends in 7200 s, the task in 7200 s\n"
 		"rule 'invoices' (line 4): denies\n"
 		"  max_grant: 7200 s; limit: 3600 s\n"
 		"rule 'invoices-long' (line 13): denies\n"
@@ -754,6 +757,9 @@ a_decision_is_explained_rule_by_rule(void **state)
 	facts.depth = 0;
 	expect_explained(&facts,
 			 "issue: human " OLGA " to " BOT ", depth 0\n"
+			 "  asked: invoices:read on https://erp/v2/x\n"
+			 "  asked audience: https://erp\n"
+			 "  ends in 3600 s, the task in 7200 s; a lifetime of 301 s\n"
 			 "rule 'invoices' (line 4): denies\n"
 			 "  max_lifetime: 301 s; limit: 300 s\n"
 			 "rule 'invoices-long' (line 13): allows\n"
@@ -770,6 +776,9 @@ a_decision_is_explained_rule_by_rule(void **state)
 	facts = from_olga(&grant);
 	facts.agent = WRIT_LIT(TD "/agent/\x1b[2Jx"); /* a name that would clear the screen */
 	expect_explained(&facts, "delegate: human " OLGA " to (no name), depth 1\n"
+				 "  asked: invoices:read on https://erp/v2/x\n"
+				 "  asked audience: https://erp\n"
+				 "  ends in 3600 s, the task in 7200 s\n"
 				 "no rule was tried: this is refused under any policy\n"
 				 "verdict: denied, names: SPIFFE ID '" TD
 				 "/agent/?[2Jx': a segment holds more than A-Z, a-z, 0-9, "
@@ -780,6 +789,12 @@ a_decision_is_explained_rule_by_rule(void **state)
 	expect_explained(
 		&facts,
 		"delegate: agent " BOT_1 " to " READER ", depth 6\n"
+		"  asked: invoices:read on https://erp/v2/x\n"
+		"  asked audience: https://erp\n"
+		"  ends in 600 s, the task in 7200 s\n"
+		"  parent: invoices:* on https://erp/v2/**; delegable\n"
+		"  parent audience: https://erp\n"
+		"  parent: depth 2, ends in 3600 s, its leaf in 300 s\n"
 		"no rule was tried: this is refused under any policy\n"
 		"verdict: denied, D1: depth 6; limit: depth 1, one less than the parent has; ask for less depth\n");
 }
