@@ -37,6 +37,9 @@ WRIT_CHECKED struct writ_err *file_lock(const char *dir, int *ret_fd);
  * more.  The caller closes. */
 WRIT_CHECKED struct writ_err *file_memfd(const char *name, struct writ_bytes contents, int *ret_fd);
 
+/* Raises the soft limit of open descriptors towards `wanted`, as far as the hard limit lets us; the limit in force. */
+uint64_t file_descriptors_raise(uint64_t wanted);
+
 /* fdatasync; an error ends the process (I13): the kernel forgets which pages were lost. */
 void file_sync(int fd, const char *what);
 

@@ -24,6 +24,7 @@
 #include "issuer/serve/publish.h"
 #include "issuer/serve/work.h"
 
+#define DESCRIPTORS_OTHER 256 /* store, sockets of loops and signer, files read again */
 #define CONNECT_TIMEOUT_MS 2000 /* and for the answer to HELLO: below the 5 s that writd waits for our end */
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS 5000
@@ -622,6 +623,18 @@ signals_take(struct serve *serve)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* A login's soft limit is 1,024, fit for select(); nothing of ours uses that. */
+static void
+descriptors_take(const struct conf *conf)
+{
+	const uint64_t wanted = (uint64_t)conf->limits.connections * conf->threads + DESCRIPTORS_OTHER;
+	const uint64_t limit = file_descriptors_raise(wanted);
+
+	if (limit < wanted)
+		event(EVENT_WARN, "serve.few_descriptors", EV_NUM("limit", limit), EV_NUM("wanted", wanted),
+		      EV_STR("hint", "raise LimitNOFILE (ulimit -Hn), or lower limits.connections"));
+}
+
 struct writ_err *
 keeper_run(const char *path)
 {
@@ -639,6 +652,7 @@ keeper_run(const char *path)
 		return writ_recode(err, WRIT_INVALID, "configuration");
 	}
 	event_start(2, "writ-issuerd", serve->conf.log_level);
+	descriptors_take(&serve->conf);
 	err = rules_try(&serve->conf); /* a policy with an error is found before anything is served */
 	if (!err)
 		err = writ_secret_start(); /* the API's TLS key is in our memory: no core, no ptrace */

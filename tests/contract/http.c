@@ -24,6 +24,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/file.h"
 #include "issuer/http/http.h"
 
 #define BODY_MAX 70000
@@ -1584,6 +1585,9 @@ main(void)
 
 	sigset_t pipe_only;
 
+	/* A thousand connections have two ends each here, and a login's soft limit may be 1,024. */
+	if (file_descriptors_raise(4096) < 4096)
+		print_message("few descriptors: the hard limit is too low for a thousand connections\n");
 	sigemptyset(&pipe_only);
 	sigaddset(&pipe_only, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &pipe_only, NULL);

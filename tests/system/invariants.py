@@ -147,8 +147,12 @@ class Witness:
         issuing = x509.load_pem_x509_certificate(leaves[-1].issued["chain"].encode())
         status = Status(self.house, issuing)
         for row in ask:
+            # Asking thousands takes a while: what is about to expire has no answer that would still hold.
+            left_s = row.not_after - time.time()
+            if left_s < 5:
+                continue
             said = status.of(row.serial)
-            assert said == ("GOOD" if row.state == "GOOD" else "REVOKED"), f"{row.serial} is {row.state} in the store, and OCSP says {said} (I9, I10)"
+            assert said == ("GOOD" if row.state == "GOOD" else "REVOKED"), f"{row.serial} is {row.state} in the store, {left_s:.1f} s before its end, and OCSP says {said} (I9, I10)"
             self.asked[row.serial] = row.state
         for serial in self.unsigned - set(rows):
             assert status.of(serial) != "GOOD", f"{serial} was never signed, and OCSP says GOOD (I9)"

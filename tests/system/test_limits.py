@@ -1,5 +1,6 @@
 """Bounds under abuse: many idle and slow connections, one principal that asks without end, memory after thousands of requests (I14)."""
 import os
+import resource
 import socket
 import ssl
 import threading
@@ -18,12 +19,22 @@ measures = pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps freed memory 
 def narrow():
     """A house that grants a principal few requests a second."""
     made = House("swtpm", extra="limits: {requests_per_principal_s: 20, connections: 700, connections_per_address: 650}\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         made.init()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))  # less than what 700 connections need
         made.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         yield made
     finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         made.close()
+
+
+def test_the_issuer_raises_a_low_limit_of_descriptors_to_what_its_connections_need(narrow):
+    with open(f"/proc/{narrow.pids('writ-issuerd')[0]}/limits", encoding="ascii") as f:
+        soft = next(int(line.split()[3]) for line in f if line.startswith("Max open files"))
+    assert soft >= 700
 
 
 def resident_kib(house, name):
