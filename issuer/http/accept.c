@@ -9,11 +9,15 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/event.h"
@@ -78,6 +82,7 @@ union any_address {
 	struct sockaddr any;
 	struct sockaddr_in in;
 	struct sockaddr_in6 in6;
+	struct sockaddr_un un;
 };
 
 /* One key for what one client can have many of: an IPv6 /64. */
@@ -85,6 +90,10 @@ static void
 address_key(const union any_address *from, uint8_t key[16], char *text, socklen_t text_len)
 {
 	memset(key, 0, 16);
+	if (from->any.sa_family == AF_UNIX) { /* all clients of a socket file are one */
+		snprintf(text, text_len, "unix");
+		return;
+	}
 	if (from->any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&from->in6.sin6_addr)) {
 		memcpy(key, &from->in6.sin6_addr, 8);
 		inet_ntop(AF_INET6, &from->in6.sin6_addr, text, text_len);
@@ -335,5 +344,83 @@ loop_listen(struct loop *loop, const char *host, uint16_t port, bool tls, const 
 	loop->listeners = listener;
 	if (ret_port)
 		*ret_port = ntohs(at.any.sa_family == AF_INET ? at.in.sin_port : at.in6.sin6_port);
+	return NULL;
+}
+
+/* ---- a socket in the file system ---- */
+
+/* Removes what an ended process left behind: a socket on which nobody answers. */
+static struct writ_err *
+unix_clear(const struct sockaddr_un *at)
+{
+	struct stat st;
+	int fd, refused;
+
+	if (lstat(at->sun_path, &st) != 0)
+		return errno == ENOENT ? NULL : writ_fail_errno(errno, "looking at it");
+	if (!S_ISSOCK(st.st_mode))
+		return writ_fail(WRIT_CONFLICT, "a file that is no socket is in its place");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return writ_fail_errno(errno, "socket");
+	refused = connect(fd, (const struct sockaddr *)at, sizeof(*at)) != 0 && errno == ECONNREFUSED;
+	close(fd);
+	if (!refused)
+		return writ_fail(WRIT_CONFLICT, "another process answers on it");
+	return unlink(at->sun_path) == 0 ? NULL : writ_fail_errno(errno, "removing the old one");
+}
+
+/* Nobody can connect before listen(), so mode and group are right from the first connection on. */
+static struct writ_err *
+unix_open(int fd, const struct sockaddr_un *at, const char *group)
+{
+	const struct group *found = NULL;
+
+	if (group && !(found = getgrnam(group)))
+		return writ_fail(WRIT_NOT_FOUND, "there is no group '%.80s'", group);
+	if (bind(fd, (const struct sockaddr *)at, sizeof(*at)) != 0)
+		return writ_fail_errno(errno, "bind");
+	if (found && chown(at->sun_path, (uid_t)-1, found->gr_gid) != 0)
+		return writ_fail_errno(errno, "giving it to group %.80s", group);
+	if (chmod(at->sun_path, 0660) != 0)
+		return writ_fail_errno(errno, "setting its mode");
+	if (listen(fd, BACKLOG) != 0)
+		return writ_fail_errno(errno, "listen");
+	return NULL;
+}
+
+struct writ_err *
+loop_listen_unix(struct loop *loop, const char *path, const char *group, const struct http_handler *handler)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct listener *listener;
+	struct writ_err *err;
+
+	if (strlen(path) >= sizeof(at.sun_path))
+		return writ_fail(WRIT_INVALID, "the path of a socket has %zu bytes, at most %zu are possible: %.80s",
+				 strlen(path), sizeof(at.sun_path) - 1, path);
+	memcpy(at.sun_path, path, strlen(path));
+	err = unix_clear(&at);
+	if (err)
+		return writ_because(err, "listening on %.80s", path);
+	listener = calloc(1, sizeof(*listener));
+	if (!listener)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a listener");
+	*listener = (struct listener){ .source = SOURCE_LISTENER, .handler = handler, .loop = loop };
+	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (listener->fd < 0) {
+		free(listener);
+		return writ_fail_errno(errno, "socket");
+	}
+	err = unix_open(listener->fd, &at, group);
+	if (!err && !listener_watch(listener, EPOLL_CTL_ADD, true))
+		err = writ_fail_errno(errno, "epoll_ctl");
+	if (err) {
+		close(listener->fd);
+		free(listener);
+		return writ_because(err, "listening on %.80s", path);
+	}
+	listener->next = loop->listeners;
+	loop->listeners = listener;
 	return NULL;
 }

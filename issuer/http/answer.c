@@ -307,6 +307,7 @@ http_defer(struct http_request *request)
 	at = later->data;
 	for (size_t i = 0; i < N_OF(parts); i++)
 		*parts[i] = copy_in(&at, *parts[i]);
+	request->fields = (struct writ_bytes){ 0 }; /* not kept: nobody who defers needs them */
 	later->request = *request;
 	LIST_INSERT_HEAD(&conn->loop->tokens, later, link);
 	conn->later = later;

@@ -275,6 +275,7 @@ handle(struct http_connection *conn, const struct http_head *head, struct writ_b
 		.accept = head->accept,
 		.if_none_match = head->if_none_match,
 		.idempotency_key = head->idempotency_key,
+		.fields = head->fields,
 		.body = body,
 		.peer = &conn->peer,
 		.now = conn->loop->now,

@@ -31,7 +31,7 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
 
 /* Who is at the other end.  Lives as long as the connection. */
 struct http_peer {
-	char address[64]; /* text, no port */
+	char address[64]; /* text, no port; "unix" */
 	bool tls;
 	struct writ_bytes cert;	  /* DER of the verified client certificate; empty: none */
 	struct writ_bytes anchor; /* DER of the configured CA its path ended in */
@@ -48,6 +48,7 @@ struct http_request {
 	struct writ_bytes query; /* without '?'; has_query tells an empty one from none */
 	bool has_query;
 	struct writ_bytes content_type, accept, if_none_match, idempotency_key; /* empty: absent */
+	struct writ_bytes fields; /* all header lines, for http_field(); empty once the request was deferred */
 	struct writ_bytes body;
 	struct http_peer *peer;
 	struct clock now; /* of this wake-up */
@@ -70,6 +71,9 @@ struct http_handler {
 	void (*request)(struct http_request *, void *ctx);
 	void *ctx;
 };
+
+/* How often the header `lower` (a name in lower case) stands in the request, and what its last line says, trimmed. */
+unsigned http_field(const struct http_request *, const char *lower, struct writ_bytes *ret);
 
 /* Answers now; everything is copied. */
 void http_answer(struct http_request *, const struct http_answer *);
@@ -127,6 +131,14 @@ void loop_free(struct loop *);
 WRIT_CHECKED struct writ_err *loop_listen(struct loop *, const char *host, uint16_t port, bool tls,
 					  const struct http_handler *, uint16_t *ret_port);
 
+/*
+ * Listens on a socket in the file system, plain.  Its mode is 0660, its group `group` (NULL: the process's own).  What
+ * an ended process left in its place is removed; what another answers on, or what is no socket, is not.  The file
+ * stays when the loop ends.
+ */
+WRIT_CHECKED struct writ_err *loop_listen_unix(struct loop *, const char *path, const char *group,
+					       const struct http_handler *);
+
 /* TLS 1.3 only, ALPN http/1.1, no tickets, no early data, client certificate optional but verified.  Again at a reload:
  * new connections use it. */
 WRIT_CHECKED struct writ_err *loop_tls(struct loop *, const struct tls_conf *);
@@ -170,6 +182,7 @@ struct http_head {
 	bool has_query, keep_alive, expect_continue, has_length;
 	uint64_t content_length;
 	struct writ_bytes content_type, accept, if_none_match, idempotency_key;
+	struct writ_bytes fields; /* all header lines, each with its CR LF */
 };
 WRIT_CHECKED struct writ_err *http_parse(struct writ_bytes in, struct http_head *ret, size_t *ret_len);
 

@@ -382,6 +382,27 @@ fields_end(const struct fields *fields)
 	return NULL;
 }
 
+unsigned
+http_field(const struct http_request *request, const char *lower, struct writ_bytes *ret)
+{
+	struct writ_bytes rest = request->fields;
+	unsigned n = 0;
+
+	*ret = (struct writ_bytes){ 0 };
+	while (rest.len > 0) { /* the parser has seen to it that each line is "name: value" CR LF */
+		const uint8_t *lf = memchr(rest.data, '\n', rest.len);
+		const struct writ_bytes line = bytes_between(rest.data, lf - 1);
+		const size_t len = class_span(line, TOKEN);
+
+		if (is_word((struct writ_bytes){ line.data, len }, writ_str(lower))) {
+			*ret = trim((struct writ_bytes){ line.data + len + 1, line.len - len - 1 });
+			n++;
+		}
+		rest = bytes_between(lf + 1, rest.data + rest.len);
+	}
+	return n;
+}
+
 /* The end of the head is not there yet: is there still room for it? */
 static struct writ_err *
 incomplete(struct writ_bytes in, struct http_head *head, bool in_request_line)
@@ -413,6 +434,7 @@ http_parse(struct writ_bytes in, struct http_head *ret, size_t *ret_len)
 	err = request_line(line, ret, &fields.is_1_1);
 	if (err)
 		return err;
+	ret->fields.data = rest.data;
 
 	for (;;) {
 		err = take_line(&rest, ret, &line, &more);
@@ -422,6 +444,7 @@ http_parse(struct writ_bytes in, struct http_head *ret, size_t *ret_len)
 			return incomplete(in, ret, false);
 		if (line.len == 0)
 			break;
+		ret->fields.len = (size_t)(rest.data - ret->fields.data);
 		err = field_line(&fields, line);
 		if (err)
 			return err;

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -183,6 +185,15 @@ on_request(struct http_request *request, void *ctx)
 
 		snprintf(text, sizeof(text), "%s tls=%d cert=%zu anchor=%s", request->peer->address, request->peer->tls,
 			 request->peer->cert.len, writ_equal(request->peer->anchor, server->anchor) ? "ours" : "none");
+		answer_text(request, 200, text);
+		return;
+	}
+	if (writ_equal(request->path, WRIT_LIT("/fields"))) {
+		struct writ_bytes value;
+		const unsigned n = http_field(request, "x-writ-test", &value);
+		char text[200];
+
+		snprintf(text, sizeof(text), "%u '%.*s'", n, WRIT_FMT(value));
 		answer_text(request, 200, text);
 		return;
 	}
@@ -1212,6 +1223,102 @@ a_host_name_is_no_address_to_listen_on(void **state)
 	loop_free(loop);
 }
 
+static void
+any_header_can_be_asked_for_by_its_name(void **state)
+{
+	static const struct {
+		const char *headers, *want;
+	} asked[] = {
+		{ "", "0 ''" },
+		{ "X-Writ-Test: a b\r\n", "1 'a b'" },
+		{ "x-WRIT-test:\t a \r\nX-Other: b\r\n", "1 'a'" },
+		{ "X-Writ-Test:\r\n", "1 ''" },
+		{ "X-Writ-Test: a\r\nx-writ-test: b\r\n", "2 'b'" },
+		{ "X_Writ_Test: a\r\n", "0 ''" },
+		{ "X-Writ-Test-2: a\r\nX-Writ-Tes: a\r\n", "0 ''" },
+	};
+	struct server server;
+
+	(void)state;
+	server_start(&server, &(struct loop_conf){ 0 });
+	for (size_t i = 0; i < N_OF(asked); i++) {
+		const int fd = dial(&server);
+		char request[400];
+
+		snprintf(request, sizeof(request), "GET /fields HTTP/1.1\r\n%sHost: w\r\nConnection: close\r\n\r\n",
+			 asked[i].headers);
+		say(fd, request);
+		assert_contains(hear_out(fd), asked[i].want);
+		close(fd);
+	}
+	server_stop(&server);
+}
+
+static int
+dial_unix(const char *path)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+static void
+a_socket_in_the_file_system_is_listened_on(void **state)
+{
+	char dir[] = "/tmp/writ-http-unix-XXXXXX", path[100], other[100], text[1000];
+	struct server server, second;
+	struct writ_err *err;
+	struct stat st;
+	FILE *file;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	snprintf(other, sizeof(other), "%s/file", dir);
+	for (unsigned start = 0; start < 2; start++) { /* the second time over what the first left behind */
+		server_prepare(&server, &(struct loop_conf){ 0 });
+		must(loop_listen_unix(server.loop, path, NULL, &server.handler));
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0660);
+		server_go(&server);
+		for (unsigned i = 0; i < 2; i++) {
+			fd = dial_unix(path);
+			say(fd, "GET /peer HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n");
+			assert_contains(hear_out(fd), "unix tls=0 cert=0");
+			close(fd);
+		}
+		if (start == 0)
+			server_stop(&server);
+	}
+
+	server_prepare(&second, &(struct loop_conf){ 0 });
+	err = loop_listen_unix(second.loop, path, NULL, &second.handler);
+	assert_non_null(err);
+	assert_contains(writ_err_text(err, text, sizeof(text)), "another process answers on it");
+	writ_err_free(err);
+	file = fopen(other, "w");
+	assert_non_null(file);
+	fclose(file);
+	err = loop_listen_unix(second.loop, other, NULL, &second.handler);
+	assert_non_null(err);
+	assert_contains(writ_err_text(err, text, sizeof(text)), "a file that is no socket is in its place");
+	writ_err_free(err);
+	unlink(other);
+	err = loop_listen_unix(second.loop, other, "no-such-group-here", &second.handler);
+	assert_non_null(err);
+	assert_contains(writ_err_text(err, text, sizeof(text)), "there is no group 'no-such-group-here'");
+	writ_err_free(err);
+	server_go(&second);
+	server_stop(&second);
+	server_stop(&server);
+	unlink(path);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 /* ---- TLS ---- */
 
 struct tls_client {
@@ -1570,6 +1677,8 @@ main(void)
 		cmocka_unit_test(what_threads_post_runs_on_the_loop_each_in_its_order),
 		cmocka_unit_test(timers_and_watched_descriptors_are_called),
 		cmocka_unit_test(a_host_name_is_no_address_to_listen_on),
+		cmocka_unit_test(any_header_can_be_asked_for_by_its_name),
+		cmocka_unit_test(a_socket_in_the_file_system_is_listened_on),
 		cmocka_unit_test(a_client_certificate_is_verified_and_its_anchor_known),
 		cmocka_unit_test(a_client_without_a_certificate_is_served_as_nobody),
 		cmocka_unit_test(strangers_old_versions_and_other_protocols_are_refused),
