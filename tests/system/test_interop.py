@@ -4,6 +4,7 @@ A missing reader fails the run: an untested claim is no claim.
 """
 import os
 import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -14,6 +15,10 @@ from cryptography.x509 import ocsp
 from house import ROOT
 
 INTEROP = os.path.join(ROOT, "tests", "system", "interop")
+sys.path.insert(0, INTEROP)
+
+import peers  # noqa: E402
+
 HOST = "host-like-task.corp.example"
 
 
@@ -151,3 +156,59 @@ def test_curl_refuses_the_leaf_as_a_server_named_like_its_task(files):
     finally:
         server.kill()
         server.wait()
+
+
+# ---- agent to agent, every stack with every other (interop/peers.py) ----
+
+@pytest.fixture(scope="module")
+def handshakes(one):
+    return peers.Run(one)
+
+
+STACKS = [stack.name for stack in peers.STACKS]
+
+
+def of(handshakes, stack):
+    if stack not in handshakes.as_server:
+        pytest.skip(" ".join(why for why in handshakes.absent if why.startswith(stack)))
+    return handshakes.as_server[stack], handshakes.as_client[stack]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_an_agent_meets_an_agent_on_every_other_stack_as_client_and_as_server(handshakes, stack):
+    of(handshakes, stack)
+    said = {pair: (answer, handshakes.accepted[pair]) for pair, answer in handshakes.handshakes.items() if stack in pair}
+    assert len(said) == 2 * len(handshakes.stacks) - 1
+    assert said == {pair: ("ok " + handshakes.server.id, "ok " + handshakes.client.id) for pair in said}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_revoked_leaf_is_refused_as_client_and_as_server(handshakes, stack):
+    for said in of(handshakes, stack):
+        assert said["revoked"].startswith("refused ") and "revoked" in said["revoked"].lower(), said
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_leaf_of_another_agent_is_refused_as_client_and_as_server(handshakes, stack):
+    for said in of(handshakes, stack):
+        assert said["another name"].startswith("refused ") and "another SPIFFE ID" in said["another name"], said
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_certificate_below_another_anchor_is_refused_as_client_and_as_server(handshakes, stack):
+    for said in of(handshakes, stack):
+        assert said["another anchor"].startswith("refused ") and "SPIFFE" not in said["another anchor"], said
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_without_a_crl_no_stack_notices_that_a_leaf_is_revoked(handshakes, stack):
+    """So the specification says it, and R5 bounds it."""
+    for said in of(handshakes, stack):
+        assert said["revoked, no CRL"] == "ok " + handshakes.revoked.id, said
+
+
+def test_the_table_of_the_specification_is_what_this_run_saw(handshakes):
+    printed = peers.printed()
+    assert set(printed) == set(STACKS)
+    for stack, cells in handshakes.rows().items():
+        assert printed[stack] == cells, stack
