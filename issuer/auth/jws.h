@@ -4,7 +4,7 @@
  * Every byte is either understood or refused: canonical base64url, no duplicate and no unknown header members, `crit`
  * refused, `alg` from an allow-list, the key chosen by configured `kid` alone and never by jwk, jku, x5c or x5u.  The
  * packaged JOSE libraries accept duplicate members and non-canonical base64url (tried), hence this one.
- * Knows no claim, no store, no clock.  Thread-safe: no state, but one `struct jws_key` is one thread's at a time.
+ * Knows no claim, no store, no clock.  Thread-safe: no state; jws_verify() changes no key, so threads may share one.
  */
 #ifndef WRIT_ISSUER_AUTH_JWS_H
 #define WRIT_ISSUER_AUTH_JWS_H

@@ -1,7 +1,7 @@
 /*
  * writ.yaml: from text to a checked struct.
  *
- * One reader a top key, in the file's order (the larger two in custody.c and delegators.c); each names the key in full
+ * One reader a top key, in the file's order (the larger ones in custody.c, delegators.c and grants.c); each names the key in full
  * ("api.listen") when it refuses.  Knows the grammar of values and how they exclude each other.  Opens no file but
  * writ.yaml: whether a certificate is there is for its user to find.
  */
@@ -341,11 +341,12 @@ static struct writ_err *
 read_root(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "version", "trust_domain", "state",	     "run",	  "api",
-					    "status",  "custody",      "delegators", "policy",	  "limits",
-					    "log",     "users",	       "threads",    "log_level", NULL };
+					    "status",  "custody",      "delegators", "grants",	  "policy",
+					    "limits",  "log",	       "users",	     "threads",	  "log_level",
+					    NULL };
 	static struct writ_err *(*const readers[])(const struct conf_reader *, const struct yaml_node *) = {
 		read_version,	 read_trust_domain, read_folders, read_api,   read_status,  conf_custody,
-		conf_delegators, read_limits,	    read_log,	  read_users, read_process,
+		conf_delegators, conf_grants,	    read_limits,  read_log,   read_users,   read_process,
 	};
 	struct writ_err *err;
 

@@ -38,6 +38,14 @@ struct conf_delegators {
 	unsigned line;
 };
 
+/* Whose signature on a grant counts, and as whom (delegation.md 8). */
+struct conf_grant_key {
+	const char *kid;		/* what the grant's header names */
+	enum conf_kind kind;
+	const char *principal;		/* what `iss` must be */
+	const char *key;		/* PEM file: a public key, or a certificate, of which the key alone is taken */
+};
+
 struct conf_limits {
 	uint32_t connections;			/* a loop thread; default 10000 */
 	uint32_t connections_per_address;	/* default 1000 */
@@ -71,6 +79,13 @@ struct conf {
 
 	size_t n_delegators;
 	const struct conf_delegators *delegators;
+
+	struct {
+		const char *audience;	/* what `aud` must be; NULL: signed grants are not accepted */
+		uint32_t redeem_within_s;	/* the most that `exp` may be after `iat`; default 900 */
+		size_t n_keys;
+		const struct conf_grant_key *keys;
+	} grants;
 
 	const char *policy;		/* file */
 	struct conf_limits limits;

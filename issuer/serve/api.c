@@ -18,7 +18,7 @@
 #include "issuer/serve/revoke.h"
 #include "issuer/serve/work.h"
 
-enum who { WHO_ANYONE, WHO_CERTIFICATE, WHO_PERSON, WHO_AGENT, WHO_AUDITOR };
+enum who { WHO_ANYONE, WHO_CERTIFICATE, WHO_PERSON, WHO_PERSON_OR_GRANT, WHO_AGENT, WHO_AUDITOR };
 
 struct route {
 	enum http_method method;
@@ -30,7 +30,7 @@ struct route {
 };
 
 static const struct route routes[] = {
-	{ HTTP_POST, "/v1/tasks", WHO_PERSON, true, false, delegate_open_task },
+	{ HTTP_POST, "/v1/tasks", WHO_PERSON_OR_GRANT, true, false, delegate_open_task },
 	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task },
 	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf },
 	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on },
@@ -146,13 +146,15 @@ refused(struct work *work)
 
 	if (wanted == WHO_ANYONE)
 		return false;
+	if (wanted == WHO_PERSON_OR_GRANT && request_is_grant(work->request->body))
+		return false; /* the signature inside says who asks */
 	if (!who) {
 		work_fail(work, writ_fail(WRIT_UNAUTHENTICATED, "this needs a client certificate of %s",
 					  wanted == WHO_AGENT ? "an agent: a leaf of this issuer"
 							      : "a configured delegator or an agent"));
 		return true;
 	}
-	if (wanted == WHO_PERSON && who->is_leaf) {
+	if ((wanted == WHO_PERSON || wanted == WHO_PERSON_OR_GRANT) && who->is_leaf) {
 		work_deny(work, "K1", who->principal, "a human or a service opens a task",
 			  "an agent delegates on with POST /v1/delegations");
 		return true;

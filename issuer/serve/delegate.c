@@ -2,8 +2,8 @@
  * New edges.  An edge is granted as a leaf is issued, without the signer's stage: decide, build the hop, store, answer;
  * then the journal is told.
  *
- * Who delegates, and of which kind, comes from the certificate (I7); the parent's authority from our own store; what is
- * asked from the body.  The child gets what it asked for or nothing (I6); only missing constraints of the parent are
+ * Who delegates, and of which kind, comes from the certificate or the key that signed a grant (I7: proof.c); the parent's
+ * authority from our own store; what is asked from the body.  The child gets what it asked for or nothing (I6); only missing constraints of the parent are
  * added.
  */
 #include "issuer/serve/delegate.h"
@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
+#include "issuer/serve/claims.h"
 #include "issuer/serve/work.h"
 
 #define EVIDENCE_KEEP_S (400 * 86400) /* what stands behind the digests in leaves and journal, as long as the log */
@@ -123,9 +124,9 @@ hops_write(struct work *work, const struct edge_asked *asked)
 		.id = { edge->id, EDGE_ID_LEN },
 		.principal = who->principal,
 		.kind = who->kind,
-		.method = who->is_leaf ? AUTH_WRIT_CERT : AUTH_MTLS_CERT,
-		.auth_digest = { who->cert_sha256, SHA256_LEN },
-		.authority = who->authority,
+		.method = work->proof.method,
+		.auth_digest = { work->proof.digest, SHA256_LEN },
+		.authority = work->proof.authority,
 		.granted_at = edge->granted_at,
 		.not_after = edge->not_after,
 		.depth_remaining = edge->depth_remaining,
@@ -134,6 +135,8 @@ hops_write(struct work *work, const struct edge_asked *asked)
 	struct writ_err *err;
 
 	writ_sha256(edge->grant, scope);
+	if (work->proof.method == AUTH_SIGNED_GRANT)
+		hop.grant = hop.auth_digest;
 	if (who->is_leaf) {
 		hop.authority = writ_str(writ_hex((struct writ_bytes){ who->issuer_key_id, 20 }, authority));
 		hop.cert_sha256 = (struct writ_bytes){ who->cert_sha256, SHA256_LEN };
@@ -205,17 +208,18 @@ edge_check(struct work *work, const struct edge_asked *asked)
 	return NULL;
 }
 
-/* Texts behind the digests: the delegator's certificate, the grant. */
+/* Texts behind the digests: the delegator's certificate or signed grant, and what the hop grants. */
 static void
 evidence(struct work *work)
 {
 	const writ_time expires = work->edge.not_after + EVIDENCE_KEEP_S;
 
-	work->evidence[0] =
-		(struct store_evidence){ .kind = work->who->is_leaf ? WRIT_LIT("writ-cert") : WRIT_LIT("mtls-cert"),
-					 .bytes = work->request->peer->cert,
-					 .expires = expires };
-	memcpy(work->evidence[0].digest, work->who->cert_sha256, SHA256_LEN);
+	work->evidence[0] = (struct store_evidence){
+		.kind = work->proof.kind,
+		.bytes = work->proof.bytes,
+		.expires = expires,
+	};
+	memcpy(work->evidence[0].digest, work->proof.digest, SHA256_LEN);
 	work->evidence[1] =
 		(struct store_evidence){ .kind = WRIT_LIT("hop-grant"), .bytes = work->edge.grant, .expires = expires };
 	writ_sha256(work->edge.grant, work->evidence[1].digest);
@@ -254,7 +258,8 @@ note_grant(struct work *work)
 
 	json_object(&out, NULL);
 	json_text(&out, "agent", edge->agent);
-	json_hex(&out, "cert", (struct writ_bytes){ work->who->cert_sha256, SHA256_LEN });
+	if (work->proof.method != AUTH_SIGNED_GRANT)
+		json_hex(&out, "cert", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
 	json_text(&out, "delegator", edge->delegator);
 	json_int(&out, "depth", edge->depth_remaining);
 	json_hex(&out, "edge", (struct writ_bytes){ edge->id, EDGE_ID_LEN });
@@ -263,6 +268,8 @@ note_grant(struct work *work)
 	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
 	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
 	json_text(&out, "rule", work->verdict.by);
+	if (work->proof.method == AUTH_SIGNED_GRANT)
+		json_hex(&out, "signed_grant", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
 	json_hex(&out, "spki", (struct writ_bytes){ edge->spki_sha256, sizeof(edge->spki_sha256) });
 	json_text(&out, "task", edge->task);
 	json_end(&out);
@@ -311,6 +318,8 @@ go_on(struct work *work, const struct edge_asked *asked, enum store_op op)
 	work_keep_answer(work);
 	work->job.item.task = op == STORE_OPEN_TASK ? &work->task : NULL;
 	work->job.item.edge = &work->edge;
+	work->job.item.once = work->proof.once;
+	work->job.item.n_once = work->proof.n_once;
 	work->job.item.children_max = work->rules->conf.limits.children_per_edge;
 	work_store(work, op, stored);
 	return NULL;
@@ -337,13 +346,34 @@ task_name(struct work *work, struct writ_bytes asked, struct writ_bytes *ret)
 	return ret->data ? NULL : writ_fail(WRIT_EXHAUSTED, "no memory for a task's name");
 }
 
+/* What is asked, and by whom: a certificate and a body, or a signed grant that is both. */
+WRIT_CHECKED static struct writ_err *
+task_asked(struct work *work, struct edge_asked *ret)
+{
+	struct claims claims;
+	struct writ_err *err;
+
+	if (!request_is_grant(work->request->body)) {
+		err = request_delegation(work->request->body, REQUEST_OPEN_TASK, &work->arena, &ret->body);
+		ret->not_after = work->now.wall + ret->body.ends_in_s;
+		proof_by_certificate(work);
+		return err;
+	}
+	err = proof_by_grant(work, &claims);
+	if (err)
+		return err;
+	ret->body = claims.asked;
+	ret->not_after = claims.grant_end;
+	return NULL;
+}
+
 struct writ_err *
 delegate_open_task(struct work *work)
 {
 	struct edge_asked asked = { 0 };
 	struct writ_err *err;
 
-	err = request_delegation(work->request->body, REQUEST_OPEN_TASK, &work->arena, &asked.body);
+	err = task_asked(work, &asked);
 	if (!err)
 		err = class_check(work, &asked.body);
 	if (!err)
@@ -354,7 +384,7 @@ delegate_open_task(struct work *work)
 		return NULL;
 
 	asked.grant = asked.body.grant;
-	asked.task_ends = asked.not_after = work->now.wall + asked.body.ends_in_s;
+	asked.task_ends = asked.not_after;
 	work->task = (struct store_task){
 		.opener = work->who->principal,
 		.purpose = asked.body.purpose,
@@ -429,6 +459,7 @@ delegate_on(struct work *work)
 	struct writ_err *err;
 	char dead[2 * EDGE_ID_LEN + 1];
 
+	proof_by_certificate(work);
 	err = request_delegation(work->request->body, REQUEST_DELEGATE, &work->arena, &asked.body);
 	if (!err)
 		err = class_check(work, &asked.body);

@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "policy/grant.h"
+#include "issuer/serve/request.h"
 
 #define MEMBER_INTEGER_MAX INT64_C(9007199254740991) /* 2^53 - 1: what every JSON reader holds exactly */
 
@@ -47,6 +47,15 @@ WRIT_CHECKED struct writ_err *member_texts(json_t *object, const char *where, co
 
 /* scope, audience and constraints of `object`, canonical (E6, 4.1). */
 WRIT_CHECKED struct writ_err *members_grant(json_t *object, struct writ_arena *, struct grant *ret);
+
+/* What a body and a signed grant both say, under names of their own: the agent's class; id and purpose of a task; a
+ * context's type and digest. */
+WRIT_CHECKED struct writ_err *member_class(json_t *object, const char *where, const char *name, struct writ_arena *,
+					   struct writ_bytes *ret);
+WRIT_CHECKED struct writ_err *member_task(json_t *object, const char *where, struct writ_arena *,
+					  struct request_delegation *ret);
+WRIT_CHECKED struct writ_err *member_context(json_t *object, const char *where, const char *type, const char *digest,
+					     struct writ_arena *, struct request_delegation *ret);
 
 /* The text of a JSON string, inside it. */
 struct writ_bytes member_text_of(const json_t *);

@@ -3,15 +3,33 @@
  */
 #include "issuer/serve/request.h"
 #include "base/text.h"
+#include "issuer/auth/jws.h"
 #include "issuer/serve/members.h"
 #include "issuer/x509/ca.h"
+
+struct writ_err *
+member_class(json_t *object, const char *where, const char *name, struct writ_arena *arena, struct writ_bytes *ret)
+{
+	struct spiffe_id id;
+	struct writ_err *err;
+
+	err = member_text(object, where, name, MEMBER_REQUIRED, PRINCIPAL_MAX, arena, ret);
+	if (err)
+		return err;
+	err = spiffe_parse(*ret, &id);
+	if (err)
+		return writ_because(err, "member '%s%s'", where, name);
+	if (id.kind != PRINCIPAL_AGENT || id.instance.len > 0)
+		return member_wrong(where, name,
+				    "a class, spiffe://TRUST-DOMAIN/agent/CLASS: the instance is named by the issuer");
+	return NULL;
+}
 
 WRIT_CHECKED static struct writ_err *
 agent_take(json_t *body, struct writ_arena *arena, struct request_delegation *ret)
 {
 	static const char *const names[] = { "class", "spki_sha256" };
 	json_t *agent = json_object_get(body, "agent");
-	struct spiffe_id id;
 	struct writ_err *err;
 
 	if (!agent)
@@ -19,20 +37,29 @@ agent_take(json_t *body, struct writ_arena *arena, struct request_delegation *re
 	if (!json_is_object(agent))
 		return member_wrong("", "agent", "an object");
 	err = members_only(agent, "agent.", names, N_OF(names));
-	if (!err)
-		err = member_text(agent, "agent.", "class", MEMBER_REQUIRED, PRINCIPAL_MAX, arena, &ret->agent_class);
+	if (!err && !json_object_get(agent, "class"))
+		err = member_missing("agent.", "class");
 	if (!err)
 		err = member_hex(agent, "agent.", "spki_sha256", ret->spki_sha256, sizeof(ret->spki_sha256));
+	return err ? err : member_class(agent, "agent.", "class", arena, &ret->agent_class);
+}
+
+struct writ_err *
+member_context(json_t *object, const char *where, const char *type, const char *digest, struct writ_arena *arena,
+	       struct request_delegation *ret)
+{
+	struct writ_err *err;
+	uint8_t bytes[32];
+
+	err = member_text(object, where, type, MEMBER_REQUIRED, 128, arena, &ret->context_type);
+	if (!err)
+		err = member_hex(object, where, digest, bytes, sizeof(bytes));
 	if (err)
 		return err;
-
-	err = spiffe_parse(ret->agent_class, &id);
-	if (err)
-		return writ_because(err, "member 'agent.class'");
-	if (id.kind != PRINCIPAL_AGENT || id.instance.len > 0)
-		return member_wrong("agent.", "class",
-				    "a class, spiffe://TRUST-DOMAIN/agent/CLASS: the instance is named by the issuer");
-	return NULL;
+	for (size_t i = 0; i < ret->context_type.len; i++)
+		if (ret->context_type.data[i] < 0x21 || ret->context_type.data[i] > 0x7e)
+			return member_wrong(where, type, "printable ASCII without blanks");
+	return member_keep(arena, (struct writ_bytes){ bytes, sizeof(bytes) }, &ret->context_digest);
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -41,39 +68,29 @@ context_take(json_t *body, struct writ_arena *arena, struct request_delegation *
 	static const char *const names[] = { "type", "digest" };
 	json_t *context = json_object_get(body, "context");
 	struct writ_err *err;
-	uint8_t digest[32];
 
 	if (!context)
 		return NULL;
 	if (!json_is_object(context))
 		return member_wrong("", "context", "an object");
 	err = members_only(context, "context.", names, N_OF(names));
-	if (!err)
-		err = member_text(context, "context.", "type", MEMBER_REQUIRED, 128, arena, &ret->context_type);
-	if (!err)
-		err = member_hex(context, "context.", "digest", digest, sizeof(digest));
-	if (err)
-		return err;
-	for (size_t i = 0; i < ret->context_type.len; i++)
-		if (ret->context_type.data[i] < 0x21 || ret->context_type.data[i] > 0x7e)
-			return member_wrong("context.", "type", "printable ASCII without blanks");
-	return member_keep(arena, (struct writ_bytes){ digest, sizeof(digest) }, &ret->context_digest);
+	return err ? err : member_context(context, "context.", "type", "digest", arena, ret);
 }
 
-WRIT_CHECKED static struct writ_err *
-task_take(json_t *body, struct writ_arena *arena, struct request_delegation *ret)
+struct writ_err *
+member_task(json_t *object, const char *where, struct writ_arena *arena, struct request_delegation *ret)
 {
 	struct writ_err *err;
 
-	err = member_text(body, "", "id", MEMBER_OPTIONAL, REQUEST_MAX, arena, &ret->task_id);
+	err = member_text(object, where, "id", MEMBER_OPTIONAL, REQUEST_MAX, arena, &ret->task_id);
 	if (!err && ret->task_id.len > 0)
 		err = task_id_check(ret->task_id);
 	if (!err)
-		err = member_text(body, "", "purpose", MEMBER_OPTIONAL, 256, arena, &ret->purpose);
+		err = member_text(object, where, "purpose", MEMBER_OPTIONAL, 256, arena, &ret->purpose);
 	if (err)
 		return err;
 	if (!writ_is_clean_utf8(ret->purpose))
-		return member_wrong("", "purpose", "UTF-8 without control characters");
+		return member_wrong(where, "purpose", "UTF-8 without control characters");
 	return NULL;
 }
 
@@ -93,7 +110,7 @@ request_delegation(struct writ_bytes body, enum request_route route, struct writ
 	if (!err)
 		err = members_only(json, "", names, route == REQUEST_OPEN_TASK ? N_OF(names) : N_OF(names) - 2);
 	if (!err && route == REQUEST_OPEN_TASK)
-		err = task_take(json, arena, ret);
+		err = member_task(json, "", arena, ret);
 	if (!err)
 		err = agent_take(json, arena, ret);
 	if (!err)
@@ -107,6 +124,38 @@ request_delegation(struct writ_bytes body, enum request_route route, struct writ
 		err = context_take(json, arena, ret);
 	ret->depth = (unsigned)depth;
 	ret->ends_in_s = (uint32_t)ends;
+	return err;
+}
+
+/* ---- signed grants ---- */
+
+bool
+request_is_grant(struct writ_bytes body)
+{
+	static const char name[] = "\"grant\"";
+	size_t at = 0;
+
+	while (at < body.len && memchr(" \t\r\n", body.data[at], 4))
+		at++;
+	if (at == body.len || body.data[at++] != '{')
+		return false;
+	while (at < body.len && memchr(" \t\r\n", body.data[at], 4))
+		at++;
+	return body.len - at >= sizeof(name) - 1 && memcmp(body.data + at, name, sizeof(name) - 1) == 0;
+}
+
+struct writ_err *
+request_grant(struct writ_bytes body, struct writ_arena *arena, struct writ_bytes *ret)
+{
+	static const char *const names[] = { "grant" };
+	AUTO(members_done) json_t *json = NULL;
+	struct writ_err *err;
+
+	err = members_parse(body, "the body", &json);
+	if (!err)
+		err = members_only(json, "", names, N_OF(names));
+	if (!err)
+		err = member_text(json, "", "grant", MEMBER_REQUIRED, JWS_MAX, arena, ret);
 	return err;
 }
 

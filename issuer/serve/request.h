@@ -34,6 +34,13 @@ enum request_route { REQUEST_OPEN_TASK, REQUEST_DELEGATE };
 WRIT_CHECKED struct writ_err *request_delegation(struct writ_bytes body, enum request_route, struct writ_arena *,
 						 struct request_delegation *ret);
 
+/*
+ * POST /v1/tasks with {"grant": "COMPACT JWS"}: the signature inside authenticates, no certificate is needed.  Told by
+ * the name of the first member, before anything is parsed; a body that hides it is taken for another, which needs one.
+ */
+bool request_is_grant(struct writ_bytes body);
+WRIT_CHECKED struct writ_err *request_grant(struct writ_bytes body, struct writ_arena *, struct writ_bytes *ret);
+
 /* POST /v1/tasks/ID/leaves (csr) and /v1/renew (no csr; an empty body is all defaults). */
 struct request_leaf {
 	struct writ_bytes csr; /* DER */

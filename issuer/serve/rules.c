@@ -24,6 +24,7 @@ rules_unref(struct rules *rules)
 		return;
 	policy_free(rules->policy);
 	auth_free(rules->auth);
+	grantkeys_free(rules->grantkeys);
 	conf_done(&rules->conf);
 	free(rules);
 }
@@ -60,6 +61,27 @@ auth_load(struct rules *rules, struct writ_bytes own_anchor)
 	return err;
 }
 
+WRIT_CHECKED static struct writ_err *
+grantkeys_load(struct rules *rules)
+{
+	const struct conf *conf = &rules->conf;
+	struct grantkey_conf *list = calloc(conf->grants.n_keys + 1, sizeof(*list));
+	struct writ_err *err;
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the keys of grants");
+	for (size_t i = 0; i < conf->grants.n_keys; i++)
+		list[i] = (struct grantkey_conf){
+			.kid = conf->grants.keys[i].kid,
+			.kind = (enum principal_kind)conf->grants.keys[i].kind,
+			.principal = conf->grants.keys[i].principal,
+			.path = conf->grants.keys[i].key,
+		};
+	err = grantkeys_new(writ_str(conf->trust_domain), list, conf->grants.n_keys, &rules->grantkeys);
+	free(list);
+	return err;
+}
+
 static void
 rules_unrefp(struct rules **rules)
 {
@@ -82,11 +104,13 @@ rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time n
 		err = policy_load(&rules->conf, &rules->policy);
 	if (!err)
 		err = auth_load(rules, own_anchor);
+	if (!err)
+		err = grantkeys_load(rules);
 	if (err)
 		return err;
 	if (memcmp(rules->conf.digest, running->digest, sizeof(rules->conf.digest)) != 0)
 		event(EVENT_WARN, "serve.configuration_changed",
-		      EV_STR("text", "policy, delegators and limits are taken; the rest at a restart"));
+		      EV_STR("text", "policy, delegators, grants and limits are taken; the rest at a restart"));
 	lists = auth_refresh(rules->auth, now);
 	if (lists) /* its holders are refused until it is there; the others are not */
 		event(EVENT_WARN, "serve.revocation_list", EV_ERR(lists));

@@ -1,5 +1,5 @@
 /*
- * Policy and delegators in force: what a reload swaps whole.
+ * Policy, delegators and grant keys in force: what a reload swaps whole.
  *
  * Threading: read-only once loaded, but for the CRLs inside `auth`, which auth_refresh() swaps under a lock of its own.
  */
@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "issuer/auth/auth.h"
+#include "issuer/auth/grantkeys.h"
 #include "issuer/conf/conf.h"
 #include "policy/policy.h"
 
@@ -17,7 +18,8 @@ struct rules {
 	atomic_uint refs;
 	struct policy *policy;
 	struct auth *auth;
-	struct conf conf; /* limits and delegators are read from here; the rest of a reloaded file is not used */
+	struct grantkeys *grantkeys;
+	struct conf conf; /* limits, delegators and grants are read from here; the rest of a reloaded file is not used */
 };
 struct rules *rules_ref(struct rules *);
 void rules_unref(struct rules *);

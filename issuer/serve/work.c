@@ -39,6 +39,7 @@ work_take(struct serve_loop *on, struct http_request *request)
 	work->path_id = work->once = (struct writ_bytes){ 0 };
 	work->rules = rules_ref(on->rules);
 	work->who = NULL;
+	work->proof = (struct proof){ 0 };
 	work->now = loop_now(on->loop);
 	work->stage_ms = work->now.mono_ms;
 	work->job = (struct job){ 0 };
@@ -68,6 +69,7 @@ work_give_back(struct work *work)
 
 	if (work->once.len > 0)
 		once_release(on->serve->once, work->once);
+	proof_release(work);
 	rules_unref(work->rules);
 	work->rules = NULL;
 	issuing_unref(work->issuing);

@@ -10,6 +10,7 @@
 
 #include "issuer/serve/answer.h"
 #include "issuer/serve/lineage.h"
+#include "issuer/serve/proof.h"
 #include "issuer/serve/request.h"
 #include "issuer/serve/serve.h"
 #include "issuer/serve/writer.h"
@@ -27,7 +28,8 @@ struct work {
 	const struct route *route;
 	struct writ_bytes path_id; /* {id} of the path */
 	struct rules *rules;
-	const struct identity *who; /* NULL: no certificate */
+	const struct identity *who; /* NULL: no certificate, and no grant */
+	struct proof proof;	    /* new edges: how `who` was authenticated */
 	struct clock now;	    /* when it was decided */
 	struct writ_arena arena;
 	uint8_t id[8]; /* request id: in the journal and in events */

@@ -40,6 +40,7 @@ struct store_ops {
 					 uint8_t ret_dead[EDGE_ID_LEN]);
 	struct writ_err *(*answer)(struct store *, struct writ_bytes key, writ_time now, struct writ_arena *,
 				   struct store_answer *ret);
+	struct writ_err *(*once_used)(struct store *, struct writ_bytes key, writ_time now, bool *ret);
 	struct writ_err *(*evidence)(struct store *, const uint8_t digest[32], struct writ_arena *,
 				     struct store_evidence *ret);
 	struct writ_err *(*key_blocked)(struct store *, const uint8_t spki_sha256[32], bool *ret);

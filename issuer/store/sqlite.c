@@ -633,6 +633,7 @@ const struct store_ops store_sqlite = {
 	.newest_leaf = sqlite_newest_leaf,
 	.lineage_live = sqlite_lineage_live,
 	.answer = sqlite_answer,
+	.once_used = sqlite_once_used,
 	.evidence = sqlite_evidence,
 	.key_blocked = sqlite_key_blocked,
 	.live_certs = sqlite_live_certs,

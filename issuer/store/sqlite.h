@@ -24,6 +24,7 @@ enum query {
 	Q_CERT_DER,
 	Q_NEWEST,
 	Q_ANSWER,
+	Q_ONCE,
 	Q_EVIDENCE,
 	Q_BLOCKED,
 	Q_LIVE_CERTS,
@@ -41,7 +42,6 @@ enum query {
 	Q_NEWEST_OF,
 	Q_LEAVES,
 	Q_CERT_STATE,
-	Q_ONCE,
 	Q_ANSWERED,
 	Q_PRINCIPAL,
 	Q_ADD_PRINCIPAL,
@@ -178,6 +178,7 @@ struct writ_err *sqlite_answer(struct store *, struct writ_bytes key, writ_time 
 			       struct store_answer *ret);
 struct writ_err *sqlite_evidence(struct store *, const uint8_t digest[32], struct writ_arena *,
 				 struct store_evidence *ret);
+struct writ_err *sqlite_once_used(struct store *, struct writ_bytes key, writ_time now, bool *ret);
 struct writ_err *sqlite_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
 struct writ_err *sqlite_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
 struct writ_err *sqlite_outbox(struct store *, store_each_revoked *, void *ctx);

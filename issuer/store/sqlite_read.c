@@ -284,6 +284,19 @@ sqlite_evidence(struct store *store, const uint8_t digest[32], struct writ_arena
 }
 
 struct writ_err *
+sqlite_once_used(struct store *store, struct writ_bytes key, writ_time now, bool *ret)
+{
+	struct writ_err *err;
+	int64_t found;
+
+	err = sqlite_number(of(store), Q_ONCE, 0, &found, VALUES(V_BYTES(key), V_INT(now)));
+	if (err)
+		return err;
+	*ret = found != 0;
+	return NULL;
+}
+
+struct writ_err *
 sqlite_key_blocked(struct store *store, const uint8_t spki_sha256[32], bool *ret)
 {
 	struct writ_err *err;

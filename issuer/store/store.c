@@ -231,6 +231,12 @@ store_answer(struct store *store, struct writ_bytes key, writ_time now, struct w
 }
 
 struct writ_err *
+store_once_used(struct store *store, struct writ_bytes key, writ_time now, bool *ret)
+{
+	return store->ops->once_used(store, key, now, ret);
+}
+
+struct writ_err *
 store_evidence(struct store *store, const uint8_t digest[32], struct writ_arena *arena, struct store_evidence *ret)
 {
 	return store->ops->evidence(store, digest, arena, ret);

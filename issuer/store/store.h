@@ -198,6 +198,8 @@ WRIT_CHECKED struct writ_err *store_lineage_live(struct store *, const uint8_t e
 						 uint8_t ret_dead[EDGE_ID_LEN]);
 WRIT_CHECKED struct writ_err *store_answer(struct store *, struct writ_bytes key, writ_time now, struct writ_arena *,
 					   struct store_answer *ret);
+/* Was this store_once key used, and is it still remembered?  A look ahead: what counts is the commit's own. */
+WRIT_CHECKED struct writ_err *store_once_used(struct store *, struct writ_bytes key, writ_time now, bool *ret);
 WRIT_CHECKED struct writ_err *store_evidence(struct store *, const uint8_t digest[32], struct writ_arena *,
 					     struct store_evidence *ret);
 WRIT_CHECKED struct writ_err *store_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);

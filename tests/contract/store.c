@@ -710,9 +710,12 @@ a_once_key_succeeds_exactly_once_in_a_group_and_ever_after(void **state)
 	struct store_cert cert;
 	struct store_counts counts;
 	unsigned n = 0;
+	bool used;
 
 	(void)state;
 	expect_ok(open_task(1, 1));
+	expect_ok(store_once_used(w.store, once.key, NOW, &used));
+	assert_false(used);
 	for (unsigned i = 0; i < 100; i++) {
 		certs[i] = cert_of(100 + i, 1, NOW + 600);
 		items[i] = (struct store_item){
@@ -731,6 +734,12 @@ a_once_key_succeeds_exactly_once_in_a_group_and_ever_after(void **state)
 	assert_int_equal(n, 1);
 	expect_ok(store_counts(w.store, NOW, &counts));
 	assert_int_equal(counts.certs_good, 1);
+	expect_ok(store_once_used(w.store, once.key, NOW + 600, &used));
+	assert_true(used);
+	expect_ok(store_once_used(w.store, once.key, NOW + 601, &used));
+	assert_false(used);
+	expect_ok(store_once_used(w.store, WRIT_LIT("grant:spiffe://td/human/corp/ada"), NOW, &used));
+	assert_false(used);
 
 	cert = cert_of(300, 1, NOW + 600);
 	expect_refused(commit(&(struct store_item){

@@ -3,6 +3,7 @@
  * looking again.
  */
 #include "base/text.h"
+#include "issuer/auth/jws.h"
 #include "issuer/serve/request.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -31,17 +32,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct request_delegation delegation;
 	struct request_revoke revoke;
 	struct request_leaf leaf;
+	struct writ_bytes grant;
 	uint32_t lifetime_s;
 	unsigned count;
 	uint64_t from;
 
 	if (len == 0)
 		return 0;
-	switch (data[0] % 7) {
+	switch (data[0] % 8) {
 	case 0:
 	case 1:
-		if (fuzz_accepted(request_delegation(body, (enum request_route)(data[0] % 7), &arena, &delegation)))
-			check_delegation(&delegation, (enum request_route)(data[0] % 7));
+		if (fuzz_accepted(request_delegation(body, (enum request_route)(data[0] % 8), &arena, &delegation)))
+			check_delegation(&delegation, (enum request_route)(data[0] % 8));
 		break;
 	case 2:
 		if (fuzz_accepted(request_leaf(body, &arena, &leaf)))
@@ -61,9 +63,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (fuzz_accepted(request_lifetime_query(body, &lifetime_s)))
 			FUZZ_CHECK(lifetime_s == 0 || (lifetime_s >= 60 && lifetime_s <= 900));
 		break;
-	default:
+	case 6:
 		if (fuzz_accepted(request_entries_query(body, &from, &count)))
 			FUZZ_CHECK(count >= 1 && count <= REQUEST_ENTRIES_MAX);
+		break;
+	default:
+		if (fuzz_accepted(request_grant(body, &arena, &grant)))
+			FUZZ_CHECK(grant.len > 0 && grant.len <= JWS_MAX);
 		break;
 	}
 	return 0;

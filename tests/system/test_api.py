@@ -37,6 +37,9 @@ def kind_ok(kind, value):
 def faults(schema, value, at="$"):
     """Where `value` is not as the schema says: a list of sentences."""
     schema = resolve(schema)
+    if "oneOf" in schema:
+        each = [faults(one, value, at) for one in schema["oneOf"]]
+        return [] if sum(not found for found in each) == 1 else [f"{at} is not exactly one of {len(each)}", *sum(each, [])]
     unknown = set(schema) - {"type", "description", "required", "properties", "additionalProperties", "minProperties", "maxProperties", "items", "minItems",
                              "maxItems", "pattern", "maxLength", "minimum", "maximum", "enum", "format", "default"}
     assert not unknown, f"this validator does not know {unknown}"
@@ -147,6 +150,7 @@ def session(one):
     s.ask(alice, "POST", "/v1/tasks", dict(task, depth=9))
     s.ask(alice, "POST", "/v1/tasks", dict(task, id="api.task-2", scope=[{"actions": ["payments:write"], "resources": [INVOICES]}]))
     s.ask(nobody, "POST", "/v1/tasks", task)
+    s.ask(nobody, "POST", "/v1/tasks", {"grant": "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"})
     leaf = {"csr": base64.b64encode(csr_der(bot.key)).decode(), "lifetime_s": 300, "ocsp": True}
     issued = s.ask(nobody, "POST", "/v1/tasks/api.task-1/leaves", leaf)
     assert issued.status == 201, issued

@@ -256,7 +256,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(
 		parse(with_line(0, "trust-domain: x")), WRIT_INVALID,
 		"writ.yaml:16:1: unknown key \"trust-domain\"; known here: version, trust_domain, state, run, api, "
-		"status, custody, delegators, policy, limits, log, users, threads, log_level");
+		"status, custody, delegators, grants, policy, limits, log, users, threads, log_level");
 	expect_refused(parse(with_line(5, "api: {certificate: c, key: k, ca: x}")), WRIT_INVALID,
 		       "writ.yaml:5:31: unknown key \"ca\"; known here: listen, certificate, key");
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
@@ -501,6 +501,91 @@ a_principal_template_makes_names_of_ours_only(void **state)
 	}
 }
 
+#define GRANT_KEY "kind: human, principal: \"spiffe://agents.corp.example/human/corp/a\", key: a.pub"
+#define GRANTS "grants: {audience: \"https://w.example\", keys: [{kid: a-1, " GRANT_KEY "}]}"
+
+static void
+the_keys_of_grants_are_read(void **state)
+{
+	AUTO(conf_done) struct conf conf = { 0 };
+	char text[4000];
+
+	(void)state;
+	snprintf(text, sizeof(text), "%s%s", small,
+		 "grants:\n  audience: https://w.example/api\n  redeem_within: 24h\n  keys:\n"
+		 "    - {kid: a-1, " GRANT_KEY "}\n"
+		 "    - {kid: ci.b_2, kind: service, principal: \"spiffe://agents.corp.example/service/ci/b\", key: /k/b}\n");
+	expect_ok(conf_parse("writ.yaml", "/etc/writ", writ_str(text), &conf));
+	assert_string_equal(conf.grants.audience, "https://w.example/api");
+	assert_int_equal(conf.grants.redeem_within_s, 86400);
+	assert_int_equal(conf.grants.n_keys, 2);
+	assert_string_equal(conf.grants.keys[0].kid, "a-1");
+	assert_int_equal(conf.grants.keys[0].kind, CONF_HUMAN);
+	assert_string_equal(conf.grants.keys[0].principal, "spiffe://agents.corp.example/human/corp/a");
+	assert_string_equal(conf.grants.keys[0].key, "/etc/writ/a.pub");
+	assert_string_equal(conf.grants.keys[1].kid, "ci.b_2");
+	assert_int_equal(conf.grants.keys[1].kind, CONF_SERVICE);
+	assert_string_equal(conf.grants.keys[1].key, "/k/b");
+}
+
+static void
+without_grants_no_signature_counts(void **state)
+{
+	AUTO(conf_done) struct conf conf = { 0 };
+
+	(void)state;
+	expect_ok(conf_parse("writ.yaml", "/etc/writ", writ_str(small), &conf));
+	assert_null(conf.grants.audience);
+	assert_int_equal(conf.grants.n_keys, 0);
+	conf_done(&conf);
+	expect_ok(conf_parse("writ.yaml", "/etc/writ", writ_str(with_line(0, GRANTS)), &conf));
+	assert_int_equal(conf.grants.redeem_within_s, 900);
+}
+
+static void
+a_key_of_grants_with_one_thing_wrong_is_refused(void **state)
+{
+	static const struct {
+		const char *line, *message;
+	} rows[] = {
+		{ "grants: yes", "writ.yaml:16:1: grants: found \"yes\", wanted a map" },
+		{ "grants: {}", "writ.yaml:16:1: grants.audience is missing" },
+		{ "grants: {audience: \"https://w.example\"}", "writ.yaml:16:1: grants.keys is missing" },
+		{ "grants: {audience: \"http://w.example\", keys: []}",
+		  "writ.yaml:16:10: grants.audience: found \"http://w.example\", wanted https://... of at most 256 bytes, without query or fragment" },
+		{ "grants: {audience: \"https://w.example/?a\", keys: []}",
+		  "writ.yaml:16:10: grants.audience: found \"https://w.example/?a\", wanted https://... of at most 256 bytes, without query or fragment" },
+		{ "grants: {audience: \"https://w.example\", keys: []}",
+		  "writ.yaml:16:41: grants.keys has 0 entries, allowed are 1 to 256" },
+		{ "grants: {audience: \"https://w.example\", redeem_within: 25h, keys: []}",
+		  "writ.yaml:16:41: grants.redeem_within: found \"25h\", wanted a time from 60s to 86400s, such as 90s, 5m or 8h" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a/1, " GRANT_KEY "}]}",
+		  "writ.yaml:16:49: grants.keys.kid: found \"a/1\", wanted 1 to 128 of A-Z a-z 0-9 . _ -" },
+		{ "grants: {audience: \"https://w.example\", keys: [{" GRANT_KEY "}]}",
+		  "writ.yaml:16:48: grants.keys.kid is missing" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a, " GRANT_KEY "}, {kid: a, " GRANT_KEY "}]}",
+		  "writ.yaml:16:139: grants.keys.kid: \"a\" is there twice" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a, kind: agent, principal: x, key: k}]}",
+		  "writ.yaml:16:57: grants.keys.kind: found \"agent\", wanted human or service" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a, kind: human, principal: x, key: k}]}",
+		  "writ.yaml:16:70: grants.keys.principal: found \"x\", wanted spiffe://agents.corp.example/human/... of at most 512 bytes" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a, kind: service, principal: "
+		  "\"spiffe://agents.corp.example/human/corp/a\", key: k}]}",
+		  "writ.yaml:16:72: grants.keys.principal: found \"spiffe://agents.corp.example/human/corp/a\", wanted spiffe://agents.corp.example/service/... of at most 512 bytes" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a, kind: human, principal: "
+		  "\"spiffe://agents.corp.example/human/corp/a\"}]}",
+		  "writ.yaml:16:48: grants.keys.key is missing" },
+		{ "grants: {audience: \"https://w.example\", keys: [{kid: a, jwk: x, " GRANT_KEY "}]}",
+		  "writ.yaml:16:57: unknown key \"jwk\"; known here: kid, kind, principal, key" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		print_message("  %s\n", rows[i].line);
+		expect_refused(parse(with_line(0, rows[i].line)), WRIT_INVALID, rows[i].message);
+	}
+}
+
 static void
 delegators_are_one_to_thirty_two(void **state)
 {
@@ -653,6 +738,9 @@ main(void)
 		cmocka_unit_test(values_outside_their_grammar_are_refused),
 		cmocka_unit_test(custody_names_one_device_and_holds_no_secret),
 		cmocka_unit_test(a_principal_template_makes_names_of_ours_only),
+		cmocka_unit_test(the_keys_of_grants_are_read),
+		cmocka_unit_test(without_grants_no_signature_counts),
+		cmocka_unit_test(a_key_of_grants_with_one_thing_wrong_is_refused),
 		cmocka_unit_test(delegators_are_one_to_thirty_two),
 		cmocka_unit_test_setup_teardown(paths_are_relative_to_the_files_folder, folder_made, folder_gone),
 		cmocka_unit_test_setup_teardown(a_file_that_others_may_write_is_refused, folder_made, folder_gone),
