@@ -175,28 +175,21 @@ crl_build_tbs(const struct crl_facts *facts, struct writ_buf *ret_tbs)
 
 /* ---- the reader ---- */
 
-struct entry {
-	struct writ_bytes serial;
-	writ_time revoked_at;
-	unsigned reason;
-};
-
 static struct writ_err *
 bad(const char *field, const char *why)
 {
 	return writ_fail(WRIT_INVALID, "CRL: %s: %s", field, why);
 }
 
-/* False on anything but a strict entry without critical extensions of its own (certificateIssuer: an indirect CRL). */
-static bool
-take_entry(struct der *in, struct entry *ret)
+bool
+crl_entry_take(struct der *in, struct crl_entry *ret)
 {
 	struct der entry, list, value;
 	struct extension ext;
 	uint64_t reason;
 	bool reason_seen = false;
 
-	*ret = (struct entry){ 0 };
+	*ret = (struct crl_entry){ 0 };
 	if (!der_take(in, DER_SEQUENCE, &entry) || !take_serial(&entry, &ret->serial) ||
 	    !der_take_time(&entry, &ret->revoked_at))
 		return false;
@@ -216,7 +209,8 @@ take_entry(struct der *in, struct entry *ret)
 		if (reason_seen || !der_take_unsigned(&value, DER_ENUMERATED, 10, &reason) || !der_at_end(&value))
 			return false;
 		reason_seen = true;
-		ret->reason = (unsigned)reason;
+		/* Reasons that we never emit, in another's list, still mean revoked. */
+		ret->reason = crl_reason_ok((unsigned)reason) ? (enum crl_reason)reason : REASON_UNSPECIFIED;
 	}
 	return true;
 }
@@ -225,7 +219,7 @@ static struct writ_err *
 read_entries(struct der *in, struct crl *ret)
 {
 	struct der list;
-	struct entry entry;
+	struct crl_entry entry;
 
 	if (!der_next_is(in, DER_SEQUENCE))
 		return NULL;
@@ -233,7 +227,7 @@ read_entries(struct der *in, struct crl *ret)
 		return bad("revokedCertificates", "not DER, or empty (then it must be absent)");
 	ret->entries = der_rest(&list);
 	for (size_t n = 1; !der_at_end(&list); n++)
-		if (!take_entry(&list, &entry))
+		if (!crl_entry_take(&list, &entry))
 			return writ_fail(WRIT_INVALID,
 					 "CRL: revokedCertificates: entry %zu is not DER, or has a critical extension",
 					 n);
@@ -375,18 +369,17 @@ bool
 crl_find(const struct crl *crl, struct writ_bytes serial, writ_time *ret_revoked_at, enum crl_reason *ret_reason)
 {
 	struct der list = der_read(crl->entries);
-	struct entry entry;
+	struct crl_entry entry;
 
 	while (serial.len && serial.data[0] == 0) {
 		serial.data++;
 		serial.len--;
 	}
-	while (!der_at_end(&list) && take_entry(&list, &entry)) {
+	while (!der_at_end(&list) && crl_entry_take(&list, &entry)) {
 		if (!writ_equal(entry.serial, serial))
 			continue;
 		*ret_revoked_at = entry.revoked_at;
-		/* Reasons that we never emit, in another's list, still mean revoked. */
-		*ret_reason = crl_reason_ok(entry.reason) ? (enum crl_reason)entry.reason : REASON_UNSPECIFIED;
+		*ret_reason = entry.reason;
 		return true;
 	}
 	return false;

@@ -47,7 +47,16 @@ struct crl {
 };
 /* The signature is not verified.  An unknown critical extension, an indirect or delta CRL, a list for some reasons only are refused. */
 WRIT_CHECKED struct writ_err *crl_read(struct writ_bytes der, struct crl *ret);
-/* Is that serial (unsigned octets) listed?  Linear. */
+/* One of its entries, taken from the front of `crl.entries` or of what follows one (a `struct der` of base/der.h). */
+struct crl_entry {
+	struct writ_bytes serial;	/* unsigned octets, no leading zero */
+	writ_time revoked_at;
+	enum crl_reason reason;		/* one that we never emit counts as unspecified */
+};
+struct der;
+/* False on anything but a strict entry without critical extensions of its own (certificateIssuer: an indirect CRL). */
+WRIT_CHECKED bool crl_entry_take(struct der *, struct crl_entry *ret);
+/* Is that serial (unsigned octets) listed?  Linear; for many look-ups: crl_index.h. */
 bool crl_find(const struct crl *, struct writ_bytes serial, writ_time *ret_revoked_at, enum crl_reason *ret_reason);
 bool crl_has_edge(const struct crl *, struct writ_bytes edge_id);
 

@@ -50,6 +50,13 @@ struct delegation {
 /* The extension's value (extnValue's contents).  WRIT_INVALID names the rule (E1..E10) and the place. */
 WRIT_CHECKED struct writ_err *delegation_read(struct writ_bytes der, struct writ_arena *, struct delegation *ret);
 
+/*
+ * Which rule delegation_read() or delegation_check_validity() said was broken: "E1" to "E10", also when the error was wrapped since;
+ * false when it was none (no memory, or an error of somebody else's).
+ */
+#define DELEGATION_RULE 4
+bool delegation_rule_of(const struct writ_err *, char out[DELEGATION_RULE]);
+
 /* Appends the extension value.  Writes nothing that delegation_read() would refuse: WRIT_INVALID names the rule. */
 WRIT_CHECKED struct writ_err *delegation_write(const struct delegation *, struct writ_buf *ret);
 

@@ -37,6 +37,24 @@ rule_broken(const struct place *place, const char *rule, const char *fmt, ...)
 	return err;
 }
 
+/* Messages begin with their rule, as rule_broken_va() writes them, and nobody else's do. */
+bool
+delegation_rule_of(const struct writ_err *err, char out[DELEGATION_RULE])
+{
+	size_t len;
+
+	if (!err)
+		return false;
+	while (err->cause)
+		err = err->cause;
+	len = strspn(err->message + (err->message[0] == 'E'), "0123456789") + 1;
+	if (err->message[0] != 'E' || len < 2 || len >= DELEGATION_RULE || err->message[len] != ':')
+		return false;
+	memcpy(out, err->message, len);
+	out[len] = '\0';
+	return true;
+}
+
 /* E4: IA5String of 0x21..0x7e, within its SIZE. */
 static struct writ_err *
 visible(const struct place *place, const char *field, struct writ_bytes text, size_t max)

@@ -6,11 +6,19 @@
 
 #include "issuer/x509/say.h"
 
+#define SAY_HEX_PIECE 32 /* a digest */
+
 void
 say_hex(struct say *say, struct writ_bytes bytes)
 {
-	for (size_t i = 0; i < bytes.len; i++)
-		SAY(say, "%02x", bytes.data[i]);
+	char text[2 * SAY_HEX_PIECE + 1];
+
+	for (size_t at = 0; at < bytes.len; at += SAY_HEX_PIECE) {
+		const size_t left = bytes.len - at, n = left < SAY_HEX_PIECE ? left : SAY_HEX_PIECE;
+
+		writ_hex((struct writ_bytes){ bytes.data + at, n }, text);
+		SAY(say, "%s", text);
+	}
 }
 
 void

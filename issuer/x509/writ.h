@@ -63,7 +63,8 @@ enum writ_refusal {
 /* "OK", "ENCODING", ...: the names that tests/vectors uses; "?" for a number that is none. */
 const char *writ_refusal_name(enum writ_refusal);
 
-/* The same for people: what was refused, by which rule, at which value.  Never holds a secret. */
+/* The same for people: what was refused, by which rule, at which value.  Written when something is refused, and only
+ * then.  Never holds a secret. */
 struct writ_why {
 	char rule[16];	/* "E6", "6.1.6", "paramMax"; empty: none of a specification */
 	char text[400]; /* one line, printable, cut with "..." */

@@ -23,6 +23,7 @@
 #include "issuer/log/json.h"
 #include "issuer/signer/wire.h"
 #include "tests/contract/rig.h"
+#include "tests/unit/verify_make.h"
 #include "tests/unit/x509_make.h"
 
 #define STATUS_URL "http://status.corp.example"

@@ -500,6 +500,27 @@ def test_verify_believes_no_crl_of_somebody_else(one, told):  # pylint: disable=
     complains(verify(one, one.path("bot.pem"), "--allow-software", "--crl", "/none.crl"), FAILED, "writ verify: /none.crl does not exist")
 
 
+def test_verify_tells_whether_a_request_is_allowed_and_by_what(one, told):
+    parent, _ = told
+    leaf = one.path("bot.pem")
+    asked = ["--allow-software", "--action", "invoices:read", "--resource"]
+    said = fields(verify(one, leaf, *asked, ERP + "/v2/invoices/2026/17", "--peer", "10.1.2.3", "--param", "limit=5"))
+    assert said[-1] == ("allowed", f"invoices:read on {ERP}/v2/invoices/2026/17, by entitlement 1")
+    complains(verify(one, leaf, *asked, ERP + "/v2/ledger"), REFUSED,
+              f"writ verify: {leaf} is believed, but does not allow it: none of 1 covers invoices:read on {ERP}/v2/ledger")
+    complains(verify(one, leaf, *asked, ERP + "/v2/invoices/../ledger"), REFUSED,
+              f"writ verify: {leaf} is believed, but does not allow it: resource '{ERP}/v2/invoices/../ledger': has a '.' or '..' segment")
+    told_as_json = json.loads(verify(one, leaf, *asked, ERP + "/v2/invoices/17", "--json").stdout)
+    assert told_as_json["act"]["sub"] == parent["agent"] and told_as_json["writ"]["serial"] == parent["serial"]
+    for wrong, said in [
+        (["--action", "invoices:read"], "--action and --resource go together: a request is one on the other"),
+        (["--peer", "10.1.2.3"], "--peer and --param are of a request: say its --action and --resource"),
+        ([*asked[1:], ERP, "--peer", "ten"], "--peer: 'ten' is no IP address"),
+        ([*asked[1:], ERP, "--param", "=5"], "--param: '=5' is not NAME=VALUE with a name of 1 to 64 octets"),
+    ]:
+        complains(verify(one, leaf, *wrong), MISUSED, f"writ verify: {said}")
+
+
 # ---- policy ----
 
 def test_a_policy_is_checked_and_printed(one):

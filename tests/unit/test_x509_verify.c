@@ -2,6 +2,7 @@
 #include <jansson.h>
 
 #include "base/text.h"
+#include "tests/unit/verify_make.h"
 #include "tests/unit/x509_make.h"
 
 static struct pki pki;
@@ -172,7 +173,7 @@ each_break_in_the_path_is_refused_by_name(void **state)
 		"chain: leaf: trust domain 'agents.corp.example', but this anchor is trusted for 'other.example' only");
 
 	breaches += breach("no anchor", verify_with_anchor((struct writ_bytes){ 0 }),
-			   "chain: anchor: CA certificate: not one whole DER element: cut short, or BER");
+			   "chain: anchor: PEM: no further block 'CERTIFICATE'");
 	breaches += breach("a responder as anchor", verify_with_anchor(pki.responder), "chain: anchor: not a CA");
 	breaches += breach("the issuing CA as anchor", verify_with_anchor(pki.issuing),
 			   "chain: anchor: its pathLenConstraint of 0 allows no issuing CA below it");
@@ -226,7 +227,7 @@ each_break_in_the_path_is_refused_by_name(void **state)
 	facts = responder_facts(&pki);
 	facts.issuer_name = pki.anchor_name;
 	breaches += breach("a responder as issuing CA", verify_with_ca(&facts, &pki.anchor_key),
-			   "chain: issuing CA: not a CA");
+			   "chain: leaf: its issuer is not the issuing CA by name");
 
 	w = with();
 	writ_arena_clear(&arena);
@@ -372,18 +373,18 @@ a_crl_that_proves_nothing_is_refused(void **state)
 	unsigned breaches = 0;
 
 	(void)state;
-	breaches += breach("not a CRL", verify_crl(pki.issuing), "chain: issuing CA's CRL: CRL: version: must be v2");
-	breaches += breach("another CA's by name",
+	breaches += breach("not a CRL", verify_crl(pki.issuing), "chain: CRL: version: must be v2");
+	breaches += breach("the anchor's name, the issuing CA's key",
 			   verify_crl(make_crl(&pki.issuing_key, pki.anchor_name, none, NULL, none)),
-			   "chain: issuing CA's CRL: not of this CA by name");
+			   "chain: CRL: of no anchor and no known issuing CA by key id");
 	breaches += breach("another CA's by key id", verify_crl(make_crl(&thief, pki.issuing_name, none, NULL, none)),
-			   "chain: issuing CA's CRL: not of this CA by key id");
+			   "chain: CRL: of no anchor and no known issuing CA by key id");
 	breaches += breach("signed by another key", verify_crl(make_signed(&thief, element_at(crl_der, "0"))),
-			   "chain: issuing CA's CRL: the signature is not this P-256 key's over these bytes");
+			   "chain: CRL: the signature is not this P-256 key's over these bytes");
 	breaches +=
-		breach("another shard",
+		breach("another shard: it does not speak of this leaf",
 		       verify_crl(make_crl(&pki.issuing_key, pki.issuing_name, none, NULL, WRIT_LIT("http://other/"))),
-		       "chain: issuing CA's CRL: a shard that does not speak of this certificate: its URL is another");
+		       "chain: leaf: its status is demanded, and neither a CRL nor an OCSP response is given");
 	expect_ok(verify_crl(make_crl(&pki.issuing_key, pki.issuing_name, none, NULL, WRIT_LIT(CRL_URL))));
 	w.crl = crl_der;
 	w.now = NOW + 180;
@@ -400,12 +401,12 @@ a_crl_that_proves_nothing_is_refused(void **state)
 
 		expect_ok(crl_build_tbs(&facts, &tbs));
 		breaches += breach("of the future", verify_crl(make_signed(&pki.issuing_key, make_keep(&tbs))),
-				   "chain: issuing CA's CRL: its thisUpdate lies in the future");
+				   "chain: CRL: its thisUpdate lies in the future");
 	}
 	w = with();
 	w.anchor_crl = crl_der;
-	breaches +=
-		breach("the issuing CA's for the anchor's", verify(&w), "chain: anchor's CRL: not of this CA by name");
+	breaches += breach("an issuing CA's that is not known yet", verify(&w),
+			   "chain: CRL: of no anchor and no known issuing CA by name");
 	w = with();
 	w.ocsp = ocsp_der;
 	w.now = NOW + 121;
