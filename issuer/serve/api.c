@@ -15,10 +15,20 @@
 #include "issuer/serve/delegate.h"
 #include "issuer/serve/entries.h"
 #include "issuer/serve/issue.h"
+#include "issuer/serve/policy.h"
 #include "issuer/serve/revoke.h"
 #include "issuer/serve/work.h"
 
-enum who { WHO_ANYONE, WHO_CERTIFICATE, WHO_PERSON, WHO_PERSON_OR_GRANT, WHO_AGENT, WHO_AUDITOR };
+enum who {
+	WHO_ANYONE,
+	WHO_CERTIFICATE,
+	WHO_PERSON,
+	WHO_PERSON_OR_GRANT,
+	WHO_AGENT,
+	WHO_AUDITOR,
+	WHO_OPERATOR,
+	WHO_STAFF, /* operator or auditor */
+};
 
 struct route {
 	enum http_method method;
@@ -38,6 +48,8 @@ static const struct route routes[] = {
 	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete },
 	{ HTTP_POST, "/v1/revocations", WHO_CERTIFICATE, true, false, revoke_any },
 	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show },
+	{ HTTP_GET, "/v1/policy", WHO_STAFF, false, false, policy_show },
+	{ HTTP_POST, "/v1/policy/reload", WHO_OPERATOR, false, false, policy_reload },
 };
 
 /* ---- who asks ---- */
@@ -137,6 +149,13 @@ identify(struct work *work)
 	return err;
 }
 
+/* Humans and services have roles; an agent has none, whatever a pattern covers. */
+static bool
+has_role(const struct work *work, enum policy_role role)
+{
+	return !work->who->is_leaf && policy_role(work->rules->policy, role, work->who->principal);
+}
+
 /* True when this caller may not; then it was answered. */
 static bool
 refused(struct work *work)
@@ -164,9 +183,18 @@ refused(struct work *work)
 			  "a human or service uses POST /v1/tasks");
 		return true;
 	}
-	if (wanted == WHO_AUDITOR &&
-	    (who->is_leaf || !policy_role(work->rules->policy, ROLE_AUDITOR, who->principal))) {
+	if (wanted == WHO_AUDITOR && !has_role(work, ROLE_AUDITOR)) {
 		work_deny(work, "auditor", who->principal, "principals with the auditor role",
+			  "the policy's roles name them");
+		return true;
+	}
+	if (wanted == WHO_OPERATOR && !has_role(work, ROLE_OPERATOR)) {
+		work_deny(work, "operator", who->principal, "principals with the operator role",
+			  "the policy's roles name them");
+		return true;
+	}
+	if (wanted == WHO_STAFF && !has_role(work, ROLE_OPERATOR) && !has_role(work, ROLE_AUDITOR)) {
+		work_deny(work, "operator", who->principal, "principals with the operator or the auditor role",
 			  "the policy's roles name them");
 		return true;
 	}

@@ -7,6 +7,10 @@
 
 #include <stdlib.h>
 
+#include "issuer/log/journal.h"
+#include "issuer/log/json.h"
+#include "policy/policy.h"
+
 #define AHEAD 32 /* frames sent before the first answer is read; below the 64 a connection may have */
 
 static void
@@ -199,6 +203,29 @@ control_settled(int sock, uint64_t index)
 	if (err)
 		return err;
 	return signer_call(sock, SIGNER_SETTLED, writ_view(&body), &answer, NULL, CONTROL_TIMEOUT_MS);
+}
+
+struct writ_err *
+control_note_policy(int sock, const struct policy *policy, struct writ_bytes by)
+{
+	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
+	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	struct signer_note note = { .type = ENTRY_POLICY };
+	struct json_out out = json_write(&said);
+	struct writ_err *err;
+
+	json_object(&out, NULL);
+	json_text(&out, "by", by);
+	json_hex(&out, "digest", (struct writ_bytes){ policy_digest(policy), 32 });
+	json_text(&out, "id", policy_id(policy));
+	json_int(&out, "revision", (int64_t)policy_revision(policy)); /* 0: it has none */
+	json_end(&out);
+	err = json_finish(&out);
+	note.said = writ_view(&said);
+	if (!err)
+		err = signer_note_write(&note, &body);
+	return err ? err : signer_call(sock, SIGNER_NOTE, writ_view(&body), &answer, NULL, CONTROL_TIMEOUT_MS);
 }
 
 struct writ_err *

@@ -26,6 +26,9 @@ WRIT_CHECKED struct writ_err *control_revoke_edges(int sock, const uint8_t (*edg
 						   writ_time at, bool *ret_logged);
 WRIT_CHECKED struct writ_err *control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n);
 WRIT_CHECKED struct writ_err *control_settled(int sock, uint64_t index);
+/* A policy is in force: said to the journal.  `by`: "start", "signal", or the operator who asked for the reload. */
+struct policy;
+WRIT_CHECKED struct writ_err *control_note_policy(int sock, const struct policy *, struct writ_bytes by);
 WRIT_CHECKED struct writ_err *control_health(int sock, struct signer_health *ret);
 
 #endif

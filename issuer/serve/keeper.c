@@ -18,7 +18,6 @@
 #include "base/file.h"
 #include "base/secret.h"
 #include "issuer/log/journal.h"
-#include "issuer/log/json.h"
 #include "issuer/serve/api.h"
 #include "issuer/serve/control.h"
 #include "issuer/serve/publish.h"
@@ -45,7 +44,9 @@ struct keeper {
 	struct clock now;
 	int64_t try_ms, delay_ms; /* when to connect next, and how long after the next failure */
 	int64_t health_ms, auth_ms, list_ms, listed_ms, anchor_list_ms;
-	bool fatal; /* the last error is no use waiting on */
+	bool fatal;		     /* the last error is no use waiting on */
+	bool note_due;		     /* the journal does not have the policy in force */
+	char by[PRINCIPAL_MAX + 1]; /* who had it loaded */
 };
 
 static atomic_bool stop, reload, failed;
@@ -161,49 +162,84 @@ rules_give_out(struct keeper *k, struct rules *rules, bool listen)
 static void
 note_policy(struct keeper *k)
 {
-	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
-	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
-	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
-	struct signer_note note = { .type = ENTRY_POLICY };
-	struct json_out out = json_write(&said);
-	struct writ_err *err;
+	struct writ_err *err = control_note_policy(k->sock, k->rules->policy, writ_str(k->by));
 
-	json_object(&out, NULL);
-	json_hex(&out, "digest", (struct writ_bytes){ policy_digest(k->rules->policy), 32 });
-	json_text(&out, "id", policy_id(k->rules->policy));
-	json_end(&out);
-	err = json_finish(&out);
-	note.said = writ_view(&said);
-	if (!err)
-		err = signer_note_write(&note, &body);
-	if (!err)
-		err = signer_call(k->sock, SIGNER_NOTE, writ_view(&body), &answer, NULL, CONTROL_TIMEOUT_MS);
+	k->note_due = err != NULL;
 	if (err)
 		event(EVENT_WARN, "serve.policy_not_noted", EV_ERR(err));
 	writ_err_free(err);
 }
 
+/* Its revision may not go down, across restarts too: the store has the last word, and has it durably (STORE_POLICY). */
+WRIT_CHECKED static struct writ_err *
+rules_allowed(struct keeper *k, const struct rules *rules)
+{
+	struct store_policy policy = {
+		.revision = policy_revision(rules->policy),
+		.id = policy_id(rules->policy),
+		.text = writ_view(&rules->text),
+	};
+
+	memcpy(policy.digest, policy_digest(rules->policy), sizeof(policy.digest));
+	return writer_policy(k->serve->writer, &policy);
+}
+
+/* In force: on every loop, and told to the journal, now or when the signer is back. */
 static void
-rules_reload(struct keeper *k)
+rules_take(struct keeper *k, struct rules *rules, struct writ_bytes by, bool listen)
+{
+	rules_give_out(k, rules, listen);
+	snprintf(k->by, sizeof(k->by), "%.*s", (int)by.len, (const char *)by.data);
+	k->note_due = true;
+}
+
+WRIT_CHECKED static struct writ_err *
+rules_reload(struct keeper *k, struct writ_bytes by)
 {
 	struct rules *rules = NULL;
 	struct writ_err *err;
 
-	atomic_store(&reload, false);
-	if (!k->rules) /* they are read when the signer has been reached */
-		return;
 	err = rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
+	if (!err)
+		err = rules_allowed(k, rules);
 	if (err) {
-		event(EVENT_ALARM, "serve.reload_refused", EV_ERR(err));
-		writ_err_free(err);
-		return;
+		rules_unref(rules);
+		event(EVENT_ALARM, "serve.reload_refused", EV_TEXT("by", by), EV_ERR(err));
+		return err;
 	}
 	admission_limit(k->serve->admission, rules->conf.limits.requests_per_principal_s);
-	rules_give_out(k, rules, false);
+	rules_take(k, rules, by, false);
 	event(EVENT_INFO, "serve.reloaded", EV_TEXT("policy", policy_id(rules->policy)),
-	      EV_HEX("digest", ((struct writ_bytes){ policy_digest(rules->policy), 32 })));
+	      EV_NUM("revision", policy_revision(rules->policy)),
+	      EV_HEX("digest", ((struct writ_bytes){ policy_digest(rules->policy), 32 })), EV_TEXT("by", by));
 	if (k->sock >= 0)
 		note_policy(k);
+	return NULL;
+}
+
+static void
+rules_signalled(struct keeper *k)
+{
+	atomic_store(&reload, false);
+	if (k->rules) /* they are read when the signer has been reached */
+		writ_err_free(rules_reload(k, WRIT_LIT("signal")));
+}
+
+struct writ_err *
+keeper_reload(struct serve *serve, struct writ_bytes by, const struct rules **ret)
+{
+	struct keeper *k = serve->keeper;
+	struct writ_err *err;
+
+	if (!k->rules)
+		return writ_fail(WRIT_UNAVAILABLE, "the issuer is starting: ask again in a moment");
+	err = rules_reload(k, by);
+	if (err) /* the files are what must be corrected, whatever is wrong with them; the store and revisions are not */
+		return err->code == WRIT_UNAVAILABLE || err->code == WRIT_CONFLICT
+			       ? err
+			       : writ_recode(err, WRIT_INVALID, "the policy in force stays");
+	*ret = k->rules;
+	return NULL;
 }
 
 /* ---- the signer ---- */
@@ -346,21 +382,27 @@ WRIT_CHECKED static struct writ_err *
 rules_first(struct keeper *k)
 {
 	struct rules *rules = NULL;
-	struct writ_err *err = k->rules ? NULL : rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
+	struct writ_err *err;
 
+	if (k->rules)
+		return NULL;
+	err = rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
+	k->fatal = err != NULL;
+	if (!err) {
+		err = rules_allowed(k, rules);
+		k->fatal = err && err->code == WRIT_CONFLICT; /* the store may come back, a revision does not */
+	}
 	if (err) {
-		k->fatal = true;
+		rules_unref(rules);
 		return err;
 	}
-	if (rules)
-		rules_give_out(k, rules, true);
+	rules_take(k, rules, WRIT_LIT("start"), true);
 	return NULL;
 }
 
 WRIT_CHECKED static struct writ_err *
 connect_all(struct keeper *k)
 {
-	const bool first = !k->rules;
 	struct writ_err *err;
 	int control = -1;
 
@@ -387,7 +429,7 @@ connect_all(struct keeper *k)
 		err = rules_first(k);
 	if (!err)
 		err = health_ask(k); /* healthy: now that all of it is served */
-	if (!err && first)
+	if (!err && k->note_due)
 		note_policy(k);
 	return err;
 }
@@ -502,7 +544,7 @@ keep(struct keeper *k)
 	while (!atomic_load(&stop) && !k->fatal) {
 		k->now = clock_read();
 		if (atomic_load(&reload))
-			rules_reload(k);
+			rules_signalled(k);
 		if (atomic_load(&k->serve->lost))
 			signer_try(k);
 		else
@@ -646,6 +688,7 @@ keeper_run(const char *path)
 
 	if (!serve)
 		return writ_fail(WRIT_EXHAUSTED, "no memory to start");
+	serve->keeper = &k;
 	err = conf_read(path, &serve->conf);
 	if (err) {
 		free(serve);

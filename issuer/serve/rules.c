@@ -25,17 +25,17 @@ rules_unref(struct rules *rules)
 	policy_free(rules->policy);
 	auth_free(rules->auth);
 	grantkeys_free(rules->grantkeys);
+	writ_buf_done(&rules->text);
 	conf_done(&rules->conf);
 	free(rules);
 }
 
 WRIT_CHECKED static struct writ_err *
-policy_load(const struct conf *conf, struct policy **ret)
+policy_load(const struct conf *conf, struct writ_buf *text, struct policy **ret)
 {
-	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
-	struct writ_err *err = file_read(conf->policy, FILE_CONFIG, &text);
+	struct writ_err *err = file_read(conf->policy, FILE_CONFIG, text);
 
-	return err ? err : policy_parse(conf->policy, writ_view(&text), ret);
+	return err ? err : policy_parse(conf->policy, writ_view(text), ret);
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -97,11 +97,13 @@ rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time n
 	if (!rules)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for policy and delegators");
 	atomic_init(&rules->refs, 1);
+	rules->text = WRIT_BUF(YAML_BYTES_MAX);
+	rules->loaded_at = now;
 	err = conf_read(running->path, &rules->conf);
 	if (!err && strcmp(rules->conf.trust_domain, running->trust_domain) != 0)
 		err = writ_fail(WRIT_INVALID, "trust_domain has changed: restart signer and issuer");
 	if (!err)
-		err = policy_load(&rules->conf, &rules->policy);
+		err = policy_load(&rules->conf, &rules->text, &rules->policy);
 	if (!err)
 		err = auth_load(rules, own_anchor);
 	if (!err)
@@ -122,7 +124,8 @@ rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time n
 struct writ_err *
 rules_try(const struct conf *conf)
 {
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
 	AUTO(policy_freep) struct policy *policy = NULL;
 
-	return policy_load(conf, &policy);
+	return policy_load(conf, &text, &policy);
 }

@@ -19,6 +19,8 @@ struct rules {
 	struct policy *policy;
 	struct auth *auth;
 	struct grantkeys *grantkeys;
+	writ_time loaded_at;
+	struct writ_buf text; /* the policy's YAML: what the store keeps behind its digest */
 	struct conf conf; /* limits, delegators and grants are read from here; the rest of a reloaded file is not used */
 };
 struct rules *rules_ref(struct rules *);

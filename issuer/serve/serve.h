@@ -94,8 +94,10 @@ struct signer_seen {
 	char why[200]; /* while it is not up */
 };
 
+struct keeper;
 struct serve {
-	struct conf conf; /* as read at the start */
+	struct conf conf;      /* as read at the start */
+	struct keeper *keeper; /* its thread's alone, in errands */
 	struct metrics metrics;
 	struct admission *admission;
 	struct once *once;

@@ -154,6 +154,7 @@ note_denial(struct work *work, const struct verdict *verdict)
 	json_object(&out, NULL);
 	json_text(&out, "limit", writ_str(verdict->limit));
 	json_int(&out, "line", verdict->line);
+	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
 	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
 	json_text(&out, "rule", writ_str(verdict->rule));
 	json_int(&out, "skipped", (int64_t)skipped);

@@ -30,12 +30,18 @@
 #define DONE_MAX 65536	   /* acknowledged serials gathered before the outbox is told */
 #define CUT_WAIT_MS 2000
 
-struct recover {
-	struct job job;
-	int sock;
-	const struct signer_welcome *welcome;
+/* A job without a loop runs alone in its place in the queue, and whoever put it waits. */
+struct alone {
+	struct job job; /* first */
+	void (*run)(struct writer *, struct alone *);
 	struct writ_err *result;
 	sem_t done;
+};
+
+struct recover {
+	struct alone alone; /* first */
+	int sock;
+	const struct signer_welcome *welcome;
 };
 
 struct writer {
@@ -85,14 +91,13 @@ writer_put(struct writer *w, struct job *first, size_t n)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* Recovery is a job without a loop. */
 static bool
-is_recover(const struct job *job)
+is_alone(const struct job *job)
 {
 	return !job->loop;
 }
 
-/* The next group: jobs up to the first recovery, or a recovery alone.  Waits a moment for the first; false: stop. */
+/* The next group: jobs up to the first that runs alone, or that one.  Waits a moment for the first; false: stop. */
 static bool
 group_take(struct writer *w, size_t *ret_n)
 {
@@ -108,7 +113,7 @@ group_take(struct writer *w, size_t *ret_n)
 	while (!w->first && !w->stop &&
 	       pthread_cond_clockwait(&w->more, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		;
-	while (w->first && n < WRITER_GROUP_MAX && (n == 0 || !is_recover(w->first))) {
+	while (w->first && n < WRITER_GROUP_MAX && (n == 0 || !is_alone(w->first))) {
 		struct job *job = w->first;
 
 		w->first = job->next;
@@ -116,7 +121,7 @@ group_take(struct writer *w, size_t *ret_n)
 			w->end = &w->first;
 		job->next = NULL;
 		w->group[n++] = job;
-		if (is_recover(job))
+		if (is_alone(job))
 			break;
 	}
 	stop = w->stop && n == 0;
@@ -436,38 +441,70 @@ group_run(struct writer *w, size_t n)
 	answer(w, n);
 }
 
-/* ---- recovery, in its place in the queue ---- */
+/* ---- what runs alone ---- */
 
 static void
-recover_run(struct writer *w, struct recover *r)
+alone_run(struct writer *w, struct alone *alone)
 {
 	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, -1);
+	alone->run(w, alone);
+	sem_post(&alone->done);
+}
+
+WRIT_CHECKED static struct writ_err *
+alone_wait(struct writer *w, struct alone *alone)
+{
+	sem_init(&alone->done, 0, 0);
+	writer_put(w, &alone->job, 1);
+	while (sem_wait(&alone->done) != 0)
+		;
+	sem_destroy(&alone->done);
+	return alone->result;
+}
+
+static void
+policy_run(struct writer *w, struct alone *alone)
+{
+	alone->job.item.now = w->right;
+	alone->result = store_commit(w->store, &alone->job.item, 1);
+	store_told(w, alone->result);
+	if (!alone->result)
+		alone->result = TAKE(alone->job.item.result);
+}
+
+struct writ_err *
+writer_policy(struct writer *w, const struct store_policy *policy)
+{
+	struct alone alone = { .run = policy_run, .job.item = { .op = STORE_POLICY, .policy = policy } };
+
+	return alone_wait(w, &alone);
+}
+
+static void
+recover_run(struct writer *w, struct alone *alone)
+{
+	struct recover *r = (struct recover *)alone;
+
 	if (w->control >= 0)
 		close(w->control);
 	w->control = -1;
 	w->n_owed = w->n_done = 0; /* both are found again: rows without entries, the outbox */
 	w->settling = false;
-	r->result = recovery_run(w->serve, w->store, r->sock, r->welcome, w->now.wall);
-	if (r->result) {
+	alone->result = recovery_run(w->serve, w->store, r->sock, r->welcome, w->now.wall);
+	if (alone->result) {
 		close(r->sock);
 	} else {
 		w->control = r->sock;
 		w->settled_last = r->welcome->next_index;
 	}
-	sem_post(&r->done);
 }
 
 struct writ_err *
 writer_recover(struct writer *w, int sock, const struct signer_welcome *welcome)
 {
-	struct recover r = { .sock = sock, .welcome = welcome };
+	struct recover r = { .alone.run = recover_run, .sock = sock, .welcome = welcome };
 
-	sem_init(&r.done, 0, 0);
-	writer_put(w, &r.job, 1);
-	while (sem_wait(&r.done) != 0)
-		;
-	sem_destroy(&r.done);
-	return r.result;
+	return alone_wait(w, &r.alone);
 }
 
 /* ---- housekeeping ---- */
@@ -563,8 +600,8 @@ writer_run(void *arg)
 
 	while (group_take(w, &n)) {
 		clock_take(w);
-		if (n > 0 && is_recover(w->group[0]))
-			recover_run(w, (struct recover *)w->group[0]);
+		if (n > 0 && is_alone(w->group[0]))
+			alone_run(w, (struct alone *)w->group[0]);
 		else if (n > 0)
 			group_run(w, n);
 		if (w->n_done >= DONE_MAX)

@@ -40,6 +40,12 @@ void writer_free(struct writer *);
 void writer_put(struct writer *, struct job *first, size_t n);
 
 /*
+ * A policy comes into force: durable when this returns NULL.  WRIT_CONFLICT: its revision is too low (store.h, STORE_POLICY).  Waited for; the
+ * keeper's.
+ */
+WRIT_CHECKED struct writ_err *writer_policy(struct writer *, const struct store_policy *);
+
+/*
  * Recovery, in the writer's place in its queue, waited for: everything put before is durable when it begins.  `sock` is
  * a fresh control connection, taken in any case; on success it is the writer's.  WRIT_LOCKED: the store is older than
  * the journal, or the other way round: do not serve.

@@ -35,6 +35,9 @@
 #define LINEAGE_MAX 16		  /* a leaf lists at most 8 hops; more than this is a damaged store */
 
 static const char schema[] =
+	"CREATE TABLE policy (n INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),"
+	"  revision INTEGER NOT NULL, id TEXT NOT NULL, since INTEGER NOT NULL, text BLOB NOT NULL) STRICT;"
+
 	"CREATE TABLE principal (n INTEGER PRIMARY KEY, uri TEXT NOT NULL UNIQUE) STRICT;"
 
 	"CREATE TABLE task (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, opener INTEGER NOT NULL,"
@@ -104,6 +107,8 @@ static const char *const queries[N_QUERIES] = {
 	[Q_EDGE] = SELECT_EDGE "WHERE e.id = ?1",
 	[Q_EDGE_BY_KEY] = SELECT_EDGE "WHERE e.task = (SELECT n FROM task WHERE id = ?1) AND e.spki = ?2",
 	[Q_EDGES] = SELECT_EDGE "WHERE e.task = (SELECT n FROM task WHERE id = ?1) ORDER BY e.n",
+	[Q_ALL_EDGES] = SELECT_EDGE "ORDER BY e.n",
+	[Q_POLICY_LAST] = "SELECT digest, revision, id, since, text FROM policy ORDER BY n DESC LIMIT 1",
 	[Q_STEP_BY_ID] = SELECT_STEP "WHERE e.id = ?1",
 	[Q_STEP_BY_N] = SELECT_STEP "WHERE e.n = ?1",
 	[Q_CERT] = SELECT_CERT "WHERE c.serial = ?1",
@@ -134,6 +139,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_ANSWERED] = "SELECT body_sha256 FROM answer WHERE key = ?1 AND expires >= ?2",
 	[Q_PRINCIPAL] = "SELECT n FROM principal WHERE uri = ?1",
 	[Q_ADD_PRINCIPAL] = "INSERT INTO principal (uri) VALUES (?1)",
+	[Q_ADD_POLICY] = "INSERT OR REPLACE INTO policy (digest, revision, id, since, text) VALUES (?1, ?2, ?3, ?4, ?5)",
 	[Q_ADD_TASK] = "INSERT INTO task (id, opener, purpose, parent, created, ends, state, ended) "
 		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0)",
 	[Q_ADD_EDGE] =
@@ -639,5 +645,7 @@ const struct store_ops store_sqlite = {
 	.live_certs = sqlite_live_certs,
 	.outbox = sqlite_outbox,
 	.revoked_edges = sqlite_revoked_edges,
+	.policy_last = sqlite_policy_last,
+	.all_edges = sqlite_all_edges,
 	.counts = sqlite_counts,
 };

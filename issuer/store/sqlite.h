@@ -18,6 +18,8 @@ enum query {
 	Q_EDGE,
 	Q_EDGE_BY_KEY,
 	Q_EDGES,
+	Q_ALL_EDGES,
+	Q_POLICY_LAST,
 	Q_STEP_BY_ID,
 	Q_STEP_BY_N,
 	Q_CERT,
@@ -45,6 +47,7 @@ enum query {
 	Q_ANSWERED,
 	Q_PRINCIPAL,
 	Q_ADD_PRINCIPAL,
+	Q_ADD_POLICY,
 	Q_ADD_TASK,
 	Q_ADD_EDGE,
 	Q_ADD_EDGE_TEXT,
@@ -159,7 +162,12 @@ struct writ_err *sqlite_commit(struct store *, struct store_item *items, size_t 
 WRIT_CHECKED struct writ_err *sqlite_revoke(struct sqlite *, struct store_item *);
 WRIT_CHECKED struct writ_err *sqlite_prune(struct sqlite *, struct store_item *);
 
+/* sqlite_policy.c: one item, inside the transaction; and the last one, for any reader. */
+WRIT_CHECKED struct writ_err *sqlite_policy_take(struct sqlite *, const struct store_item *);
+struct writ_err *sqlite_policy_last(struct store *, struct writ_arena *, struct store_policy *ret);
+
 /* sqlite_read.c */
+struct writ_err *sqlite_all_edges(struct store *, struct writ_arena *, store_each_whole_edge *, void *ctx);
 struct writ_err *sqlite_task(struct store *, struct writ_bytes id, struct writ_arena *, struct store_task *ret);
 struct writ_err *sqlite_edge(struct store *, const uint8_t id[EDGE_ID_LEN], struct writ_arena *,
 			     struct store_edge *ret);

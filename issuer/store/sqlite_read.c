@@ -152,6 +152,31 @@ sqlite_edges(struct store *store, struct writ_bytes task, struct writ_arena *are
 	return NULL;
 }
 
+struct writ_err *
+sqlite_all_edges(struct store *store, struct writ_arena *arena, store_each_whole_edge *each, void *ctx)
+{
+	struct sqlite *s = of(store);
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	err = sqlite_ask(s, Q_ALL_EDGES, &row, NULL, 0);
+	if (err)
+		return err;
+	while (row) {
+		struct store_edge edge;
+
+		writ_arena_clear(arena);
+		err = edge_from(row, arena, &edge);
+		if (!err)
+			err = each(&edge, ctx);
+		if (!err)
+			err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
 static void
 cert_from(sqlite3_stmt *row, struct store_cert *ret)
 {

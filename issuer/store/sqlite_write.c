@@ -414,6 +414,9 @@ item_do(struct sqlite *s, struct store_item *item)
 	case STORE_REVOKE:
 		err = sqlite_revoke(s, item);
 		break;
+	case STORE_POLICY:
+		err = sqlite_policy_take(s, item);
+		break;
 	case STORE_OUTBOX_DONE:
 		err = outbox_done(s, item);
 		break;

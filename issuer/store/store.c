@@ -121,6 +121,9 @@ item_check(const struct store_item *item)
 	case STORE_REVOKE:
 		whole = item->revoke && item->arena;
 		break;
+	case STORE_POLICY:
+		whole = item->policy && item->policy->id.len > 0 && item->policy->text.len > 0;
+		break;
 	case STORE_OUTBOX_DONE:
 	case STORE_PRUNE:
 		whole = true;
@@ -264,6 +267,18 @@ struct writ_err *
 store_revoked_edges(struct store *store, writ_time since, store_each_edge *each, void *ctx)
 {
 	return store->ops->revoked_edges(store, since, each, ctx);
+}
+
+struct writ_err *
+store_policy_last(struct store *store, struct writ_arena *arena, struct store_policy *ret)
+{
+	return store->ops->policy_last(store, arena, ret);
+}
+
+struct writ_err *
+store_all_edges(struct store *store, struct writ_arena *arena, store_each_whole_edge *each, void *ctx)
+{
+	return store->ops->all_edges(store, arena, each, ctx);
 }
 
 struct writ_err *

@@ -78,6 +78,14 @@ struct store_once {
 	writ_time expires;
 };
 
+/* A policy that was taken: the text behind the digest that leaves and entries carry. */
+struct store_policy {
+	uint8_t digest[32];
+	uint64_t revision;		/* 0: it has none */
+	struct writ_bytes id, text;
+	writ_time since;		/* when it was taken; of one that came back, the last time */
+};
+
 /* What an idempotency key answered. */
 struct store_answer {
 	struct writ_bytes key;		/* "principal\0key" */
@@ -113,6 +121,11 @@ enum store_op {
 	 * once: the first reason and time stay, and the second answer lists nothing new (but may still block a key).
 	 */
 	STORE_REVOKE,
+	/*
+	 * a policy comes into force; CONFLICT when the last one had a revision and this one has none, a lower one, or the same with another content.
+	 * The last one again is done at once.
+	 */
+	STORE_POLICY,
 	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
 	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
 };
@@ -145,6 +158,7 @@ struct store_item {
 	const struct store_edge *edge;			/* OPEN_TASK, ADD_EDGE */
 	const struct store_cert *cert;			/* ISSUE, ABORT */
 	const struct store_revoke *revoke;		/* REVOKE */
+	const struct store_policy *policy;		/* POLICY */
 	const struct store_once *once;			/* with OPEN_TASK, ADD_EDGE, ISSUE */
 	size_t n_once;
 	const struct store_answer *answer;		/* with any; NULL without an Idempotency-Key */
@@ -212,6 +226,13 @@ WRIT_CHECKED struct writ_err *store_outbox(struct store *, store_each_revoked *,
 /* Origin edges revoked at or after `since`, unexpired when they were: revokedDelegations. */
 typedef struct writ_err *store_each_edge(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx);
 WRIT_CHECKED struct writ_err *store_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
+
+/* The policy taken last. */
+WRIT_CHECKED struct writ_err *store_policy_last(struct store *, struct writ_arena *, struct store_policy *ret);
+
+/* Every edge that is still kept, oldest first.  Each is read into `arena`, which is cleared before the next; the callback may read more into it. */
+typedef struct writ_err *store_each_whole_edge(const struct store_edge *, void *ctx);
+WRIT_CHECKED struct writ_err *store_all_edges(struct store *, struct writ_arena *, store_each_whole_edge *, void *ctx);
 
 struct store_counts {
 	uint64_t tasks_open, edges_live, certs_good, certs_revoked, certs_aborted;	/* certificates: unexpired */

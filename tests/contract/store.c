@@ -364,6 +364,118 @@ what_is_not_there_is_not_found(void **state)
 	assert_false(yes);
 }
 
+struct seen_edges {
+	unsigned n;
+	char agents[8][64], grants[8][32];
+};
+
+/* Reads the parent too, into the same arena: a pass allows that. */
+static struct writ_err *
+edge_seen(const struct store_edge *edge, void *ctx)
+{
+	static const uint8_t none[EDGE_ID_LEN];
+	struct seen_edges *seen = ctx;
+	struct store_edge parent;
+
+	if (seen->n == 6)
+		return writ_fail(WRIT_BROKEN, "enough");
+	if (memcmp(edge->parent, none, sizeof(none)) != 0)
+		expect_ok(store_edge(w.store, edge->parent, &w.arena, &parent));
+	snprintf(seen->agents[seen->n], 64, "%.*s", WRIT_FMT(edge->agent));
+	snprintf(seen->grants[seen->n++], 32, "%.*s", WRIT_FMT(edge->grant));
+	return NULL;
+}
+
+static void
+all_edges_of_all_tasks_are_told_oldest_first(void **state)
+{
+	struct seen_edges seen = { 0 };
+
+	(void)state;
+	expect_ok(store_all_edges(w.store, &w.arena, edge_seen, &seen));
+	assert_int_equal(seen.n, 0);
+	plant_tree();
+	expect_ok(store_all_edges(w.store, &w.arena, edge_seen, &seen));
+	assert_int_equal(seen.n, 5);
+	for (unsigned i = 0; i < 5; i++) {
+		char agent[64], grant[32];
+
+		snprintf(agent, sizeof(agent), "spiffe://td/agent/a/%u", i + 1);
+		snprintf(grant, sizeof(grant), "grant %u", i + 1);
+		assert_string_equal(seen.agents[i], agent);
+		assert_string_equal(seen.grants[i], grant);
+	}
+	seen.n = 3; /* the callback's error ends the pass, and is what the caller gets */
+	expect_refused(store_all_edges(w.store, &w.arena, edge_seen, &seen), WRIT_BROKEN, "enough");
+	assert_int_equal(seen.n, 6);
+}
+
+/* ---- policies ---- */
+
+static struct writ_err *
+take_policy(uint8_t digest, uint64_t revision, writ_time now)
+{
+	struct store_policy policy = { .digest = { digest }, .revision = revision, .id = WRIT_LIT("p"), .text = words("text %u", digest) };
+
+	return commit(&(struct store_item){ .op = STORE_POLICY, .policy = &policy, .now = now });
+}
+
+static void
+expect_policy(uint8_t digest, uint64_t revision, writ_time since)
+{
+	struct store_policy last;
+	char text[32];
+
+	snprintf(text, sizeof(text), "text %u", digest);
+	expect_ok(store_policy_last(w.store, &w.arena, &last));
+	assert_int_equal(last.digest[0], digest);
+	assert_int_equal(last.revision, revision);
+	assert_int_equal(last.since, since);
+	expect_bytes(last.id, WRIT_LIT("p"));
+	expect_bytes(last.text, writ_str(text));
+}
+
+static void
+policies_without_a_revision_follow_each_other_in_any_order(void **state)
+{
+	struct store_policy last;
+
+	(void)state;
+	expect_refused(store_policy_last(w.store, &w.arena, &last), WRIT_NOT_FOUND, "no policy has been in force yet");
+	expect_ok(take_policy(1, 0, NOW));
+	expect_policy(1, 0, NOW);
+	expect_ok(take_policy(2, 0, NOW + 1));
+	expect_ok(take_policy(1, 0, NOW + 2)); /* back again: it is the last one now */
+	expect_policy(1, 0, NOW + 2);
+	expect_ok(take_policy(1, 0, NOW + 3)); /* the last one again: nothing new */
+	expect_policy(1, 0, NOW + 2);
+}
+
+static void
+a_policys_revision_only_grows(void **state)
+{
+	(void)state;
+	expect_ok(take_policy(1, 0, NOW));
+	expect_ok(take_policy(2, 5, NOW + 1));
+	expect_refused(take_policy(3, 4, NOW + 2), WRIT_CONFLICT,
+		       "policy revision 4 is below 5, in force since 2027-01-15T08:00:01Z: it only grows; give it 6 or more");
+	expect_refused(take_policy(1, 0, NOW + 2), WRIT_CONFLICT,
+		       "the policy has no revision, and revision 5 is in force since 2027-01-15T08:00:01Z: give it 6 or more");
+	expect_refused(take_policy(3, 5, NOW + 2), WRIT_CONFLICT,
+		       "policy revision 5 is in force since 2027-01-15T08:00:01Z with another content: give this one 6 or more");
+	expect_policy(2, 5, NOW + 1);
+	expect_ok(take_policy(2, 5, NOW + 2)); /* the same again */
+	expect_policy(2, 5, NOW + 1);
+	expect_ok(take_policy(3, UINT64_C(9007199254740991), NOW + 3));
+	store_closep(&w.store);
+	expect_ok(store_open(w.uri, STORE_WRITE, &w.store)); /* across restarts */
+	expect_policy(3, UINT64_C(9007199254740991), NOW + 3);
+	expect_refused(take_policy(4, 6, NOW + 4), WRIT_CONFLICT,
+		       "policy revision 6 is below 9007199254740991, in force since 2027-01-15T08:00:03Z: it only grows; give it "
+		       "9007199254740992 or more");
+	expect_policy(3, UINT64_C(9007199254740991), NOW + 3);
+}
+
 static void
 a_task_id_is_given_once(void **state)
 {
@@ -1644,6 +1756,9 @@ main(int argc, char **argv)
 		CLAIM(a_task_is_opened_with_its_first_edge_and_read_back),
 		CLAIM(edges_of_a_task_come_in_order_of_granting),
 		CLAIM(what_is_not_there_is_not_found),
+		CLAIM(all_edges_of_all_tasks_are_told_oldest_first),
+		CLAIM(policies_without_a_revision_follow_each_other_in_any_order),
+		CLAIM(a_policys_revision_only_grows),
 		CLAIM(a_task_id_is_given_once),
 		CLAIM(an_item_without_a_name_is_refused),
 		CLAIM(a_child_edge_needs_an_open_task_and_a_parent_alive_with_a_leaf),

@@ -37,7 +37,7 @@ fuzz_check_case(const struct policy *policy, const struct cases *cases, size_t i
 	FUZZ_CHECK(fuzz_accepted(cases_judge(cases, i, now, &verdict, &why, &passed)));
 	FUZZ_CHECK(passed == (why.len == 0));
 	FUZZ_CHECK(fuzz_accepted(policy_explain(policy, &facts.facts, now, &told)));
-	FUZZ_CHECK((memmem(told.data, told.len, "verdict: allowed", 16) != NULL) == (verdict.kind == VERDICT_ALLOW));
+	FUZZ_CHECK((memmem(told.data, told.len, "\nverdict: allowed", 17) != NULL) == (verdict.kind == VERDICT_ALLOW));
 }
 
 int

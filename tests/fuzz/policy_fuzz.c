@@ -30,7 +30,7 @@ fuzz_check_decision(const struct policy *policy)
 	FUZZ_CHECK(verdict.kind != VERDICT_ALLOW || verdict.not_after - NOW < LIFETIME_MAX_S);
 	FUZZ_CHECK(fuzz_accepted(policy_explain(policy, &facts, NOW, &out)));
 	FUZZ_CHECK(out.len > 0 && out.data[out.len - 1] == '\n');
-	FUZZ_CHECK((memmem(out.data, out.len, "verdict: allowed", 16) != NULL) == (verdict.kind == VERDICT_ALLOW));
+	FUZZ_CHECK((memmem(out.data, out.len, "\nverdict: allowed", 17) != NULL) == (verdict.kind == VERDICT_ALLOW));
 }
 
 static void

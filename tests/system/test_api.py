@@ -189,6 +189,11 @@ def session(one):
     s.ask(ada, "GET", "/v1/log/entries?count=101")
     s.ask(ada, "GET", "/v1/log/entries")
     s.ask(alice, "GET", "/v1/log/entries")
+    s.policy = s.ask(ada, "GET", "/v1/policy").json
+    s.ask(alice, "GET", "/v1/policy")
+    s.reloaded = s.ask(olga, "POST", "/v1/policy/reload").json
+    s.ask(ada, "POST", "/v1/policy/reload")
+    s.ask(olga, "POST", "/v1/policy/reload", {})
     return s
 
 

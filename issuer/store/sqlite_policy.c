@@ -1,0 +1,89 @@
+/*
+ * Policies that were in force, in SQLite.
+ *
+ * A row's number is the order in which policies were taken: the last row is the one in force.  A policy that comes back
+ * gets a new number, so that the table has one row a content.
+ */
+#include "base/text.h"
+#include "issuer/store/sqlite.h"
+
+static struct writ_err *
+revision_check(const struct store_policy *policy, uint64_t last, const uint8_t *last_digest, writ_time since)
+{
+	char when[WRIT_RFC3339_LEN + 1];
+	const unsigned long long least = (unsigned long long)last + 1;
+
+	writ_time_rfc3339(since, when);
+	if (policy->revision == 0 && last > 0)
+		return writ_fail(
+			WRIT_CONFLICT,
+			"the policy has no revision, and revision %llu is in force since %s: give it %llu or more",
+			least - 1, when, least);
+	if (policy->revision < last)
+		return writ_fail(
+			WRIT_CONFLICT,
+			"policy revision %llu is below %llu, in force since %s: it only grows; give it %llu or more",
+			(unsigned long long)policy->revision, least - 1, when, least);
+	if (last > 0 && policy->revision == last && memcmp(policy->digest, last_digest, sizeof(policy->digest)) != 0)
+		return writ_fail(
+			WRIT_CONFLICT,
+			"policy revision %llu is in force since %s with another content: give this one %llu or more",
+			least - 1, when, least);
+	return NULL;
+}
+
+struct writ_err *
+sqlite_policy_take(struct sqlite *s, const struct store_item *item)
+{
+	const struct store_policy *policy = item->policy;
+	uint8_t last_digest[sizeof(policy->digest)] = { 0 };
+	uint64_t last = 0;
+	writ_time since = 0;
+	struct writ_err *err;
+	bool same = false;
+
+	{
+		AUTO(rows_done) sqlite3_stmt *row = NULL;
+
+		err = sqlite_ask(s, Q_POLICY_LAST, &row, NULL, 0);
+		if (err)
+			return err;
+		if (row) {
+			column_fixed(row, 0, last_digest, sizeof(last_digest));
+			last = (uint64_t)sqlite3_column_int64(row, 1);
+			since = sqlite3_column_int64(row, 3);
+			same = memcmp(last_digest, policy->digest, sizeof(last_digest)) == 0;
+		}
+	}
+	if (same)
+		return NULL;
+	err = revision_check(policy, last, last_digest, since);
+	if (err)
+		return err;
+	return sqlite_do(s, Q_ADD_POLICY,
+			 VALUES(V_FIXED(policy->digest, sizeof(policy->digest)), V_INT(policy->revision),
+				V_TEXT(policy->id), V_INT(item->now), V_BYTES(policy->text)));
+}
+
+struct writ_err *
+sqlite_policy_last(struct store *store, struct writ_arena *arena, struct store_policy *ret)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	s->failed = false;
+	err = sqlite_ask(s, Q_POLICY_LAST, &row, NULL, 0);
+	if (err)
+		return err;
+	if (!row)
+		return writ_fail(WRIT_NOT_FOUND, "no policy has been in force yet");
+	*ret = (struct store_policy){
+		.revision = (uint64_t)sqlite3_column_int64(row, 1),
+		.id = writ_arena_copy(arena, column_bytes(row, 2)),
+		.since = sqlite3_column_int64(row, 3),
+		.text = writ_arena_copy(arena, column_bytes(row, 4)),
+	};
+	column_fixed(row, 0, ret->digest, sizeof(ret->digest));
+	return ret->id.data && ret->text.data ? NULL : writ_fail(WRIT_EXHAUSTED, "store: no room for a policy");
+}
