@@ -10,10 +10,12 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "issuer/x509/ca.h"
 #include "issuer/x509/crl.h"
 
 #define CA_MAX_AGE_S 3600
 #define LIST_MAX_AGE_S 30     /* as OCSP answers: delegation.md R5 counts with it */
+#define ISSUING_PEM_MAX (16 * 1024) /* of one issuing CA */
 #define LIST_TIMEOUT_MS 30000 /* a list of millions, signed by a device */
 #define LIST_MAX (512u * 1024 * 1024)
 
@@ -46,11 +48,18 @@ ca_publish(struct publish *publish, struct writ_bytes der, const char *also, wri
 struct writ_err *
 publish_cas(struct publish *publish, const struct signer_welcome *welcome, writ_time now)
 {
+	AUTO(writ_buf_done) struct writ_buf all = WRIT_BUF(SIGNER_CERTS_MAX * ISSUING_PEM_MAX);
 	struct writ_err *err = ca_publish(publish, welcome->anchor, "anchor", now);
 
-	for (size_t i = 0; i < welcome->n_issuing && !err; i++)
+	for (size_t i = 0; i < welcome->n_issuing && !err; i++) {
 		err = ca_publish(publish, welcome->issuing[i], NULL, now);
-	return err;
+		if (!err)
+			err = pem_write("CERTIFICATE", welcome->issuing[i], &all);
+	}
+	if (err)
+		return err;
+	return publish_put(publish, "/ca/issuing.pem", "application/x-pem-file", writ_view(&all), now,
+			   now + CA_MAX_AGE_S, LIST_MAX_AGE_S);
 }
 
 /* The list's issuer must be whose list was asked for: what we publish under a CA's name is that CA's. */
