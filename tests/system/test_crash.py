@@ -99,11 +99,11 @@ class Rig:
             time.sleep(0.3)
             self.strike(name, how)
             time.sleep(0.3)
+            wait_for("a leaf that the load received", lambda: load.leaves, 20)  # on a busy machine all of it may have been struck
         self.leaves += load.leaves
         self.asked += sum(worker.asked for worker in load.workers)
         self.away += sum(worker.away for worker in load.workers)
         assert not load.wrong, load.wrong[:5]
-        assert load.leaves, "the load did nothing"
 
     def close(self):
         self.house.close()
