@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+WRIT_PRINTF(3, 0)
 static void
 why_set(struct writ_why *why, const char *rule, const char *fmt, va_list args)
 {
