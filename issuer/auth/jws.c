@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "base/der.h"
 #include "base/text.h"
 
 static const char *const alg_names[] = {
@@ -268,6 +269,62 @@ es256_check(struct writ_bytes signature, bool low_s)
 		return writ_fail(WRIT_INVALID,
 				 "JWS: s of the ES256 signature is over n / 2: its one accepted form has n - s");
 	return NULL;
+}
+
+/* n - s, where s is over n / 2: (r, n - s) is the same signature.  Public values: time does not matter. */
+static void
+lower(uint8_t s[32])
+{
+	unsigned borrow = 0;
+
+	if (memcmp(s, p256_half, 32) <= 0)
+		return;
+	for (size_t i = 32; i-- > 0;) {
+		const unsigned take = s[i] + borrow;
+
+		borrow = p256_order[i] < take;
+		s[i] = (uint8_t)(p256_order[i] - take);
+	}
+}
+
+/* One INTEGER as 32 octets. */
+static bool
+take_number(struct der *in, uint8_t out[32])
+{
+	struct writ_bytes v;
+
+	if (!der_take_integer_bytes(in, DER_INTEGER, &v))
+		return false;
+	while (v.len > 0 && v.data[0] == 0) {
+		v.data++;
+		v.len--;
+	}
+	if (v.len > 32)
+		return false;
+	memset(out, 0, 32);
+	memcpy(out + 32 - v.len, v.data, v.len);
+	return true;
+}
+
+struct writ_err *
+jws_signature(enum key_kind kind, struct writ_bytes signature, struct writ_buf *ret)
+{
+	struct der in = der_read(signature), pair;
+	struct writ_err *err;
+	uint8_t raw[64];
+
+	if (kind == KEY_ED25519 && signature.len != sizeof(raw))
+		return writ_fail(WRIT_INVALID, "the Ed25519 signature has not 64 octets");
+	if (kind == KEY_ED25519)
+		return writ_buf_add(ret, signature);
+	if (kind != KEY_P256)
+		return writ_fail(WRIT_INVALID, "%s signs no grant: use P-256 or Ed25519", key_kind_name(kind));
+	if (signature.len == 0 || !der_take(&in, DER_SEQUENCE, &pair) || !der_at_end(&in) || !take_number(&pair, raw) ||
+	    !take_number(&pair, raw + 32) || !der_at_end(&pair))
+		return writ_fail(WRIT_INVALID, "the signature is not the DER of two integers that fit P-256");
+	lower(raw + 32);
+	err = es256_check((struct writ_bytes){ raw, sizeof(raw) }, true);
+	return err ? err : writ_buf_add(ret, (struct writ_bytes){ raw, sizeof(raw) });
 }
 
 WRIT_CHECKED static struct writ_err *

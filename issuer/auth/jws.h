@@ -46,6 +46,13 @@ struct jws {
 WRIT_CHECKED struct writ_err *jws_parse(struct writ_bytes compact, unsigned allowed, struct writ_arena *,
 					struct jws *ret);
 
+/*
+ * Making one: appends what a JWS has of a signature in the form X.509 wants (base/pubkey.h): for P-256 r || s, of the
+ * two forms of s the lower; for Ed25519 the 64 octets as they are.  WRIT_INVALID for other kinds and for what is no
+ * signature.
+ */
+WRIT_CHECKED struct writ_err *jws_signature(enum key_kind, struct writ_bytes signature, struct writ_buf *ret);
+
 struct jws_key {
 	struct evp_pkey_st *pkey; /* owned: P-256, Ed25519, or RSA of 2048 to 8192 bits */
 };

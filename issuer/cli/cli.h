@@ -29,7 +29,7 @@ struct option_spec {
 	const char *env; /* a default from the environment (names of files and URLs only); NULL: none */
 };
 
-#define OPTIONS_MAX 24
+#define OPTIONS_MAX 32
 #define OPTION_VALUES_MAX 32
 #define ARGUMENTS_MAX 8
 
@@ -78,6 +78,7 @@ WRIT_CHECKED struct writ_err *cli_write(const char *path, unsigned mode, struct 
 /* The commands. */
 int cmd_init(int argc, char **argv);
 int cmd_delegate(int argc, char **argv);
+int cmd_grant(int argc, char **argv);
 int cmd_issue(int argc, char **argv);
 int cmd_renew(int argc, char **argv);
 int cmd_complete(int argc, char **argv);

@@ -1,21 +1,25 @@
 /*
  * writ delegate: a person or service opens a task for an agent; an agent delegates on, one hop deeper.
  *
- * Which of the two is decided by the certificate that authenticates: a leaf of ours makes it the second.
+ * Which of the two is decided by the certificate that authenticates: a leaf of ours makes it the second.  Or a signed
+ * grant is submitted, which says all of it.
  */
+#include "issuer/cli/delegate.h"
+#include "base/file.h"
 #include "base/text.h"
+#include "issuer/auth/jws.h"
 #include "issuer/cli/api.h"
 #include "issuer/cli/keys.h"
 
-#define ENDS_MAX_S 28800
-
 static const struct option_spec specs[] = {
-	{ "--agent", OPTION_VALUE, true, NULL },	   { "--key-of", OPTION_VALUE, false, NULL },
-	{ "--spki", OPTION_VALUE, false, NULL },	   { "--allow", OPTION_LIST, false, NULL },
-	{ "--allow-delegable", OPTION_LIST, false, NULL }, { "--audience", OPTION_LIST, true, NULL },
-	{ "--constraint", OPTION_LIST, false, NULL },	   { "--depth", OPTION_VALUE, false, NULL },
-	{ "--ends", OPTION_VALUE, false, NULL },	   { "--purpose", OPTION_VALUE, false, NULL },
-	{ "--task", OPTION_VALUE, false, NULL },	   API_OPTIONS,
+	DELEGATE_OPTIONS,
+	API_OPTIONS,
+};
+
+/* With --grant everything else is inside what was signed. */
+static const struct option_spec grant_specs[] = {
+	{ "--grant", OPTION_VALUE, true, NULL },
+	API_OPTIONS,
 };
 
 /* "a,b" as an array of texts. */
@@ -104,8 +108,8 @@ agent_of(const struct options *o, json_t *body)
 	return NULL;
 }
 
-static struct writ_err *
-build(const struct options *o, bool by_agent, json_t *body)
+struct writ_err *
+delegate_body(const struct options *o, bool by_agent, json_t *body)
 {
 	const char *const *audience;
 	size_t n_audience = option_list(o, "--audience", &audience);
@@ -132,7 +136,7 @@ build(const struct options *o, bool by_agent, json_t *body)
 	if (!err)
 		err = option_number(o, "--depth", 7, &depth);
 	if (!err)
-		err = option_seconds(o, "--ends", ENDS_MAX_S, &ends_s);
+		err = option_seconds(o, "--ends", DELEGATE_ENDS_MAX_S, &ends_s);
 	if (err)
 		return err;
 	json_object_set_new(body, "depth", json_integer((json_int_t)depth));
@@ -149,16 +153,81 @@ build(const struct options *o, bool by_agent, json_t *body)
 	return NULL;
 }
 
+static int
+told(const struct options *o, const struct api_answer *answer)
+{
+	const int code = api_verdict("delegate", answer);
+
+	if (code != CLI_DONE || api_printed_json(o, answer))
+		return code;
+	cli_say("task", "%s", api_text(answer->json, "task"));
+	cli_say("edge", "%s", api_text(answer->json, "edge"));
+	cli_say("agent", "%s", api_text(answer->json, "agent"));
+	cli_say("depth", "%lld more", api_number(answer->json, "depth"));
+	cli_say("ends", "%s", api_text(answer->json, "not_after"));
+	cli_say("allowed by", "rule %s", api_text(answer->json, "rule"));
+	return CLI_DONE;
+}
+
+/* One line of a file: a compact JWS. */
+static struct writ_err *
+grant_read(const char *path, json_t *body)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(JWS_MAX + 1);
+	struct writ_err *err = file_read(path, FILE_ANY, &text);
+
+	if (err)
+		return err;
+	if (text.len > 0 && text.data[text.len - 1] == '\n')
+		text.len--;
+	json_object_set_new(body, "grant", json_stringn((const char *)text.data, text.len));
+	if (!json_object_get(body, "grant"))
+		return writ_fail(WRIT_INVALID, "%s: not a grant in compact form, as writ grant writes it", path);
+	return NULL;
+}
+
+/* writ delegate --grant FILE: whoever submits it, the signature inside says who delegates. */
+static int
+submit(int argc, char **argv)
+{
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	struct writ_err *err = options_read(argc, argv, grant_specs, N_OF(grant_specs), 0, &o);
+	json_t *body;
+
+	if (err)
+		return cli_misused("delegate", err);
+	body = json_object();
+	err = grant_read(option(&o, "--grant"), body);
+	if (err) {
+		json_decref(body);
+		return cli_fail("delegate", err);
+	}
+	err = api_ask_json(&o, "POST", "/v1/tasks", body, &answer);
+	return err ? cli_fail("delegate", err) : told(&o, &answer);
+}
+
+static bool
+has_grant(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--grant") == 0 || strncmp(argv[i], "--grant=", 8) == 0)
+			return true;
+	return false;
+}
+
 int
 cmd_delegate(int argc, char **argv)
 {
 	AUTO(api_answer_done) struct api_answer answer = { 0 };
 	struct options o;
-	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), 0, &o);
+	struct writ_err *err;
 	json_t *body;
 	bool by_agent;
-	int code;
 
+	if (has_grant(argc, argv))
+		return submit(argc, argv);
+	err = options_read(argc, argv, specs, N_OF(specs), 0, &o);
 	if (err)
 		return cli_misused("delegate", err);
 	if (!option_given(&o, "--cert"))
@@ -167,22 +236,11 @@ cmd_delegate(int argc, char **argv)
 			writ_fail(WRIT_INVALID, "--cert is missing: who delegates?  it may also come from WRIT_CERT"));
 	by_agent = keys_is_leaf(option(&o, "--cert"));
 	body = json_object();
-	err = build(&o, by_agent, body);
+	err = delegate_body(&o, by_agent, body);
 	if (err) {
 		json_decref(body);
 		return cli_misused("delegate", err);
 	}
 	err = api_ask_json(&o, "POST", by_agent ? "/v1/delegations" : "/v1/tasks", body, &answer);
-	if (err)
-		return cli_fail("delegate", err);
-	code = api_verdict("delegate", &answer);
-	if (code != CLI_DONE || api_printed_json(&o, &answer))
-		return code;
-	cli_say("task", "%s", api_text(answer.json, "task"));
-	cli_say("edge", "%s", api_text(answer.json, "edge"));
-	cli_say("agent", "%s", api_text(answer.json, "agent"));
-	cli_say("depth", "%lld more", api_number(answer.json, "depth"));
-	cli_say("ends", "%s", api_text(answer.json, "not_after"));
-	cli_say("allowed by", "rule %s", api_text(answer.json, "rule"));
-	return CLI_DONE;
+	return err ? cli_fail("delegate", err) : told(&o, &answer);
 }

@@ -72,7 +72,7 @@ def verify(house, leaf, *more, anchor=None, trust_domain=TD):
 
 # ---- the program ----
 
-COMMANDS = ["init", "delegate", "issue", "renew", "task", "complete", "revoke", "inspect", "verify", "policy", "status", "doctor", "log"]
+COMMANDS = ["init", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "inspect", "verify", "policy", "status", "doctor", "log"]
 
 
 def run(*arguments):

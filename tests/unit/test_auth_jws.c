@@ -336,6 +336,53 @@ a_malleated_signature_is_refused_for_a_grant_and_is_the_keys_own_for_a_token(voi
 }
 
 static void
+of_a_signature_in_der_the_form_with_the_lower_s_is_made(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) { /* half of them are over n / 2 */
+		AUTO(writ_buf_done) struct writ_buf made = WRIT_BUF(64);
+		EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+		uint8_t der[128], want[64];
+		size_t len = sizeof(der);
+
+		assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, p256, NULL), 1);
+		assert_int_equal(EVP_DigestSign(ctx, der, &len, (const uint8_t *)"m", 1), 1);
+		EVP_MD_CTX_free(ctx);
+		jws_make_raw(der, len, false, want);
+		expect_ok(jws_signature(KEY_P256, (struct writ_bytes){ der, len }, &made));
+		expect_bytes(writ_view(&made), ((struct writ_bytes){ want, 64 }));
+	}
+}
+
+static void
+what_is_no_signature_becomes_none(void **state)
+{
+	static const struct {
+		enum key_kind kind;
+		struct writ_bytes signature;
+		const char *message;
+	} rows[] = {
+#define ROW(kind_, sig_, message_) { kind_, { (const uint8_t *)(sig_), sizeof(sig_) - 1 }, message_ }
+		ROW(KEY_P384, "x", "P-384 signs no grant: use P-256 or Ed25519"),
+		ROW(KEY_ED25519, "short", "the Ed25519 signature has not 64 octets"),
+		ROW(KEY_P256, "", "the signature is not the DER of two integers that fit P-256"),
+		ROW(KEY_P256, "\x30\x03\x02\x01\x01", "the signature is not the DER of two integers that fit P-256"),
+		ROW(KEY_P256, "\x30\x06\x02\x01\x01\x02\x01\x00",
+		    "JWS: s of the ES256 signature is not from 1 to n - 1"),
+		ROW(KEY_P256, "\x30\x06\x02\x01\x00\x02\x01\x01",
+		    "JWS: r of the ES256 signature is not from 1 to n - 1"),
+#undef ROW
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		AUTO(writ_buf_done) struct writ_buf made = WRIT_BUF(64);
+
+		expect_refused(jws_signature(rows[i].kind, rows[i].signature, &made), WRIT_INVALID, rows[i].message);
+	}
+}
+
+static void
 a_signature_in_der_is_refused(void **state)
 {
 	uint8_t der[71] = { 0x30, 0x45, 0x02, 0x21 };
@@ -602,6 +649,8 @@ main(void)
 		cmocka_unit_test(the_longest_is_read_and_one_octet_more_is_refused),
 		cmocka_unit_test(r_and_s_are_from_1_to_n_less_1_and_s_is_low_where_that_is_demanded),
 		cmocka_unit_test(a_malleated_signature_is_refused_for_a_grant_and_is_the_keys_own_for_a_token),
+		cmocka_unit_test(of_a_signature_in_der_the_form_with_the_lower_s_is_made),
+		cmocka_unit_test(what_is_no_signature_becomes_none),
 		cmocka_unit_test(a_signature_in_der_is_refused),
 		cmocka_unit_test(a_signature_by_another_key_or_over_other_bytes_is_refused),
 		cmocka_unit_test(hs256_with_a_public_key_as_secret_is_refused),
