@@ -37,22 +37,23 @@ rule_broken(const struct place *place, const char *rule, const char *fmt, ...)
 	return err;
 }
 
-/* Messages begin with their rule, as rule_broken_va() writes them, and nobody else's do. */
+/*
+ * Messages begin with their rule, as rule_broken_va() writes them, and nobody else's do.  A rule may have a cause of its
+ * own (the grammar of a name) and may be one (of "leaf: TaskDelegation"), so all are looked at.
+ */
 bool
 delegation_rule_of(const struct writ_err *err, char out[DELEGATION_RULE])
 {
-	size_t len;
+	for (; err; err = err->cause) {
+		const size_t len = strspn(err->message + (err->message[0] == 'E'), "0123456789") + 1;
 
-	if (!err)
-		return false;
-	while (err->cause)
-		err = err->cause;
-	len = strspn(err->message + (err->message[0] == 'E'), "0123456789") + 1;
-	if (err->message[0] != 'E' || len < 2 || len >= DELEGATION_RULE || err->message[len] != ':')
-		return false;
-	memcpy(out, err->message, len);
-	out[len] = '\0';
-	return true;
+		if (err->message[0] != 'E' || len < 2 || len >= DELEGATION_RULE || err->message[len] != ':')
+			continue;
+		memcpy(out, err->message, len);
+		out[len] = '\0';
+		return true;
+	}
+	return false;
 }
 
 /* E4: IA5String of 0x21..0x7e, within its SIZE. */

@@ -45,13 +45,13 @@ verify_unread(struct writ_bytes certificate, struct writ_err *err, struct writ_w
 
 	if (certificate.len > LEAF_MAX || !der_is_strict(certificate, CERTIFICATE_DEPTH_MAX))
 		return refuse_err(why, WRIT_REFUSED_ENCODING, "E1", "", err);
-	if (delegation_rule_of(err, rule))
-		return refuse_err(why, WRIT_REFUSED_DELEGATION, rule, "", err);
-	n = count_delegations(certificate);
+	n = count_delegations(certificate); /* first: deploy/spec/delegation.md 6.2 */
 	if (n == 0)
 		return refuse_err(why, WRIT_REFUSED_NO_DELEGATION, "6.1.4", "", err);
 	if (n > 1)
 		return refuse_err(why, WRIT_REFUSED_DELEGATION, "E3", "", err);
+	if (delegation_rule_of(err, rule))
+		return refuse_err(why, WRIT_REFUSED_DELEGATION, rule, "", err);
 	return refuse_err(why, WRIT_REFUSED_PROFILE, "6.1.1", "", err);
 }
 

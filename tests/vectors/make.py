@@ -171,6 +171,8 @@ def positive(book):
         request("pay:send", f"{ERP}/pay/1", "CONSTRAINT sourceNet", peer="0b010203", parameters=good),
         request("pay:send", f"{ERP}/pay/1", "CONSTRAINT sourceNet", parameters=good),
         request("pay:send", f"{ERP}/pay/1", "CONSTRAINT sourceNet", peer="20010db9" + "00" * 12, parameters=good),
+        request("pay:send", f"{ERP}/pay/1", "CONSTRAINT sourceNet", peer="00" * 10 + "ffff" + ten, parameters=good),
+        request("pay:send", f"{ERP}/pay/1", "REQUEST", peer="0a01", parameters=good),
         request("pay:send", f"{ERP}/pay/1", "OK 0", NOW + 120, peer=ten, parameters=good),
         request("pay:send", f"{ERP}/pay/1", "CONSTRAINT window", NOW + 121, peer=ten, parameters=good),
         request("pay:send", f"{ERP}/pay/1", "CONSTRAINT paramIn", peer=ten, parameters=[["amount", "-5"], ["to", "CFO@x"]]),

@@ -27,6 +27,8 @@ class Node:
         self.tag, self.contents, self.length = tag, contents, length
 
     def encode(self):
+        if self.tag is None:
+            return self.contents            # as they are
         inner = self.contents if isinstance(self.contents, bytes) else b"".join(child.encode() for child in self.contents)
         return bytes([self.tag]) + (self.length(len(inner)) if self.length else mint.length(len(inner))) + inner
 
@@ -64,35 +66,46 @@ def parse(data):
     return nodes
 
 
+def is_signed(node):
+    """SEQUENCE of contents, our AlgorithmIdentifier and a BIT STRING: a certificate, a list, the inside of a response."""
+    return not isinstance(node.contents, bytes) and len(node.contents) >= 3 and node.contents[1].tag == 0x30 and \
+        node.contents[1].encode() == mint.ECDSA_SHA256
+
+
 def long_form(n):
     octets = n.to_bytes(max(1, (n.bit_length() + 7) // 8), "big")
     return bytes([0x81 + len(octets)]) + b"\0" + octets if n >= 0x80 else b"\x81" + bytes([n])
 
 
 class Mutator:
-    def __init__(self, seed, leaves, key):
-        """`leaves`: certificates to begin with, all issued by `key` (mint.Key)."""
+    def __init__(self, seed, originals, key):
+        """`originals`: certificates, lists or responses to begin with, all signed by `key` (mint.Key)."""
         self.random = random.Random(seed)
-        self.leaves = leaves
-        self.tbs = [parse(data)[0].contents[0] for data in leaves]
+        self.originals = originals
+        self.trees = [parse(data)[0] for data in originals]
         self.signer = ec.derive_private_key(key.scalar, ec.SECP256R1())
 
-    def sign(self, tbs):
-        return mint.seq(tbs, mint.ECDSA_SHA256, mint.bits(self.signer.sign(tbs, ec.ECDSA(hashes.SHA256()))))
+    def sign(self, tree, signed, tbs):
+        """The original with other octets to be signed, signed anew."""
+        signed.contents[0] = Node(None, tbs)
+        signed.contents[2] = Node(BIT_STRING, b"\0" + self.signer.sign(tbs, ec.ECDSA(hashes.SHA256())))
+        return tree.encode()
 
     def next(self):
         """One mutant, and how it was made."""
-        i = self.random.randrange(len(self.leaves))
+        i = self.random.randrange(len(self.originals))
         if self.random.random() < 0.15:
-            data, how = self.octets(self.leaves[i])
+            data, how = self.octets(self.originals[i])
             return data, "unsigned " + how
+        tree = self.trees[i].copy()
+        signed = next(n for n in tree.walk() if is_signed(n))
         if self.random.random() < 0.15:
-            data, how = self.octets(self.tbs[i].encode())
-            return self.sign(data), "signed " + how
-        tbs, how = self.tbs[i].copy(), []
+            data, how = self.octets(signed.contents[0].encode())
+            return self.sign(tree, signed, data), "signed " + how
+        tbs, how = signed.contents[0], []
         for _ in range(self.random.choice((1, 1, 1, 1, 2, 3))):
             how.append(self.element(tbs))
-        return self.sign(tbs.encode()), "signed " + ", ".join(how)
+        return self.sign(tree, signed, tbs.encode()), "signed " + ", ".join(how)
 
     def octets(self, data):
         """Bits and runs of octets, wherever they stand."""
@@ -113,7 +126,7 @@ class Mutator:
         """One change to the tree, most often inside TaskDelegation."""
         r, root = self.random, tbs
         if r.random() < 0.7:
-            root = next((n for n in tbs.walk() if not isinstance(n.contents, bytes) and len(n.contents) == 2 and
+            root = next((n for n in tbs.walk() if not isinstance(n.contents, bytes) and len(n.contents) == 2 and n.contents[0].tag == 6 and
                          n.contents[0].encode() == mint.oid(mint.ARC + ".1.1")), tbs)
         nodes = list(root.walk())
         parents = [n for n in nodes if not isinstance(n.contents, bytes) and n.contents]

@@ -221,6 +221,8 @@ class Agent:
             raise Refused("TIME", "not valid yet")
         if not grants.good_action(action) or grants.action_pattern(action)[1] or not grants.good_resource(resource) or grants.resource_pattern(resource)[1]:
             raise Refused("REQUEST", "action and resource are canonical, and no patterns")
+        if peer is not None and len(peer) not in (4, 16) or len(parameters) > 64:
+            raise Refused("REQUEST", "no address, or over 64 parameters")
         grant, unmet = self.leaf.delegation.grant, None
         for i, e in enumerate(grant.entitlements):
             if not any(grants.action_covers(p, action) for p in e.actions) or not any(grants.resource_covers(p, resource) for p in e.resources):
@@ -273,8 +275,6 @@ class Agent:
 
 def inside(peer, net):
     half = len(net) // 2
-    if half == 4 and len(peer) == 16 and peer[:12] == bytes(10) + b"\xff\xff":
-        peer = peer[12:]
     return len(peer) == half and all(a & m == n for a, m, n in zip(peer, net[half:], net[:half]))
 
 
@@ -311,8 +311,8 @@ def load(name):
         return f.read()
 
 
-def verifier_of(case):
-    """A verifier that trusts and demands what the case says, its issuing CA and lists given."""
+def verifier_of(case, load=load):
+    """A verifier that trusts and demands what the case says, its issuing CA and lists given; `load` reads a file by its name."""
     v = Verifier()
     v.options.update(case.get("options", {}))
     v.anchor(load(case["anchor"]), case["trust_domain"])
@@ -327,10 +327,10 @@ def verifier_of(case):
     return v
 
 
-def judge(case):
+def judge(case, load=load):       
     """What the case comes to: (code, rule), the agent or None."""
     try:
-        agent = verifier_of(case).verify([load(name) for name in case["chain"]], case["now"], load(case["ocsp"]) if "ocsp" in case else b"")
+        agent = verifier_of(case, load).verify([load(name) for name in case["chain"]], case["now"], load(case["ocsp"]) if "ocsp" in case else b"")
         return ("OK", ""), agent
     except Refused as refused:
         return (refused.code, refused.rule), None
