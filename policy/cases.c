@@ -20,7 +20,12 @@
 #define TIME_LAST 253402300799 /* 9999-12-31T23:59:59Z */
 
 static const char *const acts[] = { [ACT_DELEGATE] = "delegate", [ACT_ISSUE] = "issue", [ACT_RENEW] = "renew" };
-static const char *const verdicts[] = { [VERDICT_DENY] = "deny", [VERDICT_ALLOW] = "allow", [VERDICT_RETRY] = "retry" };
+static const char *const verdicts[] = {
+	[VERDICT_DENY] = "deny",
+	[VERDICT_ALLOW] = "allow",
+	[VERDICT_RETRY] = "retry",
+	[VERDICT_PENDING] = "pending", /* until others approve */
+};
 
 struct expected {
 	enum verdict_kind verdict;
@@ -278,7 +283,7 @@ read_verdict(const struct reader *r, const struct yaml_node *node, enum verdict_
 			*ret = (enum verdict_kind)i;
 			return NULL;
 		}
-	return yaml_fail(r->yaml, node, "expect: '%.*s' is not allow, deny or retry", WRIT_FMT(text));
+	return yaml_fail(r->yaml, node, "expect: '%.*s' is not allow, deny, retry or pending", WRIT_FMT(text));
 }
 
 WRIT_CHECKED static struct writ_err *

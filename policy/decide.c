@@ -467,6 +467,19 @@ leaf_times(const struct policy_facts *facts, const struct rule *rule, writ_time 
 	ret->renew_at = now + (end - now + 1) * 6 / 10;
 }
 
+/* Asked when a task is opened; its leaves and renewals have them already. */
+static void
+wait_for_approvals(const struct rule *rule, struct verdict *ret)
+{
+	ret->kind = VERDICT_PENDING;
+	ret->approvals = rule->approvals;
+	ret->approvers = rule->approvers;
+	ret->approve_within_s = rule->approve_within_s;
+	value(ret, "no approval yet");
+	limit(ret, "%u by others than the delegator", rule->approvals);
+	words(ret->hint, sizeof(ret->hint), "have it approved within %u s", rule->approve_within_s);
+}
+
 void
 policy_decide(const struct policy *policy, const struct policy_facts *facts, writ_time now, struct verdict *ret)
 {
@@ -488,6 +501,8 @@ policy_decide(const struct policy *policy, const struct policy_facts *facts, wri
 
 		if (failures == 0) {
 			ret->kind = VERDICT_ALLOW;
+			if (facts->act == ACT_DELEGATE && rule->approvals > 0)
+				wait_for_approvals(rule, ret);
 			ret->by = rule->name;
 			ret->line = rule->line;
 			ret->max_lifetime_s = rule->max_lifetime_s;

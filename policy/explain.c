@@ -9,6 +9,21 @@
 /* ---- explain ---- */
 
 static struct writ_err *
+explain_pending(const struct verdict *v, struct writ_buf *ret)
+{
+	struct writ_err *err;
+
+	err = writ_buf_printf(ret,
+			      "verdict: pending by rule '%s' (line %u): %u approval%s within %u s, by others than the "
+			      "delegator; then leaves of at most %u s\n",
+			      v->rule, v->line, v->approvals, v->approvals == 1 ? "" : "s", v->approve_within_s,
+			      v->max_lifetime_s);
+	for (size_t i = 0; i < v->approvers.n && !err; i++)
+		err = writ_buf_printf(ret, "  may approve: %.*s\n", ALL(v->approvers.list[i]));
+	return err;
+}
+
+static struct writ_err *
 explain_verdict(const struct verdict *v, struct writ_buf *ret)
 {
 	char from[WRIT_RFC3339_LEN + 1], to[WRIT_RFC3339_LEN + 1];
@@ -21,6 +36,8 @@ explain_verdict(const struct verdict *v, struct writ_buf *ret)
 					       writ_time_rfc3339(v->not_after, to));
 		return writ_buf_printf(ret, "verdict: allowed by rule '%s' (line %u): leaves of at most %u s\n",
 				       v->rule, v->line, v->max_lifetime_s);
+	case VERDICT_PENDING:
+		return explain_pending(v, ret);
 	case VERDICT_RETRY:
 		return writ_buf_printf(ret, "verdict: not now, %s: %s; %s; %s (in %u s)\n", v->rule, v->value, v->limit,
 				       v->hint, v->retry_after_s);
@@ -40,6 +57,9 @@ explain_rule(const struct rule *rule, const struct policy_facts *facts, writ_tim
 	const unsigned failures = rule_failures(rule, facts, agent_class(facts->agent), now);
 	struct writ_err *err;
 
+	if (failures == 0 && facts->act == ACT_DELEGATE && rule->approvals > 0)
+		return writ_buf_printf(ret, "rule '%.*s' (line %u): allows with %u approval%s\n", ALL(rule->name),
+				       rule->line, rule->approvals, rule->approvals == 1 ? "" : "s");
 	if (failures == 0)
 		return writ_buf_printf(ret, "rule '%.*s' (line %u): allows\n", ALL(rule->name), rule->line);
 	err = writ_buf_printf(ret, "rule '%.*s' (line %u): %s\n", ALL(rule->name), rule->line,

@@ -191,6 +191,14 @@ lint_shadow(struct linter *l, const struct rule *rule)
 				      "that it allows; remove one of them, or narrow '%.*s'",
 				      ALL(rule->name), ALL(a->name), a->line, ALL(a->name));
 	for (const struct rule *a = rule + 1; a < end; a++)
+		if (a->approvals < rule->approvals && allows_all_of(a, rule) && !allows_all_of(rule, a))
+			return remark(
+				l, rule->line,
+				"rule '%.*s' wants %u approvals, but who asks for a little more than it allows passes "
+				"by them: rule '%.*s' (line %u) below wants %u; narrow '%.*s', or have it want them "
+				"too",
+				ALL(rule->name), rule->approvals, ALL(a->name), a->line, a->approvals, ALL(a->name));
+	for (const struct rule *a = rule + 1; a < end; a++)
 		if (allows_all_of(a, rule) && !allows_all_of(rule, a))
 			return remark(l, rule->line,
 				      "rule '%.*s' limits nothing: what it refuses, rule '%.*s' (line %u) below "
@@ -363,6 +371,29 @@ lint_domain(struct linter *l, const struct rule *rule, const char *key, const st
 	return err;
 }
 
+/* `approvals` is a map, so that its patterns have its line. */
+WRIT_CHECKED static struct writ_err *
+lint_approvers(struct linter *l, const struct rule *rule)
+{
+	const struct texts *list = &rule->approvers;
+	const unsigned line = key_line(l, rule, "approvals");
+	struct writ_err *err = NULL;
+
+	for (size_t i = 0; i < list->n && !err; i++) {
+		if (l->trust_domain.len > 0 && !writ_equal(domain_of(list->list[i]), l->trust_domain))
+			err = remark(
+				l, line,
+				"rule '%.*s': approver '%.*s' matches nobody: the trust domain is %.*s; correct it",
+				ALL(rule->name), WRIT_FMT(list->list[i]), ALL(l->trust_domain));
+		for (size_t k = 0; k < list->n && !err; k++)
+			if (i != k && resource_covers(list->list[k], list->list[i]))
+				err = remark(l, line,
+					     "rule '%.*s': approver '%.*s' adds nothing to '%.*s'; remove one of them",
+					     ALL(rule->name), WRIT_FMT(list->list[i]), WRIT_FMT(list->list[k]));
+	}
+	return err;
+}
+
 /* A pattern that another of the same list covers. */
 WRIT_CHECKED static struct writ_err *
 lint_covered(struct linter *l, const struct rule *rule, const char *key, const struct texts *list)
@@ -407,6 +438,8 @@ lint_who(struct linter *l, const struct rule *rule)
 		err = lint_covered(l, rule, "delegator", &rule->delegators);
 	if (!err)
 		err = lint_covered(l, rule, "agents", &rule->agents);
+	if (!err)
+		err = lint_approvers(l, rule);
 	return err ? err : lint_covered(l, rule, "audience", &rule->grants.audience);
 }
 

@@ -17,6 +17,8 @@
 #define GRANT_MAX_S (8 * 3600)	/* hard; default of a rule 3600 */
 #define REVISION_MAX ((UINT64_C(1) << 53) - 1)	/* as any number of the API */
 #define BACKDATE_S 30		/* notBefore = now - 30 s everywhere */
+#define APPROVALS_MAX 8		/* that a rule may ask for */
+#define APPROVE_WITHIN_MAX_S (8 * 3600)	/* hard; default of a rule 3600 */
 
 struct policy;
 
@@ -70,6 +72,7 @@ enum verdict_kind {
 	VERDICT_DENY,
 	VERDICT_ALLOW,
 	VERDICT_RETRY,		/* nothing wrong, but not now: the parent must renew first (L5); `retry_after_s` */
+	VERDICT_PENDING,	/* DELEGATE: as ALLOW, once `approvals` principals that `approvers` match have approved */
 };
 
 struct verdict {
@@ -79,12 +82,16 @@ struct verdict {
 	char limit[160];	/* what it passed */
 	char hint[160];		/* what to do */
 	unsigned line;		/* of the policy; 0 when the rule is delegation.md's */
-	/* ALLOW: */
+	/* ALLOW, PENDING: */
 	struct writ_bytes by;	/* the rule's name; borrowed from the policy */
 	uint32_t max_lifetime_s;	/* of leaves of this edge */
 	writ_time not_before, not_after;	/* ISSUE, RENEW: of the leaf */
 	writ_time renew_at;	/* hint: 60 % of the life, not before the parent's own renewal */
 	uint32_t retry_after_s;
+	/* PENDING: */
+	unsigned approvals;		/* how many, the delegator not among them */
+	struct texts approvers;		/* patterns of humans and services; borrowed from the policy */
+	uint32_t approve_within_s;
 };
 
 /* Pure: same arguments, same verdict.  DELEGATE checks S1..P1 against parent and rules; ISSUE and RENEW check P1, L1, L2, L5, I5. */

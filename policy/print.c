@@ -102,6 +102,19 @@ print_entitlement(struct writ_buf *out, const struct entitlement *e)
 }
 
 static struct writ_err *
+print_approvals(struct writ_buf *out, const struct rule *rule)
+{
+	struct writ_err *err;
+
+	err = writ_buf_printf(out, "    approvals: {of: %u, ", rule->approvals);
+	if (!err)
+		err = print_texts(out, "by", &rule->approvers);
+	if (!err && rule->approve_within_s != APPROVE_WITHIN_DEFAULT_S)
+		err = writ_buf_printf(out, ", within: %us", rule->approve_within_s);
+	return err ? err : writ_buf_add(out, WRIT_LIT("}\n"));
+}
+
+static struct writ_err *
 print_rule(struct writ_buf *out, const struct rule *rule)
 {
 	struct writ_err *err;
@@ -129,7 +142,7 @@ print_rule(struct writ_buf *out, const struct rule *rule)
 		err = writ_buf_printf(out, "    max_grant: %us\n", rule->max_grant_s);
 	if (!err && rule->max_depth != DEPTH_DEFAULT)
 		err = writ_buf_printf(out, "    max_depth: %u\n", rule->max_depth);
-	return err;
+	return err || rule->approvals == 0 ? err : print_approvals(out, rule);
 }
 
 struct writ_err *

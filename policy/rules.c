@@ -207,13 +207,90 @@ read_limits(const struct reader *r, const struct yaml_node *map, struct rule *ru
 	return node ? yaml_bool(r->yaml, node, "wildcard_audience", &rule->wildcard_audience) : NULL;
 }
 
+/* An agent never approves, so a pattern says whose approval counts: a human's or a service's. */
+static struct writ_err *
+approver_check(struct writ_bytes text)
+{
+	const size_t scheme = strlen("spiffe://");
+	struct writ_err *err = principal_pattern_check(text);
+	const uint8_t *slash;
+	struct writ_bytes path;
+
+	if (err)
+		return err;
+	slash = memchr(text.data + scheme, '/', text.len - scheme);
+	path = slash ? (struct writ_bytes){ slash, (size_t)(text.data + text.len - slash) } : (struct writ_bytes){ 0 };
+	if ((path.len > 7 && memcmp(path.data, "/human/", 7) == 0) ||
+	    (path.len > 9 && memcmp(path.data, "/service/", 9) == 0))
+		return NULL;
+	return writ_fail(WRIT_INVALID,
+			 "by: '%.*s' names no humans or services: spiffe://TRUST-DOMAIN/human/... or .../service/...",
+			 WRIT_FMT(text));
+}
+
+static struct writ_err *
+read_approvals(const struct reader *r, const struct yaml_node *map, struct rule *rule)
+{
+	static const char *const keys[] = { "of", "by", "within", NULL };
+	const struct yaml_node *node = yaml_get(map, "approvals");
+	struct yaml_node *of, *within;
+	size_t n_patterns = 0;
+	struct writ_err *err;
+	uint64_t n;
+
+	if (!node)
+		return NULL;
+	if (rule->kind == PRINCIPAL_AGENT)
+		return yaml_fail(
+			r->yaml, node,
+			"approvals: a rule of kind agent asks for none: ask where a human or service opens the task");
+	err = yaml_kind_is(r->yaml, node, "approvals", YAML_MAP);
+	if (err)
+		return err;
+	err = yaml_only(r->yaml, node, keys);
+	if (err)
+		return err;
+	err = reader_needed(r, node, "of", &of);
+	if (err)
+		return err;
+	err = yaml_number(r->yaml, of, "of", 1, APPROVALS_MAX, &n);
+	if (err)
+		return err;
+	err = reader_needed_texts(r, node, "by", PRINCIPALS_MAX, approver_check, &rule->approvers);
+	if (err)
+		return err;
+	rule->approvals = (unsigned)n;
+	rule->approve_within_s = APPROVE_WITHIN_DEFAULT_S;
+	within = yaml_get(node, "within");
+	if (within) {
+		err = yaml_duration(r->yaml, within, "within", APPROVE_WITHIN_MIN_S, APPROVE_WITHIN_MAX_S,
+				    &rule->approve_within_s);
+		if (err)
+			return err;
+	}
+	for (size_t i = 0; i < rule->approvers.n; i++)
+		n_patterns += resource_is_pattern(rule->approvers.list[i]);
+	if (n_patterns == 0 && rule->approvers.n < rule->approvals)
+		return yaml_fail(r->yaml, of, "of: %u approvals can never come from the %zu in 'by'", rule->approvals,
+				 rule->approvers.n);
+	return NULL;
+}
+
 static struct writ_err *
 read_rule(const struct reader *r, const struct yaml_node *item, struct rule *rule)
 {
-	static const char *const keys[] = {
-		"name",		"delegator", "kind",	  "agents", "entitlements", "audience", "wildcard_audience",
-		"max_lifetime", "max_grant", "max_depth", NULL
-	};
+	static const char *const keys[] = { "name",
+					    "delegator",
+					    "kind",
+					    "agents",
+					    "entitlements",
+					    "audience",
+					    "wildcard_audience",
+					    "max_lifetime",
+					    "max_grant",
+					    "max_depth",
+					    "approvals",
+					    NULL };
 	struct yaml_node *node;
 	struct writ_err *err;
 
@@ -242,7 +319,8 @@ read_rule(const struct reader *r, const struct yaml_node *item, struct rule *rul
 	err = reader_needed_texts(r, item, "audience", AUDIENCE_MAX, resource_check, &rule->grants.audience);
 	if (err)
 		return err;
-	return read_limits(r, item, rule);
+	err = read_limits(r, item, rule);
+	return err ? err : read_approvals(r, item, rule);
 }
 
 static struct writ_err *

@@ -14,6 +14,8 @@
 #define PRINCIPALS_MAX 256 /* a list of them: duplicates are looked for pair by pair */
 #define GRANT_DEFAULT_S 3600
 #define DEPTH_DEFAULT 2
+#define APPROVE_WITHIN_DEFAULT_S 3600
+#define APPROVE_WITHIN_MIN_S 5 /* approvers may be services */
 
 struct rule {
 	struct writ_bytes name;
@@ -25,6 +27,9 @@ struct rule {
 	bool wildcard_audience;
 	uint32_t max_lifetime_s, max_grant_s;
 	unsigned max_depth;
+	unsigned approvals;	/* 0: none; else who opens a task waits for so many */
+	struct texts approvers; /* patterns; none unless approvals > 0, as the next */
+	uint32_t approve_within_s;
 };
 
 struct policy {

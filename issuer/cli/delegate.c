@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "issuer/auth/jws.h"
-#include "issuer/cli/api.h"
+#include "issuer/cli/approvals.h"
 #include "issuer/cli/keys.h"
 
 static const struct option_spec specs[] = {
@@ -160,6 +160,10 @@ told(const struct options *o, const struct api_answer *answer)
 
 	if (code != CLI_DONE || api_printed_json(o, answer))
 		return code;
+	if (answer->status == 202) { /* done as asked: others have the next word */
+		approvals_say_pending(answer->json);
+		return CLI_DONE;
+	}
 	cli_say("task", "%s", api_text(answer->json, "task"));
 	cli_say("edge", "%s", api_text(answer->json, "edge"));
 	cli_say("agent", "%s", api_text(answer->json, "agent"));

@@ -21,7 +21,7 @@ static const struct {
 	{ "grant", cmd_grant, "sign a delegation offline, for writ delegate --grant; or make a key for that" },
 	{ "issue", cmd_issue, "get a leaf for a key that a delegation names" },
 	{ "renew", cmd_renew, "get a new leaf for the same key" },
-	{ "task", cmd_task, "show a task and its delegations" },
+	{ "task", cmd_task, "show a task; list, approve or refuse tasks" },
 	{ "complete", cmd_complete, "end a task and revoke everything below it" },
 	{ "revoke", cmd_revoke, "revoke an edge, a leaf, a task or a principal" },
 	{ "inspect", cmd_inspect, "tell what a leaf says, in plain words" },

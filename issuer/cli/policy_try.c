@@ -322,5 +322,5 @@ policy_cmd_explain(int argc, char **argv)
 	fwrite(out.data, 1, out.len, stdout);
 	policy_decide(policy, &q.facts, q.now, &verdict);
 	question_done(&q);
-	return verdict.kind == VERDICT_ALLOW ? CLI_DONE : CLI_REFUSED;
+	return verdict.kind == VERDICT_ALLOW || verdict.kind == VERDICT_PENDING ? CLI_DONE : CLI_REFUSED;
 }

@@ -1,7 +1,7 @@
 /*
- * writ task, complete, revoke: what is delegated, and how it ends.
+ * writ task, complete, revoke: what is delegated, and how it ends.  Tasks that wait: approvals.c.
  */
-#include "issuer/cli/api.h"
+#include "issuer/cli/approvals.h"
 #include "policy/names.h"
 
 static int
@@ -27,8 +27,8 @@ task_path(const char *id, const char *more, char *out, size_t out_len)
 	return err;
 }
 
-int
-cmd_task(int argc, char **argv)
+static int
+show(int argc, char **argv)
 {
 	static const struct option_spec specs[] = { API_OPTIONS };
 	AUTO(api_answer_done) struct api_answer answer = { 0 };
@@ -55,14 +55,27 @@ cmd_task(int argc, char **argv)
 	if (*api_text(answer.json, "purpose"))
 		cli_say("purpose", "%s", api_text(answer.json, "purpose"));
 	cli_say("created", "%s", api_text(answer.json, "created"));
-	cli_say("ends", "%s", api_text(answer.json, "ends"));
+	if (*api_text(answer.json, "ends"))
+		cli_say("ends", "%s", api_text(answer.json, "ends"));
 	if (*api_text(answer.json, "ended"))
 		cli_say("ended", "%s", api_text(answer.json, "ended"));
 	json_array_foreach(json_object_get(answer.json, "edges"), i, edge)
 		cli_say("edge", "%s %s: %s -> %s, %lld more, ends %s", api_text(edge, "id"), api_text(edge, "state"),
 			api_text(edge, "delegator"), api_text(edge, "agent"), api_number(edge, "depth"),
 			api_text(edge, "not_after"));
+	approvals_say(json_object_get(answer.json, "approvals"));
 	return CLI_DONE;
+}
+
+/* Words stand before ids: a task that is named as one of them is shown with `writ task -- approve`. */
+int
+cmd_task(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "list") == 0)
+		return approvals_list(argc - 1, argv + 1);
+	if (argc > 1 && (strcmp(argv[1], "approve") == 0 || strcmp(argv[1], "refuse") == 0))
+		return approvals_decide(argc - 1, argv + 1, argv[1][0] == 'r');
+	return show(argc, argv);
 }
 
 int

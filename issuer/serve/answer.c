@@ -296,7 +296,8 @@ out_edge(struct out *out, const struct store_edge *edge)
 }
 
 struct writ_err *
-answer_task(const struct store_task *task, const struct store_edge *edges, size_t n, struct writ_buf *ret)
+answer_task(const struct store_task *task, const struct store_edge *edges, size_t n, struct writ_bytes approvals,
+	    struct writ_buf *ret)
 {
 	struct out out = out_to(ret);
 
@@ -317,6 +318,8 @@ answer_task(const struct store_task *task, const struct store_edge *edges, size_
 	for (size_t i = 0; i < n; i++)
 		out_edge(&out, &edges[i]);
 	out_close(&out, ']');
+	if (approvals.len > 0)
+		out_json(&out, "approvals", approvals);
 	out_close(&out, '}');
 	return out_done(&out);
 }

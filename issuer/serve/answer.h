@@ -67,8 +67,9 @@ struct answer_leaf {
 };
 WRIT_CHECKED struct writ_err *answer_issued(const struct answer_leaf *, struct writ_buf *ret);
 
+/* `approvals`: JSON, empty when it needed none. */
 WRIT_CHECKED struct writ_err *answer_task(const struct store_task *, const struct store_edge *edges, size_t n,
-					  struct writ_buf *ret);
+					  struct writ_bytes approvals, struct writ_buf *ret);
 WRIT_CHECKED struct writ_err *answer_revoked(size_t n_edges, size_t n_leaves, bool logged, struct writ_buf *ret);
 
 #endif

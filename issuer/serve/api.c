@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "issuer/serve/approve.h"
 #include "issuer/serve/delegate.h"
 #include "issuer/serve/entries.h"
 #include "issuer/serve/issue.h"
@@ -22,8 +23,8 @@
 enum who {
 	WHO_ANYONE,
 	WHO_CERTIFICATE,
-	WHO_PERSON,
 	WHO_PERSON_OR_GRANT,
+	WHO_APPROVER,
 	WHO_AGENT,
 	WHO_AUDITOR,
 	WHO_OPERATOR,
@@ -40,9 +41,11 @@ struct route {
 };
 
 static const struct route routes[] = {
+	{ HTTP_GET, "/v1/tasks", WHO_CERTIFICATE, false, true, approve_list },
 	{ HTTP_POST, "/v1/tasks", WHO_PERSON_OR_GRANT, true, false, delegate_open_task },
 	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task },
 	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf },
+	{ HTTP_POST, "/v1/tasks/{id}/approvals", WHO_APPROVER, true, false, approve_say },
 	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on },
 	{ HTTP_POST, "/v1/renew", WHO_AGENT, true, false, issue_renewal },
 	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete },
@@ -173,9 +176,14 @@ refused(struct work *work)
 							      : "a configured delegator or an agent"));
 		return true;
 	}
-	if ((wanted == WHO_PERSON || wanted == WHO_PERSON_OR_GRANT) && who->is_leaf) {
+	if (wanted == WHO_PERSON_OR_GRANT && who->is_leaf) {
 		work_deny(work, "K1", who->principal, "a human or a service opens a task",
 			  "an agent delegates on with POST /v1/delegations");
+		return true;
+	}
+	if (wanted == WHO_APPROVER && who->is_leaf) {
+		work_deny(work, "K1", who->principal, "a human or a service approves",
+			  "an agent approves nothing, whatever it was delegated");
 		return true;
 	}
 	if (wanted == WHO_AGENT && !who->is_leaf) {
@@ -226,6 +234,7 @@ routed(struct work *work)
 {
 	const struct http_request *r = work->request;
 	struct problem problem = { .status = 405, .code = "INVALID", .hint = "see deploy/api/v1.yaml" };
+	char allowed[16] = "";
 
 	for (size_t i = 0; i < N_OF(routes); i++) {
 		if (!path_is(routes[i].path, r->path, &work->path_id))
@@ -234,9 +243,11 @@ routed(struct work *work)
 			work->route = &routes[i];
 			return true;
 		}
-		problem.limit = routes[i].method == HTTP_GET ? "GET" : "POST";
+		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s", *allowed ? ", " : "",
+			 routes[i].method == HTTP_GET ? "GET" : "POST");
 	}
-	if (!problem.limit) {
+	problem.limit = allowed;
+	if (!*allowed) {
 		work_fail(work, writ_fail(WRIT_NOT_FOUND, "there is no such path"));
 		return false;
 	}

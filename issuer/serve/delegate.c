@@ -15,11 +15,11 @@
 #include "base/text.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
+#include "issuer/serve/approve.h"
 #include "issuer/serve/claims.h"
 #include "issuer/serve/work.h"
 
-#define EVIDENCE_KEEP_S (400 * 86400) /* what stands behind the digests in leaves and journal, as long as the log */
-#define INSTANCE_BYTES 8	      /* random: 64 bits (delegation.md 7) */
+#define INSTANCE_BYTES 8 /* random: 64 bits (delegation.md 7) */
 
 struct edge_asked {
 	struct request_delegation body;
@@ -252,10 +252,12 @@ static void
 note_grant(struct work *work)
 {
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
+	uint8_t grant[SHA256_LEN];
 	const struct store_edge *edge = &work->edge;
 	struct json_out out = json_write(&said);
 	struct writ_err *err;
 
+	writ_sha256(edge->grant, grant);
 	json_object(&out, NULL);
 	json_text(&out, "agent", edge->agent);
 	if (work->proof.method != AUTH_SIGNED_GRANT)
@@ -263,7 +265,7 @@ note_grant(struct work *work)
 	json_text(&out, "delegator", edge->delegator);
 	json_int(&out, "depth", edge->depth_remaining);
 	json_hex(&out, "edge", (struct writ_bytes){ edge->id, EDGE_ID_LEN });
-	json_hex(&out, "grant", (struct writ_bytes){ work->evidence[1].digest, SHA256_LEN });
+	json_hex(&out, "grant", (struct writ_bytes){ grant, SHA256_LEN });
 	json_int(&out, "not_after", edge->not_after);
 	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
 	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
@@ -277,6 +279,13 @@ note_grant(struct work *work)
 	if (!err)
 		link_note(work->on->link, ENTRY_GRANT, writ_view(&said));
 	writ_err_free(err);
+}
+
+void
+delegate_note(struct work *work)
+{
+	note_task(work);
+	note_grant(work);
 }
 
 static void
@@ -301,25 +310,28 @@ stored(struct job *job)
 WRIT_CHECKED static struct writ_err *
 go_on(struct work *work, const struct edge_asked *asked, enum store_op op)
 {
+	const bool waits = work->verdict.kind == VERDICT_PENDING && op == STORE_OPEN_TASK;
 	struct writ_err *err;
 
-	if (work->verdict.kind != VERDICT_ALLOW) {
+	if (work->verdict.kind != VERDICT_ALLOW && !waits) {
 		work_refuse(work, &work->verdict);
 		return NULL;
 	}
 	err = edge_build(work, asked);
 	if (!err)
 		err = edge_check(work, asked);
-	if (!err)
+	if (!err && !waits)
 		err = answer_delegated(&work->edge, work->verdict.by, &work->answer);
 	if (err)
 		return err;
 	evidence(work);
+	work->job.item.once = work->proof.once;
+	work->job.item.n_once = work->proof.n_once;
+	if (waits)
+		return approve_wait(work);
 	work_keep_answer(work);
 	work->job.item.task = op == STORE_OPEN_TASK ? &work->task : NULL;
 	work->job.item.edge = &work->edge;
-	work->job.item.once = work->proof.once;
-	work->job.item.n_once = work->proof.n_once;
 	work->job.item.children_max = work->rules->conf.limits.children_per_edge;
 	work_store(work, op, stored);
 	return NULL;
@@ -505,11 +517,16 @@ may_see(struct work *work, const struct store_task *task, const struct store_edg
 struct writ_err *
 delegate_show_task(struct work *work)
 {
+	struct writ_bytes approvals;
 	struct store_edge *edges;
 	struct writ_err *err;
 	size_t n;
 
 	err = store_task(work->on->store, work->path_id, &work->arena, &work->task);
+	if (err && err->code == WRIT_NOT_FOUND) {
+		writ_err_free(err);
+		return approve_show(work);
+	}
 	if (!err)
 		err = store_edges(work->on->store, work->path_id, &work->arena, &edges, &n);
 	if (err)
@@ -519,7 +536,9 @@ delegate_show_task(struct work *work)
 			  "ask one of them");
 		return NULL;
 	}
-	err = answer_task(&work->task, edges, n, &work->answer);
+	err = approve_of(work, &edges[0], &approvals);
+	if (!err)
+		err = answer_task(&work->task, edges, n, approvals, &work->answer);
 	if (err)
 		return err;
 	work_answer(work, 200, writ_view(&work->answer));

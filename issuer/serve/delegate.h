@@ -7,11 +7,16 @@
 
 #include "base/err.h"
 
+#define EVIDENCE_KEEP_S (400 * 86400) /* what stands behind the digests in leaves and journal, as long as the log */
+
 struct work;
 
 /* As issue_leaf(): an error is the caller's to answer; NULL: it went on its way. */
 WRIT_CHECKED struct writ_err *delegate_open_task(struct work *);
 WRIT_CHECKED struct writ_err *delegate_on(struct work *);
+
+/* work->task with work->edge was opened, by the proof in work->proof: tells the journal. */
+void delegate_note(struct work *);
 
 /* GET /v1/tasks/ID. */
 WRIT_CHECKED struct writ_err *delegate_show_task(struct work *);

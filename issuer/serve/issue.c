@@ -28,6 +28,7 @@
 #include "base/fault.h"
 #include "base/text.h"
 #include "issuer/log/json.h"
+#include "issuer/serve/approve.h"
 #include "issuer/serve/work.h"
 #include "issuer/x509/oid.h"
 
@@ -93,6 +94,14 @@ issue_leaf(struct work *work)
 		return err;
 	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,
 			     &work->lineage);
+	if (err && err->code == WRIT_NOT_FOUND) {
+		struct writ_err *waits = approve_waits(work, work->csr.spki_sha256);
+
+		if (waits) {
+			writ_err_free(err);
+			return waits;
+		}
+	}
 	/* Before an idempotency key answers: after a revocation no leaf leaves, an old one neither (R1). */
 	if (err || dead(work, &err) || err)
 		return err;

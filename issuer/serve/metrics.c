@@ -11,6 +11,8 @@ static const struct {
 } described[METRIC_N] = {
 	[METRIC_TASKS] = { "writ_tasks_opened_total", "counter" },
 	[METRIC_DELEGATIONS] = { "writ_delegations_total", "counter" },
+	[METRIC_APPROVALS] = { "writ_approvals_total", "counter" },
+	[METRIC_APPROVALS_REFUSED] = { "writ_approvals_refused_total", "counter" },
 	[METRIC_ISSUED] = { "writ_leaves_issued_total", "counter" },
 	[METRIC_RENEWED] = { "writ_leaves_renewed_total", "counter" },
 	[METRIC_ABORTED] = { "writ_leaves_aborted_total", "counter" },

@@ -15,6 +15,8 @@
 enum metric {
 	METRIC_TASKS,	    /* opened */
 	METRIC_DELEGATIONS, /* edges below the root */
+	METRIC_APPROVALS,   /* given to tasks that waited */
+	METRIC_APPROVALS_REFUSED,
 	METRIC_ISSUED,	    /* first and further leaves by a CSR */
 	METRIC_RENEWED,
 	METRIC_ABORTED,	    /* signed, not released */

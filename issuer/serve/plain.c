@@ -35,6 +35,7 @@ struct condition {
 	bool store_failed, clock_wrong;
 	char store_why[200];
 	struct status_counts status;
+	writ_time now;
 };
 
 static void
@@ -52,6 +53,7 @@ condition_of(struct serve_loop *on, struct clock now, struct condition *ret)
 	ret->clock_wrong = clock != NULL;
 	writ_err_free(clock);
 	status_counts(serve->status, &ret->status);
+	ret->now = now.wall;
 }
 
 static const char *
@@ -157,6 +159,19 @@ sums_of(struct serve *serve, struct sums *s)
 	}
 }
 
+/* Left out while the store cannot be read: the other numbers say that it is so. */
+WRIT_CHECKED static struct writ_err *
+pending_write(struct serve_loop *on, writ_time now, struct writ_buf *ret)
+{
+	uint64_t n = 0;
+	struct writ_err *err = store_pendings_count(on->store, now, &n);
+
+	if (!err)
+		return metrics_line(ret, "writ_tasks_pending", "gauge", n);
+	writ_err_free(err);
+	return NULL;
+}
+
 WRIT_CHECKED static struct writ_err *
 levels_write(struct serve_loop *on, const struct condition *c, struct writ_buf *ret)
 {
@@ -198,7 +213,7 @@ levels_write(struct serve_loop *on, const struct condition *c, struct writ_buf *
 		{ "writ_clock_ok", "gauge", !c->clock_wrong },
 		{ "writ_events_dropped_total", "counter", event_dropped() },
 	};
-	struct writ_err *err = NULL;
+	struct writ_err *err = pending_write(on, c->now, ret);
 
 	for (size_t i = 0; i < N_OF(lines) && !err; i++)
 		err = metrics_line(ret, lines[i].name, lines[i].type, lines[i].value);

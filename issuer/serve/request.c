@@ -236,7 +236,48 @@ request_renew(struct writ_bytes body, struct writ_arena *arena, struct request_l
 	return err;
 }
 
+/* ---- approvals ---- */
+
+struct writ_err *
+request_approval(struct writ_bytes body, struct writ_arena *arena, struct request_approval *ret)
+{
+	static const char *const names[] = { "decision", "digest", "because" };
+	AUTO(members_done) json_t *json = NULL;
+	struct writ_bytes decision;
+	struct writ_err *err;
+
+	*ret = (struct request_approval){ 0 };
+	err = members_parse(body, "the body", &json);
+	if (!err)
+		err = members_only(json, "", names, N_OF(names));
+	if (!err)
+		err = member_text(json, "", "decision", MEMBER_REQUIRED, REQUEST_MAX, arena, &decision);
+	if (!err)
+		err = member_hex(json, "", "digest", ret->digest, sizeof(ret->digest));
+	if (!err)
+		err = member_text(json, "", "because", MEMBER_OPTIONAL, 256, arena, &ret->because);
+	if (err)
+		return err;
+	ret->refuses = writ_equal(decision, WRIT_LIT("refuse"));
+	if (!ret->refuses && !writ_equal(decision, WRIT_LIT("approve")))
+		return member_wrong("", "decision", "approve or refuse");
+	if (!ret->refuses && ret->because.len > 0)
+		return writ_fail(WRIT_INVALID, "member 'because' goes with a refusal");
+	if (!writ_is_clean_utf8(ret->because))
+		return member_wrong("", "because", "UTF-8 without control characters");
+	return NULL;
+}
+
 /* ---- queries ---- */
+
+struct writ_err *
+request_tasks_query(struct writ_bytes query, bool *ret_pending)
+{
+	*ret_pending = writ_equal(query, WRIT_LIT("state=pending"));
+	if (!*ret_pending && !writ_equal(query, WRIT_LIT("state=open")))
+		return writ_fail(WRIT_INVALID, "the query must be state=open or state=pending");
+	return NULL;
+}
 
 /* The next "name=digits" of a query; `*rest` moves behind it and its '&'. */
 static bool

@@ -53,6 +53,18 @@ WRIT_CHECKED struct writ_err *request_renew(struct writ_bytes body, struct writ_
 /* The query of application/pkcs10: nothing, or "lifetime_s=N". */
 WRIT_CHECKED struct writ_err *request_lifetime_query(struct writ_bytes query, uint32_t *ret_s);
 
+/* POST /v1/tasks/ID/approvals.  `because` goes with a refusal. */
+struct request_approval {
+	bool refuses;
+	uint8_t digest[32];
+	struct writ_bytes because;
+};
+WRIT_CHECKED struct writ_err *request_approval(struct writ_bytes body, struct writ_arena *,
+					       struct request_approval *ret);
+
+/* The query of GET /v1/tasks: "state=open" or "state=pending". */
+WRIT_CHECKED struct writ_err *request_tasks_query(struct writ_bytes query, bool *ret_pending);
+
 /* The query of GET /v1/log/entries: "from=N", "count=N", each at most once, in any order. */
 #define REQUEST_ENTRIES_MAX 100
 WRIT_CHECKED struct writ_err *request_entries_query(struct writ_bytes query, uint64_t *ret_from, unsigned *ret_count);

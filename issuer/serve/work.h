@@ -45,7 +45,10 @@ struct work {
 	struct store_cert cert;
 	struct store_revoke revoke;
 	struct store_answer kept;
-	struct store_evidence evidence[3];
+	struct store_evidence evidence[5];
+	/* approvals: approve.c */
+	struct store_pending pending;
+	struct store_approve approve;
 	struct writ_buf answer; /* built before the commit, so that it can be kept with it */
 
 	/* issuance: issue.c */

@@ -25,6 +25,12 @@ struct store_ops {
 	void (*idle)(struct store *); /* [optional] */
 
 	struct writ_err *(*task)(struct store *, struct writ_bytes id, struct writ_arena *, struct store_task *ret);
+	struct writ_err *(*pending)(struct store *, struct writ_bytes task, struct writ_arena *,
+				    struct store_pending *ret);
+	struct writ_err *(*pendings)(struct store *, writ_time now, store_each_pending *, void *ctx);
+	struct writ_err *(*pendings_count)(struct store *, writ_time now, uint64_t *ret);
+	struct writ_err *(*tasks_of)(struct store *, struct writ_bytes opener, writ_time now, size_t max,
+				     struct writ_arena *, struct store_task **ret, size_t *ret_n);
 	struct writ_err *(*edge)(struct store *, const uint8_t id[EDGE_ID_LEN], struct writ_arena *,
 				 struct store_edge *ret);
 	struct writ_err *(*edge_by_key)(struct store *, struct writ_bytes task, const uint8_t spki_sha256[32],

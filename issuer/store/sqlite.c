@@ -80,7 +80,23 @@ static const char schema[] =
 	"CREATE INDEX answer_expires ON answer(expires);"
 	"CREATE TABLE evidence (n INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),"
 	"  kind TEXT NOT NULL, bytes BLOB NOT NULL, expires INTEGER NOT NULL) STRICT;"
-	"CREATE INDEX evidence_expires ON evidence(expires);";
+	"CREATE INDEX evidence_expires ON evidence(expires);"
+
+	/* Tasks that wait, or waited, for approvals: apart from task and edge, so that nothing takes one for the other.
+	 */
+	"CREATE TABLE pending (n INTEGER PRIMARY KEY, task TEXT NOT NULL UNIQUE, opener TEXT NOT NULL,"
+	"  purpose TEXT NOT NULL, asked INTEGER NOT NULL, ends INTEGER NOT NULL,"
+	"  edge BLOB NOT NULL CHECK (length(edge) = 16), agent TEXT NOT NULL,"
+	"  spki BLOB NOT NULL CHECK (length(spki) = 32), depth INTEGER NOT NULL, not_after INTEGER NOT NULL,"
+	"  max_lifetime INTEGER NOT NULL, grant_der BLOB NOT NULL, hops BLOB NOT NULL, context BLOB NOT NULL,"
+	"  digest BLOB NOT NULL CHECK (length(digest) = 32), rule TEXT NOT NULL, needed INTEGER NOT NULL,"
+	"  approvers TEXT NOT NULL, expires INTEGER NOT NULL, fixed INTEGER NOT NULL, state INTEGER NOT NULL, ended INTEGER NOT NULL,"
+	"  keep INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX pending_waits ON pending(opener) WHERE state = 1;"
+	"CREATE INDEX pending_keep ON pending(keep);"
+	"CREATE TABLE approval (n INTEGER PRIMARY KEY, pending INTEGER NOT NULL, principal TEXT NOT NULL,"
+	"  at INTEGER NOT NULL, refuses INTEGER NOT NULL, because TEXT NOT NULL,"
+	"  evidence BLOB NOT NULL CHECK (length(evidence) = 32), UNIQUE (pending, principal)) STRICT;";
 
 /* CROSS JOIN keeps SQLite from trying another order: every table after the first is one lookup by row number. */
 #define SELECT_EDGE                                                                                                    \
@@ -125,6 +141,19 @@ static const char *const queries[N_QUERIES] = {
 		     "(SELECT count(*) FROM edge WHERE not_after >= ?1 AND state = 1), "
 		     "total(state = 1), total(state = 2), total(state = 3) FROM cert WHERE not_after >= ?1",
 
+	[Q_PENDING] = "SELECT n, task, opener, purpose, asked, ends, edge, agent, spki, depth, not_after, max_lifetime, "
+		      "grant_der, hops, context, digest, rule, needed, approvers, expires, state, ended, fixed "
+		      "FROM pending WHERE task = ?1",
+	[Q_APPROVALS] = "SELECT principal, at, refuses, because, evidence FROM approval WHERE pending = ?1 ORDER BY n",
+	[Q_PENDINGS] = "SELECT task, opener, purpose, asked, ends, agent, rule, needed, approvers, expires, digest, "
+		       "(SELECT count(*) FROM approval WHERE pending = p.n AND refuses = 0) "
+		       "FROM pending p WHERE state = 1 AND expires >= ?1 ORDER BY n",
+	[Q_PENDINGS_COUNT] = "SELECT count(*) FROM pending WHERE state = 1 AND expires >= ?1",
+	[Q_TASKS_OF] = "SELECT t.id, o.uri, t.purpose, p.id, t.created, t.ends, t.state, t.ended FROM task t "
+		       "CROSS JOIN principal o ON o.n = t.opener LEFT JOIN task p ON p.n = t.parent "
+		       "WHERE t.opener = (SELECT n FROM principal WHERE uri = ?1) AND t.state = 1 AND t.ends >= ?2 "
+		       "ORDER BY t.n DESC LIMIT ?3",
+
 	[Q_BEGIN] = "BEGIN IMMEDIATE",
 	[Q_COMMIT] = "COMMIT",
 	[Q_ROLLBACK] = "ROLLBACK",
@@ -160,6 +189,24 @@ static const char *const queries[N_QUERIES] = {
 	[Q_ADD_EVIDENCE] = "INSERT INTO evidence (digest, kind, bytes, expires) VALUES (?1, ?2, ?3, ?4) "
 			   "ON CONFLICT (digest) DO UPDATE SET expires = max(expires, excluded.expires)",
 	[Q_OUTBOX_DONE] = "DELETE FROM outbox WHERE n = (SELECT n FROM cert WHERE serial = ?1)",
+
+	[Q_PENDING_ROW] = "SELECT n, digest, opener, needed, expires, state FROM pending WHERE task = ?1",
+	[Q_PENDING_LIVE] = "SELECT 1 FROM pending WHERE task = ?1 AND state = 1 AND expires >= ?2",
+	[Q_PENDINGS_OF] = "SELECT count(*) FROM pending WHERE opener = ?1 AND state = 1 AND expires >= ?2",
+	[Q_ADD_PENDING] =
+		"INSERT INTO pending (task, opener, purpose, asked, ends, edge, agent, spki, depth, not_after, "
+		"max_lifetime, grant_der, hops, context, digest, rule, needed, approvers, expires, state, ended, keep, "
+		"fixed) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 1, 0, "
+		"?19, ?20)",
+	[Q_END_PENDING] = "UPDATE pending SET state = ?2, ended = ?3, keep = ?4 WHERE n = ?1",
+	[Q_DROP_PENDING] = "DELETE FROM pending WHERE n = ?1",
+	[Q_APPROVED] = "SELECT 1 FROM approval WHERE pending = ?1 AND principal = ?2 AND refuses = 0",
+	[Q_GIVEN] = "SELECT count(*) FROM approval WHERE pending = ?1 AND refuses = 0",
+	/* Whoever approved may refuse later, while it waits. */
+	[Q_ADD_APPROVAL] = "INSERT OR REPLACE INTO approval (pending, principal, at, refuses, because, evidence) "
+			   "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[Q_DROP_APPROVALS] = "DELETE FROM approval WHERE pending = ?1",
 
 	/* Revoking: `taken` (in memory) collects the edges; top = 1: no taken edge is above. */
 	[Q_TAKEN_CLEAR] = "DELETE FROM taken",
@@ -212,6 +259,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_PRUNE_TASKS] = "DELETE FROM task WHERE n IN (SELECT n FROM task t WHERE t.ends < ?1 "
 			  "AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.task = t.n) "
 			  "AND NOT EXISTS (SELECT 1 FROM task c WHERE c.parent = t.n) LIMIT ?2) RETURNING opener",
+	[Q_PRUNE_PENDING] = "DELETE FROM pending WHERE n IN (SELECT n FROM pending WHERE keep < ?1 LIMIT ?2) RETURNING n",
 	[Q_PRUNE_PRINCIPAL] =
 		"DELETE FROM principal WHERE n = ?1 AND NOT EXISTS (SELECT 1 FROM edge WHERE delegator = ?1) "
 		"AND NOT EXISTS (SELECT 1 FROM edge WHERE agent = ?1) "
@@ -631,6 +679,10 @@ const struct store_ops store_sqlite = {
 	.commit = sqlite_commit,
 	.idle = sqlite_idle,
 	.task = sqlite_task,
+	.pending = sqlite_pending,
+	.pendings = sqlite_pendings,
+	.pendings_count = sqlite_pendings_count,
+	.tasks_of = sqlite_tasks_of,
 	.edge = sqlite_edge,
 	.edge_by_key = sqlite_edge_by_key,
 	.edges = sqlite_edges,

@@ -33,6 +33,11 @@ enum query {
 	Q_OUTBOX,
 	Q_REVOKED_EDGES,
 	Q_COUNTS,
+	Q_PENDING,
+	Q_APPROVALS,
+	Q_PENDINGS,
+	Q_PENDINGS_COUNT,
+	Q_TASKS_OF,
 
 	Q_BEGIN,
 	Q_COMMIT,
@@ -57,6 +62,17 @@ enum query {
 	Q_ADD_ANSWER,
 	Q_ADD_EVIDENCE,
 	Q_OUTBOX_DONE,
+
+	Q_PENDING_ROW,
+	Q_PENDING_LIVE,
+	Q_PENDINGS_OF,
+	Q_ADD_PENDING,
+	Q_END_PENDING,
+	Q_DROP_PENDING,
+	Q_APPROVED,
+	Q_GIVEN,
+	Q_ADD_APPROVAL,
+	Q_DROP_APPROVALS,
 
 	Q_TAKEN_CLEAR,
 	Q_TAKE_EDGE,
@@ -83,6 +99,7 @@ enum query {
 	Q_PRUNE_EDGES,
 	Q_PRUNE_EDGE_TEXT,
 	Q_PRUNE_TASKS,
+	Q_PRUNE_PENDING,
 	Q_PRUNE_PRINCIPAL,
 
 	N_QUERIES
@@ -157,6 +174,22 @@ WRIT_CHECKED struct writ_err *sqlite_lineage(struct sqlite *, const uint8_t edge
 
 /* sqlite_write.c */
 struct writ_err *sqlite_commit(struct store *, struct store_item *items, size_t n);
+
+/* One item each, inside the transaction: checks all, then writes. */
+WRIT_CHECKED struct writ_err *sqlite_open_task(struct sqlite *, const struct store_item *);
+/* Its id is new and its key neither blocked nor at home in the task (0: a task yet to be made). */
+WRIT_CHECKED struct writ_err *sqlite_edge_check(struct sqlite *, const struct store_edge *, int64_t task);
+
+/* sqlite_pending.c: the same. */
+WRIT_CHECKED struct writ_err *sqlite_pend(struct sqlite *, const struct store_item *);
+WRIT_CHECKED struct writ_err *sqlite_approve(struct sqlite *, struct store_item *);
+/* CONFLICT when the id is reserved by a task that waits. */
+WRIT_CHECKED struct writ_err *sqlite_not_pending(struct sqlite *, struct writ_bytes task, writ_time now);
+struct writ_err *sqlite_pending(struct store *, struct writ_bytes task, struct writ_arena *, struct store_pending *ret);
+struct writ_err *sqlite_pendings(struct store *, writ_time now, store_each_pending *, void *ctx);
+struct writ_err *sqlite_pendings_count(struct store *, writ_time now, uint64_t *ret);
+struct writ_err *sqlite_tasks_of(struct store *, struct writ_bytes opener, writ_time now, size_t max,
+				 struct writ_arena *, struct store_task **ret, size_t *ret_n);
 
 /* sqlite_revoke.c: one item each, inside the transaction. */
 WRIT_CHECKED struct writ_err *sqlite_revoke(struct sqlite *, struct store_item *);

@@ -233,7 +233,7 @@ prune_plain(struct sqlite *s, struct store_item *item, enum query query)
 struct writ_err *
 sqlite_prune(struct sqlite *s, struct store_item *item)
 {
-	static const enum query der = Q_PRUNE_CERT_DER, text = Q_PRUNE_EDGE_TEXT;
+	static const enum query der = Q_PRUNE_CERT_DER, text = Q_PRUNE_EDGE_TEXT, approvals = Q_DROP_APPROVALS;
 	struct writ_err *err;
 
 	err = prune_with(s, item, Q_PRUNE_CERTS, &der, -1);
@@ -246,6 +246,9 @@ sqlite_prune(struct sqlite *s, struct store_item *item)
 	if (err)
 		return err;
 	err = prune_plain(s, item, Q_PRUNE_EVIDENCE);
+	if (err)
+		return err;
+	err = prune_with(s, item, Q_PRUNE_PENDING, &approvals, -1);
 	if (err)
 		return err;
 	err = prune_with(s, item, Q_PRUNE_EDGES, &text, 1);

@@ -120,9 +120,8 @@ parent_check(struct sqlite *s, const struct store_item *item, struct lineage *re
 	return NULL;
 }
 
-/* The edge itself: its id is new and its key neither blocked nor at home in the task (0: a task yet to be made). */
-static struct writ_err *
-edge_check(struct sqlite *s, const struct store_edge *edge, int64_t task)
+struct writ_err *
+sqlite_edge_check(struct sqlite *s, const struct store_edge *edge, int64_t task)
 {
 	char hex[ID_HEX_LEN];
 	struct writ_err *err;
@@ -247,8 +246,8 @@ extras_add(struct sqlite *s, const struct store_item *item)
 
 /* ---- operations ---- */
 
-static struct writ_err *
-open_task(struct sqlite *s, const struct store_item *item)
+struct writ_err *
+sqlite_open_task(struct sqlite *s, const struct store_item *item)
 {
 	const struct store_task *task = item->task;
 	struct lineage parent = { 0 };
@@ -261,6 +260,11 @@ open_task(struct sqlite *s, const struct store_item *item)
 		return err;
 	if (n)
 		return writ_fail(WRIT_CONFLICT, "task %.*s is there already", WRIT_FMT(task->id));
+	if (item->op == STORE_OPEN_TASK) { /* approved, it takes the id that it reserved */
+		err = sqlite_not_pending(s, task->id, item->now);
+		if (err)
+			return err;
+	}
 	if (task->parent.len > 0) {
 		err = task_find(s, task->parent, &enclosing, &state);
 		if (err)
@@ -279,7 +283,7 @@ open_task(struct sqlite *s, const struct store_item *item)
 					 "task %.*s: its first edge hangs on one of task %s, which does not enclose it",
 					 WRIT_FMT(task->id), parent.task_id);
 	}
-	err = edge_check(s, item->edge, 0);
+	err = sqlite_edge_check(s, item->edge, 0);
 	if (err)
 		return err;
 
@@ -307,7 +311,7 @@ add_edge(struct sqlite *s, const struct store_item *item)
 	if (!writ_equal(edge->task, writ_str(parent.task_id)))
 		return writ_fail(WRIT_INVALID, "an edge of task %.*s hangs on one of task %s", WRIT_FMT(edge->task),
 				 parent.task_id);
-	err = edge_check(s, edge, parent.task);
+	err = sqlite_edge_check(s, edge, parent.task);
 	if (err)
 		return err;
 	return edge_add(s, edge, parent.task, parent.n);
@@ -400,7 +404,13 @@ item_do(struct sqlite *s, struct store_item *item)
 		return err;
 	switch (item->op) {
 	case STORE_OPEN_TASK:
-		err = open_task(s, item);
+		err = sqlite_open_task(s, item);
+		break;
+	case STORE_PEND:
+		err = sqlite_pend(s, item);
+		break;
+	case STORE_APPROVE:
+		err = sqlite_approve(s, item);
 		break;
 	case STORE_ADD_EDGE:
 		err = add_edge(s, item);

@@ -50,11 +50,8 @@ is_some(struct writ_bytes bytes, size_t max)
 
 /* The names a row hangs on.  Their grammar is the caller's matter; here only that no row is without a name. */
 static struct writ_err *
-names_check(const struct store_item *item)
+names_check(const struct store_task *task, const struct store_edge *edge)
 {
-	const struct store_task *task = item->op == STORE_OPEN_TASK ? item->task : NULL;
-	const struct store_edge *edge = item->edge;
-
 	if (task && (!is_some(task->id, TASK_ID_MAX) || task->parent.len > TASK_ID_MAX))
 		return writ_fail(WRIT_INVALID, "a task id of %zu bytes, allowed are 1 to %d", task->id.len,
 				 TASK_ID_MAX);
@@ -71,6 +68,34 @@ names_check(const struct store_item *item)
 		return writ_fail(WRIT_INVALID, "a principal of %zu and one of %zu bytes, allowed are 1 to %d",
 				 edge->delegator.len, edge->agent.len, STORE_PRINCIPAL_MAX);
 	return NULL;
+}
+
+static struct writ_err *
+pending_check(const struct store_pending *pending)
+{
+	static const uint8_t none[EDGE_ID_LEN];
+	struct writ_err *err = names_check(&pending->task, &pending->edge);
+
+	if (err)
+		return err;
+	if (pending->task.parent.len > 0 || memcmp(pending->edge.parent, none, sizeof(none)) != 0)
+		return writ_fail(WRIT_INVALID, "task %.*s: only a root waits for approvals",
+				 WRIT_FMT(pending->task.id));
+	if (pending->needed == 0 || pending->rule.len == 0 || pending->approvers.len == 0)
+		return writ_fail(WRIT_INVALID, "task %.*s: whose approval it waits for, and by which rule, is not said",
+				 WRIT_FMT(pending->task.id));
+	return NULL;
+}
+
+static struct writ_err *
+approve_check(const struct store_item *item)
+{
+	const struct store_approval *said = &item->approve->said;
+
+	if (!is_some(item->approve->task, TASK_ID_MAX) || !is_some(said->principal, STORE_PRINCIPAL_MAX))
+		return writ_fail(WRIT_INVALID, "an approval of a task id of %zu bytes by a principal of %zu",
+				 item->approve->task.len, said->principal.len);
+	return said->refuses ? NULL : names_check(item->task, item->edge);
 }
 
 static struct writ_err *
@@ -111,6 +136,12 @@ item_check(const struct store_item *item)
 	case STORE_OPEN_TASK:
 		whole = item->task && item->edge;
 		break;
+	case STORE_PEND:
+		whole = item->pending;
+		break;
+	case STORE_APPROVE:
+		whole = item->approve && (item->approve->said.refuses || (item->task && item->edge));
+		break;
 	case STORE_ADD_EDGE:
 		whole = item->edge;
 		break;
@@ -132,7 +163,11 @@ item_check(const struct store_item *item)
 	if (!whole)
 		return writ_fail(WRIT_BROKEN, "store: an item of operation %d lacks what that needs", (int)item->op);
 	if (item->op == STORE_OPEN_TASK || item->op == STORE_ADD_EDGE)
-		return names_check(item);
+		return names_check(item->op == STORE_OPEN_TASK ? item->task : NULL, item->edge);
+	if (item->op == STORE_PEND)
+		return pending_check(item->pending);
+	if (item->op == STORE_APPROVE)
+		return approve_check(item);
 	if (item->op == STORE_REVOKE)
 		return revoke_check(item);
 	return NULL;
@@ -146,6 +181,8 @@ clear_results(struct store_item *item)
 	item->edges = NULL;
 	item->n_edges = 0;
 	item->n_pruned = 0;
+	item->pending_is = 0;
+	item->n_given = 0;
 }
 
 struct writ_err *
@@ -180,6 +217,31 @@ struct writ_err *
 store_task(struct store *store, struct writ_bytes id, struct writ_arena *arena, struct store_task *ret)
 {
 	return store->ops->task(store, id, arena, ret);
+}
+
+struct writ_err *
+store_pending(struct store *store, struct writ_bytes task, struct writ_arena *arena, struct store_pending *ret)
+{
+	return store->ops->pending(store, task, arena, ret);
+}
+
+struct writ_err *
+store_pendings(struct store *store, writ_time now, store_each_pending *each, void *ctx)
+{
+	return store->ops->pendings(store, now, each, ctx);
+}
+
+struct writ_err *
+store_pendings_count(struct store *store, writ_time now, uint64_t *ret)
+{
+	return store->ops->pendings_count(store, now, ret);
+}
+
+struct writ_err *
+store_tasks_of(struct store *store, struct writ_bytes opener, writ_time now, size_t max, struct writ_arena *arena,
+	       struct store_task **ret, size_t *ret_n)
+{
+	return store->ops->tasks_of(store, opener, now, max, arena, ret, ret_n);
 }
 
 struct writ_err *

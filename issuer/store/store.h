@@ -1,5 +1,5 @@
 /*
- * The store: what the issuer must find again.  Tasks, edges, leaves, evidence, once-keys, an outbox of revocations for the signer.
+ * The store: what the issuer must find again.  Tasks, those that wait for approvals, edges, leaves, evidence, once-keys, an outbox of revocations for the signer.
  *
  * Writing is one call, store_commit(items, n): one durable transaction for the whole group, a result per item; an item that fails (a conflict, a
  * revoked edge) changes nothing and does not disturb its neighbours.  When the transaction itself fails, store_commit() returns an error and
@@ -72,6 +72,48 @@ struct store_cert {
 	struct writ_bytes der;		/* writing: the certificate; reading: only from store_cert_der() */
 };
 
+#define STORE_PENDING_OPENER_MAX 32	/* tasks of one opener that wait at once (I14) */
+#define STORE_PENDING_MAX 4096		/* of all openers: each is looked at when they are listed */
+
+/* One waits until `expires`, inclusive; after that it has expired, which no state says. */
+enum pending_state { PENDING_WAITING = 1, PENDING_OPENED = 2, PENDING_REFUSED = 3 };
+
+struct store_approval {
+	struct writ_bytes principal;
+	writ_time at;
+	bool refuses;
+	struct writ_bytes because;	/* of a refusal; may be empty */
+	uint8_t evidence[32];		/* digest of what was said, kept as evidence */
+};
+
+/*
+ * A task that waits for approvals, whole as it was decided: nothing of it is in force, its id is reserved.  Task and edge are as they will be
+ * opened, but for their times, which count from the opening unless the end is fixed; a root edge, in no enclosing task.
+ */
+struct store_pending {
+	struct store_task task;		/* created: when it was asked for */
+	struct store_edge edge;
+	uint8_t digest[32];		/* of all that is asked: whoever approves names it */
+	struct writ_bytes rule;		/* of the policy, that wants the approvals */
+	unsigned needed;
+	struct writ_bytes approvers;	/* patterns, a line each */
+	writ_time expires;
+	bool end_is_fixed;		/* it stays as it is at the opening: whoever signed named it */
+	enum pending_state state;
+	writ_time ended;		/* opened or refused; 0 while it waits */
+	/* reading: */
+	size_t n_given;			/* that approve */
+	size_t n_approvals;		/* with a refusal, in order */
+	struct store_approval *approvals;
+};
+
+/* What a principal says to one.  task and edge of the item: as opened now, if this is the last approval that it needs; refusing, none. */
+struct store_approve {
+	struct writ_bytes task;
+	uint8_t digest[32];
+	struct store_approval said;
+};
+
 /* A key that may be used once: grant (iss, jti), evidence digest, idempotency key. */
 struct store_once {
 	struct writ_bytes key;		/* "kind:..." and its parts; unique */
@@ -128,6 +170,14 @@ enum store_op {
 	STORE_POLICY,
 	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
 	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
+	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
+	STORE_PEND,
+	/*
+	 * CONFLICT when the digest is another's, or it waits no longer.  Who opened it does not approve; a principal counts once, twice is once.
+	 * The last approval opens task and edge, as STORE_OPEN_TASK, in the same transaction; when that is refused, so is the approval.  One
+	 * refusal ends it.
+	 */
+	STORE_APPROVE,
 };
 
 enum revoke_what { REVOKE_EDGE = 1, REVOKE_LEAF, REVOKE_TASK, REVOKE_PRINCIPAL };
@@ -154,12 +204,14 @@ struct store_revoked {
 struct store_item {
 	enum store_op op;
 	/* in: */
-	const struct store_task *task;			/* OPEN_TASK */
-	const struct store_edge *edge;			/* OPEN_TASK, ADD_EDGE */
+	const struct store_task *task;			/* OPEN_TASK, APPROVE */
+	const struct store_edge *edge;			/* OPEN_TASK, ADD_EDGE, APPROVE */
+	const struct store_pending *pending;		/* PEND */
+	const struct store_approve *approve;		/* APPROVE */
 	const struct store_cert *cert;			/* ISSUE, ABORT */
 	const struct store_revoke *revoke;		/* REVOKE */
 	const struct store_policy *policy;		/* POLICY */
-	const struct store_once *once;			/* with OPEN_TASK, ADD_EDGE, ISSUE */
+	const struct store_once *once;			/* with OPEN_TASK, PEND, ADD_EDGE, ISSUE */
 	size_t n_once;
 	const struct store_answer *answer;		/* with any; NULL without an Idempotency-Key */
 	const struct store_evidence *evidence;		/* with any */
@@ -178,6 +230,8 @@ struct store_item {
 	uint8_t (*edges)[EDGE_ID_LEN];			/* REVOKE: origin edges, unexpired, for revokedDelegations (R3): no other taken edge is above them */
 	size_t n_edges;
 	size_t n_pruned;				/* PRUNE */
+	enum pending_state pending_is;			/* APPROVE: what it is now, */
+	size_t n_given;					/* with so many approvals */
 };
 
 /* Opens STATE/store; STORE_WRITE makes the schema, takes the lock and refuses a newer schema.  `uri`: "sqlite:/abs/path/writ.db". */
@@ -196,6 +250,18 @@ void store_idle(struct store *);
 
 /* Reads: WRIT_NOT_FOUND when there is none.  Copies into `arena`. */
 WRIT_CHECKED struct writ_err *store_task(struct store *, struct writ_bytes id, struct writ_arena *, struct store_task *ret);
+/* The newest of that id, whatever its state. */
+WRIT_CHECKED struct writ_err *store_pending(struct store *, struct writ_bytes task, struct writ_arena *, struct store_pending *ret);
+/*
+ * Every one that waits at `now`, oldest first; grant, hops, context and approvals are not read, and texts are the callback's for the call.  Its
+ * error ends it.
+ */
+typedef struct writ_err *store_each_pending(const struct store_pending *, void *ctx);
+WRIT_CHECKED struct writ_err *store_pendings(struct store *, writ_time now, store_each_pending *, void *ctx);
+WRIT_CHECKED struct writ_err *store_pendings_count(struct store *, writ_time now, uint64_t *ret);
+/* Open tasks of an opener that end at `now` or later, newest first, at most `max`. */
+WRIT_CHECKED struct writ_err *store_tasks_of(struct store *, struct writ_bytes opener, writ_time now, size_t max, struct writ_arena *,
+					     struct store_task **ret, size_t *ret_n);
 WRIT_CHECKED struct writ_err *store_edge(struct store *, const uint8_t id[EDGE_ID_LEN], struct writ_arena *, struct store_edge *ret);
 WRIT_CHECKED struct writ_err *store_edge_by_key(struct store *, struct writ_bytes task, const uint8_t spki_sha256[32],
 						struct writ_arena *, struct store_edge *ret);

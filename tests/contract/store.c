@@ -1687,6 +1687,429 @@ group_parts(unsigned k)
 	return n;
 }
 
+/* ---- tasks that wait for approvals ---- */
+
+#define ANN "spiffe://td/human/corp/ann"
+#define BEN "spiffe://td/human/corp/ben"
+#define CAY "spiffe://td/human/corp/cay"
+
+/* Task n, as task_of() and edge_of() have it, which waits for 2 approvals until `expires`; its digest ends in n. */
+static struct writ_err *
+pend_until(unsigned n, writ_time expires, writ_time now)
+{
+	struct store_pending p = {
+		.task = task_of(n),
+		.edge = edge_of(n, 0, n),
+		.rule = WRIT_LIT("payments"),
+		.needed = 2,
+		.approvers = WRIT_LIT("spiffe://td/human/corp/**\nspiffe://td/service/gate"),
+		.expires = expires,
+		.end_is_fixed = n == 2,
+	};
+
+	id_of(0xd1, n, p.digest, sizeof(p.digest));
+	return commit(&(struct store_item){ .op = STORE_PEND, .pending = &p, .now = now });
+}
+
+static struct writ_err *
+pend(unsigned n)
+{
+	return pend_until(n, NOW + 1800, NOW);
+}
+
+/* What `who` says to task n at `now`; opened then, its times count from there. */
+static struct writ_err *
+say_at(unsigned n, const char *who, bool refuses, unsigned digest, writ_time now, struct store_item *ret)
+{
+	struct store_task task = task_of(n);
+	struct store_edge edge = edge_of(n, 0, n);
+	struct store_approve approve = {
+		.task = task.id,
+		.said = { .principal = writ_str(who),
+			  .at = now,
+			  .refuses = refuses,
+			  .because = refuses ? WRIT_LIT("not this quarter") : WRIT_LIT("") },
+	};
+	struct writ_err *err;
+
+	task.created = edge.granted_at = now;
+	task.ends = now + 3600;
+	edge.not_after = now + 3000;
+	id_of(0xd1, digest, approve.digest, sizeof(approve.digest));
+	id_of(0xe5, n, approve.said.evidence, sizeof(approve.said.evidence));
+	*ret = (struct store_item){ .op = STORE_APPROVE,
+				    .approve = &approve,
+				    .task = refuses ? NULL : &task,
+				    .edge = refuses ? NULL : &edge,
+				    .now = now };
+	err = commit(ret);
+	ret->approve = NULL;
+	ret->task = NULL;
+	ret->edge = NULL;
+	return err;
+}
+
+static struct writ_err *
+approve(unsigned n, const char *who)
+{
+	struct store_item item;
+
+	return say_at(n, who, false, n, NOW + 60, &item);
+}
+
+static struct store_pending
+stored_pending(unsigned n)
+{
+	struct store_pending p = { 0 };
+
+	expect_ok(store_pending(w.store, words("t%u", n), &w.arena, &p));
+	return p;
+}
+
+static void
+no_task(unsigned n)
+{
+	struct store_task task;
+	struct store_edge edge;
+
+	expect_refused(store_task(w.store, words("t%u", n), &w.arena, &task), WRIT_NOT_FOUND,
+		       "task t1 is not known");
+	expect_refused(store_edge(w.store, edge_id(n).data, &w.arena, &edge), WRIT_NOT_FOUND,
+		       "edge ed000000000000000000000000000001 is not known");
+}
+
+static void
+a_task_that_waits_is_read_back_whole_and_is_no_task(void **state)
+{
+	const struct store_edge want = edge_of(1, 0, 1);
+	struct store_pending p;
+	struct store_counts counts;
+	uint64_t n;
+
+	(void)state;
+	expect_ok(pend(1));
+	p = stored_pending(1);
+	expect_bytes(p.task.id, WRIT_LIT("t1"));
+	expect_bytes(p.task.opener, WRIT_LIT("spiffe://td/human/corp/ada"));
+	expect_bytes(p.task.purpose, WRIT_LIT("Pay the invoices of June"));
+	assert_int_equal(p.task.created, NOW);
+	assert_int_equal(p.task.ends, NOW + 3600);
+	assert_memory_equal(p.edge.id, want.id, EDGE_ID_LEN);
+	assert_memory_equal(p.edge.spki_sha256, want.spki_sha256, 32);
+	expect_bytes(p.edge.delegator, want.delegator);
+	expect_bytes(p.edge.agent, want.agent);
+	expect_bytes(p.edge.grant, WRIT_LIT("grant 1"));
+	expect_bytes(p.edge.hops, WRIT_LIT("hops 1"));
+	assert_int_equal(p.edge.depth_remaining, 2);
+	assert_int_equal(p.edge.granted_at, NOW);
+	assert_int_equal(p.edge.not_after, NOW + 3000);
+	assert_int_equal(p.edge.max_lifetime_s, 900);
+	assert_int_equal(p.digest[0], 0xd1);
+	expect_bytes(p.rule, WRIT_LIT("payments"));
+	expect_bytes(p.approvers, WRIT_LIT("spiffe://td/human/corp/**\nspiffe://td/service/gate"));
+	assert_int_equal(p.needed, 2);
+	assert_int_equal(p.expires, NOW + 1800);
+	assert_int_equal(p.state, PENDING_WAITING);
+	assert_int_equal(p.n_given, 0);
+	assert_false(p.end_is_fixed);
+	no_task(1);
+	expect_refused(issue(11, 1, NOW + 600), WRIT_NOT_FOUND, "edge ed000000000000000000000000000001 is not known");
+	expect_ok(store_counts(w.store, NOW, &counts));
+	assert_int_equal(counts.tasks_open, 0);
+	expect_ok(store_pendings_count(w.store, NOW, &n));
+	assert_int_equal(n, 1);
+	expect_ok(store_pendings_count(w.store, NOW + 1801, &n));
+	assert_int_equal(n, 0);
+	expect_refused(store_pending(w.store, WRIT_LIT("t9"), &w.arena, &p), WRIT_NOT_FOUND,
+		       "task t9 waits for no approval");
+}
+
+static void
+the_last_approval_opens_task_and_edge_with_the_times_of_that_moment(void **state)
+{
+	struct store_pending p;
+	struct store_task task;
+	struct store_item item;
+
+	(void)state;
+	expect_ok(pend(1));
+	expect_ok(say_at(1, ANN, false, 1, NOW + 60, &item));
+	assert_int_equal(item.pending_is, PENDING_WAITING);
+	assert_int_equal(item.n_given, 1);
+	no_task(1);
+	expect_ok(say_at(1, BEN, false, 1, NOW + 120, &item));
+	assert_int_equal(item.pending_is, PENDING_OPENED);
+	assert_int_equal(item.n_given, 2);
+
+	expect_ok(store_task(w.store, WRIT_LIT("t1"), &w.arena, &task));
+	assert_int_equal(task.created, NOW + 120);
+	assert_int_equal(task.ends, NOW + 3720);
+	assert_int_equal(stored_edge(1).granted_at, NOW + 120);
+	assert_int_equal(stored_edge(1).not_after, NOW + 3120);
+	expect_ok(issue(11, 1, NOW + 600));
+	p = stored_pending(1);
+	assert_int_equal(p.state, PENDING_OPENED);
+	assert_int_equal(p.ended, NOW + 120);
+	assert_int_equal(p.n_approvals, 2);
+	expect_bytes(p.approvals[0].principal, WRIT_LIT(ANN));
+	expect_bytes(p.approvals[1].principal, WRIT_LIT(BEN));
+	assert_int_equal(p.approvals[1].at, NOW + 120);
+	assert_int_equal(p.approvals[0].evidence[0], 0xe5);
+}
+
+static void
+a_principal_approves_once_however_often(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	expect_ok(pend(1));
+	for (unsigned i = 0; i < 3; i++) {
+		expect_ok(say_at(1, ANN, false, 1, NOW + 60 + i, &item));
+		assert_int_equal(item.n_given, 1);
+		assert_int_equal(item.pending_is, PENDING_WAITING);
+	}
+	no_task(1);
+	expect_ok(approve(1, BEN));
+	expect_ok(say_at(1, BEN, false, 1, NOW + 90, &item)); /* a retry of the one that opened it */
+	assert_int_equal(item.pending_is, PENDING_OPENED);
+	assert_int_equal(item.n_given, 2);
+	expect_refused(approve(1, CAY), WRIT_CONFLICT, "task t1 is open already");
+}
+
+static void
+who_asked_does_not_approve_and_a_digest_names_what_is_approved(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	expect_refused(approve(1, ANN), WRIT_NOT_FOUND, "task t1 waits for no approval");
+	expect_ok(pend(1));
+	expect_refused(approve(1, "spiffe://td/human/corp/ada"), WRIT_INVALID,
+		       "who asked for task t1 does not approve it");
+	expect_refused(say_at(1, ANN, false, 2, NOW, &item), WRIT_CONFLICT,
+		       "the digest is not that of what waits as task t1: look at it again");
+	expect_refused(say_at(1, ANN, true, 2, NOW, &item), WRIT_CONFLICT,
+		       "the digest is not that of what waits as task t1: look at it again");
+	assert_int_equal(stored_pending(1).n_approvals, 0);
+}
+
+static void
+one_refusal_ends_it_and_says_why(void **state)
+{
+	struct store_pending p;
+	struct store_item item;
+
+	(void)state;
+	expect_ok(pend(1));
+	expect_ok(approve(1, ANN));
+	expect_ok(say_at(1, ANN, true, 1, NOW + 70, &item)); /* who approved may think again */
+	assert_int_equal(item.pending_is, PENDING_REFUSED);
+	assert_int_equal(item.n_given, 0);
+	expect_refused(approve(1, BEN), WRIT_CONFLICT, "task t1 was refused");
+	expect_refused(say_at(1, BEN, true, 1, NOW + 80, &item), WRIT_CONFLICT, "task t1 was refused");
+	p = stored_pending(1);
+	assert_int_equal(p.state, PENDING_REFUSED);
+	assert_int_equal(p.ended, NOW + 70);
+	assert_int_equal(p.n_approvals, 1);
+	assert_int_equal(p.n_given, 0);
+	assert_true(p.approvals[0].refuses);
+	expect_bytes(p.approvals[0].because, WRIT_LIT("not this quarter"));
+	no_task(1);
+}
+
+static void
+what_has_expired_is_approved_no_more(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	expect_ok(pend(1));
+	expect_ok(say_at(1, ANN, false, 1, NOW + 1800, &item)); /* the end is inclusive */
+	expect_refused(say_at(1, BEN, false, 1, NOW + 1801, &item), WRIT_CONFLICT,
+		       "task t1 waited for approvals until 2027-01-15T08:30:00Z: ask for it anew");
+	no_task(1);
+}
+
+static void
+an_id_is_reserved_while_its_task_waits_and_no_longer(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	expect_ok(pend(1));
+	expect_refused(pend(1), WRIT_CONFLICT, "task t1 is there already, and waits for approvals");
+	expect_refused(open_task(1, 7), WRIT_CONFLICT, "task t1 is there already, and waits for approvals");
+	expect_ok(say_at(1, ANN, true, 1, NOW, &item));
+	expect_ok(pend(1)); /* refused, it gives way */
+	assert_int_equal(stored_pending(1).n_approvals, 0);
+	expect_ok(pend_until(1, NOW + 4000, NOW + 1801)); /* expired as well */
+	expect_ok(approve(1, ANN));
+	expect_ok(approve(1, BEN));
+	expect_refused(pend(1), WRIT_CONFLICT, "task t1 is there already");
+	expect_ok(open_task(2, 2));
+	expect_refused(pend(2), WRIT_CONFLICT, "task t2 is there already");
+}
+
+static void
+when_opening_is_refused_the_last_approval_is_not_given(void **state)
+{
+	const struct store_revoke block = {
+		.what = REVOKE_EDGE, .id = edge_id(2), .reason = 1, .block_key = true
+	};
+	struct store_edge other = edge_of(2, 0, 2);
+	const struct store_task task = task_of(2);
+
+	(void)state;
+	expect_ok(pend(1));
+	expect_ok(approve(1, ANN));
+	memcpy(other.spki_sha256, edge_of(1, 0, 1).spki_sha256, 32); /* its key, in another task, is compromised */
+	expect_ok(commit(&(struct store_item){ .op = STORE_OPEN_TASK, .task = &task, .edge = &other }));
+	expect_ok(commit(&(struct store_item){ .op = STORE_REVOKE, .revoke = &block }));
+	expect_refused(approve(1, BEN), WRIT_CONFLICT, "key is blocked after keyCompromise: make a new one");
+	assert_int_equal(stored_pending(1).state, PENDING_WAITING);
+	assert_int_equal(stored_pending(1).n_given, 1);
+	no_task(1);
+}
+
+static void
+approvals_in_one_group_open_exactly_one_task(void **state)
+{
+	const struct store_task task = task_of(1);
+	const struct store_edge edge = edge_of(1, 0, 1);
+	struct store_approve said[20];
+	struct store_item items[20];
+	unsigned n_opened = 0, n_done = 0;
+
+	(void)state;
+	expect_ok(pend(1));
+	for (unsigned i = 0; i < 20; i++) {
+		said[i] = (struct store_approve){ .task = task.id,
+						  .said = { .principal = words("spiffe://td/human/corp/p%u", i) } };
+		id_of(0xd1, 1, said[i].digest, 32);
+		items[i] = (struct store_item){
+			.op = STORE_APPROVE, .approve = &said[i], .task = &task, .edge = &edge, .now = NOW
+		};
+	}
+	expect_ok(store_commit(w.store, items, 20));
+	for (unsigned i = 0; i < 20; i++) {
+		n_done += !items[i].result;
+		n_opened += !items[i].result && items[i].pending_is == PENDING_OPENED;
+		if (items[i].result)
+			expect_refused(TAKE(items[i].result), WRIT_CONFLICT, "task t1 is open already");
+	}
+	assert_int_equal(n_done, 2);
+	assert_int_equal(n_opened, 1);
+}
+
+static struct writ_err *
+count_pending(const struct store_pending *p, void *ctx)
+{
+	unsigned *n = ctx;
+
+	if ((*n)++ == 0) {
+		expect_bytes(p->task.id, WRIT_LIT("t1"));
+		expect_bytes(p->task.opener, WRIT_LIT("spiffe://td/human/corp/ada"));
+		expect_bytes(p->approvers, WRIT_LIT("spiffe://td/human/corp/**\nspiffe://td/service/gate"));
+		assert_int_equal(p->digest[0], 0xd1);
+		assert_int_equal(p->n_given, 1);
+		assert_int_equal(p->needed, 2);
+	}
+	return NULL;
+}
+
+static void
+what_waits_is_limited_for_an_opener_and_listed(void **state)
+{
+	struct store_task *tasks;
+	struct store_item item;
+	unsigned n = 0;
+	size_t n_tasks;
+
+	(void)state;
+	for (unsigned i = 1; i <= STORE_PENDING_OPENER_MAX; i++)
+		expect_ok(pend(i));
+	expect_refused(pend(100), WRIT_EXHAUSTED,
+		       "spiffe://td/human/corp/ada has 32 tasks that wait for approvals, its limit is 32: have some "
+		       "approved or refused");
+	expect_ok(approve(1, ANN));
+	expect_ok(say_at(2, ANN, true, 2, NOW, &item));
+	expect_ok(pend_until(100, NOW + 60, NOW));
+	expect_ok(store_pendings(w.store, NOW + 61, count_pending, &n));
+	assert_int_equal(n, STORE_PENDING_OPENER_MAX - 1); /* the refused and the expired aside */
+
+	expect_ok(approve(1, BEN));
+	expect_ok(open_task(200, 200));
+	expect_ok(store_tasks_of(w.store, WRIT_LIT("spiffe://td/human/corp/ada"), NOW, 5, &w.arena, &tasks, &n_tasks));
+	assert_int_equal(n_tasks, 2);
+	expect_bytes(tasks[0].id, WRIT_LIT("t200"));
+	expect_bytes(tasks[1].id, WRIT_LIT("t1"));
+	expect_ok(store_tasks_of(w.store, WRIT_LIT("spiffe://td/human/corp/ada"), NOW, 1, &w.arena, &tasks, &n_tasks));
+	assert_int_equal(n_tasks, 1);
+	expect_ok(store_tasks_of(w.store, WRIT_LIT(ANN), NOW, 5, &w.arena, &tasks, &n_tasks));
+	assert_int_equal(n_tasks, 0);
+	expect_ok(store_tasks_of(w.store, WRIT_LIT("spiffe://td/human/corp/ada"), NOW + 9000, 5, &w.arena, &tasks, &n_tasks));
+	assert_int_equal(n_tasks, 0);
+}
+
+static void
+what_waited_is_pruned_after_its_end_what_it_opened_with_the_task(void **state)
+{
+	struct store_item prune = { .op = STORE_PRUNE, .before = NOW + 1801 };
+	struct store_pending p;
+
+	(void)state;
+	expect_ok(pend(1));
+	expect_ok(pend(2));
+	assert_true(stored_pending(2).end_is_fixed);
+	expect_ok(approve(1, ANN));
+	expect_ok(approve(2, ANN));
+	expect_ok(approve(2, BEN));
+	expect_ok(commit(&prune));
+	assert_int_equal(prune.n_pruned, 1);
+	expect_refused(store_pending(w.store, WRIT_LIT("t1"), &w.arena, &p), WRIT_NOT_FOUND,
+		       "task t1 waits for no approval");
+	assert_int_equal(stored_pending(2).n_approvals, 2);
+	prune.before = NOW + 3661; /* opened at NOW + 60 for 3600 s */
+	expect_ok(commit(&prune));
+	expect_refused(store_pending(w.store, WRIT_LIT("t2"), &w.arena, &p), WRIT_NOT_FOUND,
+		       "task t2 waits for no approval");
+}
+
+static void
+only_a_whole_root_waits(void **state)
+{
+	struct store_pending p = { .task = task_of(2), .edge = edge_of(2, 1, 2) };
+	struct store_approve nobody = { .task = WRIT_LIT("t1") };
+
+	(void)state;
+	expect_refused(commit(&(struct store_item){ .op = STORE_PEND }), WRIT_BROKEN,
+		       "store: an item of operation 8 lacks what that needs");
+	expect_refused(commit(&(struct store_item){ .op = STORE_PEND, .pending = &p }), WRIT_INVALID,
+		       "task t2: only a root waits for approvals");
+	p.edge = edge_of(2, 0, 2);
+	expect_refused(commit(&(struct store_item){ .op = STORE_PEND, .pending = &p }), WRIT_INVALID,
+		       "task t2: whose approval it waits for, and by which rule, is not said");
+	expect_refused(commit(&(struct store_item){ .op = STORE_APPROVE, .approve = &nobody }), WRIT_BROKEN,
+		       "store: an item of operation 9 lacks what that needs");
+	nobody.said.refuses = true;
+	expect_refused(commit(&(struct store_item){ .op = STORE_APPROVE, .approve = &nobody }), WRIT_INVALID,
+		       "an approval of a task id of 2 bytes by a principal of 0");
+}
+
+static void
+what_waits_is_there_after_reopening(void **state)
+{
+	(void)state;
+	expect_ok(pend(1));
+	expect_ok(approve(1, ANN));
+	store_closep(&w.store);
+	expect_ok(store_open(w.uri, STORE_WRITE, &w.store));
+	assert_int_equal(stored_pending(1).n_given, 1);
+	expect_ok(approve(1, BEN));
+	assert_int_equal(stored_edge(1).state, EDGE_LIVE);
+}
+
 /* Groups 1 to n are there whole, with their revocations; nothing of any later one is. */
 static void
 groups_are_whole_up_to(unsigned n)
@@ -1791,6 +2214,19 @@ main(int argc, char **argv)
 		CLAIM(a_cascade_takes_thousands_in_one_transaction),
 		CLAIM(pruning_takes_slices_of_what_has_expired_and_nothing_else),
 		CLAIM(pruning_takes_answers_evidence_and_once_keys),
+		CLAIM(a_task_that_waits_is_read_back_whole_and_is_no_task),
+		CLAIM(the_last_approval_opens_task_and_edge_with_the_times_of_that_moment),
+		CLAIM(a_principal_approves_once_however_often),
+		CLAIM(who_asked_does_not_approve_and_a_digest_names_what_is_approved),
+		CLAIM(one_refusal_ends_it_and_says_why),
+		CLAIM(what_has_expired_is_approved_no_more),
+		CLAIM(an_id_is_reserved_while_its_task_waits_and_no_longer),
+		CLAIM(when_opening_is_refused_the_last_approval_is_not_given),
+		CLAIM(approvals_in_one_group_open_exactly_one_task),
+		CLAIM(what_waits_is_limited_for_an_opener_and_listed),
+		CLAIM(what_waited_is_pruned_after_its_end_what_it_opened_with_the_task),
+		CLAIM(only_a_whole_root_waits),
+		CLAIM(what_waits_is_there_after_reopening),
 		CLAIM(a_store_opened_for_reading_commits_nothing),
 		CLAIM(a_second_writer_is_refused),
 		CLAIM(an_unknown_scheme_is_refused),

@@ -30,6 +30,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(512 * 1024);
 	const struct writ_bytes body = { data + 1, len > 0 ? len - 1 : 0 };
 	struct request_delegation delegation;
+	struct request_approval approval;
 	struct request_revoke revoke;
 	struct request_leaf leaf;
 	struct writ_bytes grant;
@@ -39,7 +40,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (len == 0)
 		return 0;
-	switch (data[0] % 8) {
+	switch (data[0] == 'a' ? 8 : data[0] % 8) {
 	case 0:
 	case 1:
 		if (fuzz_accepted(request_delegation(body, (enum request_route)(data[0] % 8), &arena, &delegation)))
@@ -58,6 +59,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (fuzz_accepted(request_revoke(body, &arena, &revoke)))
 			FUZZ_CHECK(crl_reason_ok(revoke.reason) &&
 				   (revoke.target > TARGET_SERIAL || revoke.id.len == 16));
+		break;
+	case 8:
+		if (fuzz_accepted(request_approval(body, &arena, &approval)))
+			FUZZ_CHECK(approval.because.len <= 256 && writ_is_clean_utf8(approval.because) &&
+				   (approval.refuses || approval.because.len == 0));
 		break;
 	case 5:
 		if (fuzz_accepted(request_lifetime_query(body, &lifetime_s)))

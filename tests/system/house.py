@@ -62,6 +62,20 @@ rules:
     max_depth: 3
 """
 
+# Behind POLICY's rules: what waits for approvals.
+PAYMENTS = f"""\
+  - name: payments
+    delegator: ["spiffe://{TD}/human/corp/**"]
+    kind: human
+    agents: ["spiffe://{TD}/agent/payer"]
+    entitlements:
+      - actions: ["payments:create"]
+        resources: ["{ERP}/v2/payments"]
+    audience: ["{ERP}"]
+    max_lifetime: 15m
+    approvals: {{of: 2, by: ["spiffe://{TD}/human/corp/**"], within: 30m}}
+"""
+
 
 def program(name):
     return os.path.join(BUILD, "bin", name)

@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from house import ERP, INVOICES, ROOT, TD, Agent, csr_der
+from house import ERP, INVOICES, PAYMENTS, POLICY, ROOT, TD, Agent, House, csr_der
 
 with open(os.path.join(ROOT, "deploy", "api", "v1.yaml"), encoding="utf-8") as file:
     API = yaml.safe_load(file)
@@ -16,6 +16,18 @@ with open(os.path.join(ROOT, "deploy", "api", "v1.yaml"), encoding="utf-8") as f
 BOT = f"spiffe://{TD}/agent/invoice-bot"
 READER = f"spiffe://{TD}/agent/pdf-reader"
 SCOPE = [{"actions": ["invoices:read"], "resources": [INVOICES], "delegable": True}]
+
+
+@pytest.fixture(scope="module")
+def one():
+    """With a rule that wants approvals."""
+    made = House("swtpm", policy=POLICY + PAYMENTS)
+    try:
+        made.init()
+        made.start()
+        yield made
+    finally:
+        made.close()
 
 
 # ---- a validator of the part of JSON Schema that v1.yaml uses ----
@@ -180,6 +192,33 @@ def session(one):
     s.ask(olga, "POST", "/v1/revocations", {"principal": delegated.json["agent"]})
     s.ask(olga, "POST", "/v1/revocations", {"task": "api.none"})
     s.ask(olga, "POST", "/v1/revocations", {"serial": "00" * 16, "reason": "certificateHold"})
+    payer = Agent(one, "api-payer")
+    pay = {"id": "api.pay-1", "purpose": "Pay \u00e4", "agent": {"class": f"spiffe://{TD}/agent/payer", "spki_sha256": payer.spki_sha256}, "audience": [ERP], "depth": 0,
+           "scope": [{"actions": ["payments:create"], "resources": [ERP + "/v2/payments"]}]}
+    waits = s.ask(alice, "POST", "/v1/tasks", pay, {"Idempotency-Key": "api-4"})
+    assert waits.status == 202, waits
+    assert s.ask(alice, "POST", "/v1/tasks", pay, {"Idempotency-Key": "api-4"}).body == waits.body
+    s.ask(alice, "POST", "/v1/tasks", dict(pay, id="api.pay-2"))
+    for who in (alice, olga, ada, agent):
+        s.ask(who, "GET", "/v1/tasks?state=pending")
+        s.ask(who, "GET", "/v1/tasks?state=open")
+        s.ask(who, "GET", "/v1/tasks/api.pay-1")
+    s.ask(alice, "GET", "/v1/tasks")
+    s.ask(nobody, "GET", "/v1/tasks?state=open")
+    approval = {"decision": "approve", "digest": waits.json["digest"]}
+    s.ask(nobody, "POST", "/v1/tasks/api.pay-1/approvals", approval)
+    s.ask(alice, "POST", "/v1/tasks/api.pay-1/approvals", approval)
+    s.ask(agent, "POST", "/v1/tasks/api.pay-1/approvals", approval)
+    s.ask(olga, "POST", "/v1/tasks/api.pay-1/approvals", dict(approval, decision="perhaps"))
+    s.ask(olga, "POST", "/v1/tasks/api.pay-1/approvals", dict(approval, digest="00" * 32))
+    s.ask(olga, "POST", "/v1/tasks/api.pay-9/approvals", approval)
+    s.ask(olga, "POST", "/v1/tasks/api.pay-1/approvals", approval, {"Idempotency-Key": "api-5"})
+    assert s.ask(ada, "POST", "/v1/tasks/api.pay-1/approvals", approval).json["state"] == "open"
+    s.ask(one.person("bob"), "POST", "/v1/tasks/api.pay-1/approvals", approval)
+    s.ask(alice, "GET", "/v1/tasks/api.pay-1")
+    other = s.ask(alice, "GET", "/v1/tasks/api.pay-2").json["approvals"]["digest"]
+    s.ask(ada, "POST", "/v1/tasks/api.pay-2/approvals", {"decision": "refuse", "digest": other, "because": "paid already"})
+    s.ask(alice, "GET", "/v1/tasks/api.pay-2")
     s.task_open = s.ask(alice, "GET", "/v1/tasks/api.task-1").json
     s.ask(one.person("bob"), "POST", "/v1/tasks/api.task-1/complete")
     s.completed = s.ask(alice, "POST", "/v1/tasks/api.task-1/complete", None, {"Idempotency-Key": "api-3"})

@@ -78,7 +78,8 @@ def test_the_example_that_we_ship_passes_the_cases_that_we_ship():
 def test_every_rule_of_the_example_is_allowed_and_refused_by_a_case():
     cases = yaml.safe_load(open(CASES, encoding="utf-8"))["cases"]
     for rule in yaml.safe_load(open(EXAMPLE, encoding="utf-8"))["rules"]:
-        assert any(c["expect"] == {**c["expect"], "verdict": "allow", "rule": rule["name"]} for c in cases), rule["name"]
+        allowed = "pending" if "approvals" in rule else "allow"
+        assert any(c["expect"] == {**c["expect"], "verdict": allowed, "rule": rule["name"]} for c in cases), rule["name"]
     assert sum(c["expect"]["verdict"] == "deny" for c in cases) >= len(cases) / 2, "refusals outnumber grants"
 
 
@@ -93,7 +94,7 @@ def test_a_case_that_fails_says_what_was_got_and_expected_and_the_exit_status_is
     assert first["people have the invoice bot read invoices and hand that on"] == [
         f"case in line {line}", "verdict: got 'deny', expected 'allow'", "rule: got 'invoices: max_depth', expected 'invoices'",
         "lifetime: got 0, expected 300", "got: deny invoices: max_depth: depth 1; limit: depth 0; ask for less depth"]
-    assert result.stdout.splitlines()[-1] == "# 1 of 14 cases failed"
+    assert result.stdout.splitlines()[-1] == "# 1 of 16 cases failed"
 
 
 def cases_failed(stdout):

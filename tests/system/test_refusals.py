@@ -632,7 +632,7 @@ POLICIES = [
     ("a tag", POLICY.replace("kind: human", "kind: !!str human", 1), ":9:11: tags (!name) are not accepted"),
     ("a duplicate key", POLICY.replace("    kind: human", "    kind: human\n    kind: service"), ':10:5: key "kind" is there already, in line 9: keep one'),
     ("an unknown key", POLICY.replace("    kind: human", "    kind: human\n    colour: red"),
-     ':10:5: unknown key "colour"; known here: name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, max_depth'),
+     ':10:5: unknown key "colour"; known here: name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, max_depth, approvals'),
     ("a megabyte", POLICY + "#" * 1048576, " is over the limit of 262144 bytes"),
     ("a depth of 100", POLICY + "x: " + "[" * 100 + "]" * 100 + "\n", ":31:35: nested deeper than 32"),
     ("a second document", POLICY + "---\nversion: 1\n", ":31:1: a second document: one file holds one"),

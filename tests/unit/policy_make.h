@@ -118,7 +118,8 @@ static inline const char *
 verdict_line(const struct verdict *v)
 {
 	static const char *const kinds[] = {
-		[VERDICT_DENY] = "deny", [VERDICT_ALLOW] = "allow", [VERDICT_RETRY] = "retry"
+		[VERDICT_DENY] = "deny", [VERDICT_ALLOW] = "allow", [VERDICT_RETRY] = "retry",
+		[VERDICT_PENDING] = "pending"
 	};
 	static char line[700];
 

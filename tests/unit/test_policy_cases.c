@@ -96,7 +96,7 @@ the_file_is_checked_key_by_key(void **state)
 		  "c.yaml:10:16: depth: found \"8\", wanted a number from 0 to 7" },
 		{ CASE_ASKING("      parent: {key: k}\n"),
 		  "c.yaml:10:16: unknown key \"key\"; known here: scope, audience, constraints, depth, ends, leaf" },
-		{ CASE_EXPECTING("maybe"), "c.yaml:10:5: expect: 'maybe' is not allow, deny or retry" },
+		{ CASE_EXPECTING("maybe"), "c.yaml:10:5: expect: 'maybe' is not allow, deny, retry or pending" },
 		{ CASE_EXPECTING("{rule: S1}"), "c.yaml:10:5: 'verdict' is missing here" },
 		{ CASE_EXPECTING("{verdict: deny, reason: S1}"), "c.yaml:10:29: unknown key \"reason\"; known here: "
 								 "verdict, rule, value, limit, hint, line, lifetime" },

@@ -30,6 +30,19 @@ static const char policy_text[] =
 	"    entitlements: [{actions: [\"invoices:read\"], resources: [\"https://erp/v2/**\"]}]\n"
 	"    audience: [\"https://erp\"]\n    max_lifetime: 2m\n    max_depth: 1\n";
 
+/* Two payers: the first waits for approvals. */
+static const char approvals_text[] =
+	"version: 1\nid: p\nrules:\n"
+	"  - name: payments\n" /* line 4 */
+	"    delegator: [\"" TD "/human/corp/**\"]\n    kind: human\n    agents: [\"" TD "/agent/payer\"]\n"
+	"    entitlements: [{actions: [\"pay\"], resources: [\"https://erp/pay\"]}]\n"
+	"    audience: [\"https://erp\"]\n    max_lifetime: 5m\n    max_depth: 0\n"
+	"    approvals: {of: 2, by: [\"" TD "/human/corp/**\", \"" TD "/service/gate\"], within: 30m}\n"
+	"  - name: payments-later\n" /* line 13 */
+	"    delegator: [\"" TD "/human/corp/**\"]\n    kind: human\n    agents: [\"" TD "/agent/payer\"]\n"
+	"    entitlements: [{actions: [\"pay\"], resources: [\"https://erp/pay\"]}]\n"
+	"    audience: [\"https://erp\"]\n    max_lifetime: 5m\n    max_depth: 1\n";
+
 static struct policy *policy;
 
 static int
@@ -120,6 +133,113 @@ what_a_rule_covers_is_allowed_in_its_name(void **state)
 	assert_string_equal(decided(&facts), "allow invoices |  |  | ");
 	facts.agent = writ_str(BOT_1); /* the full id stands for its class */
 	assert_string_equal(decided(&facts), "allow invoices |  |  | ");
+}
+
+static struct grant
+paying(void)
+{
+	return GRANT("https://erp", make_entitlement("pay", "https://erp/pay", LOCAL));
+}
+
+static const char *
+decided_with_approvals(const struct policy_facts *facts)
+{
+	AUTO(policy_freep) struct policy *approvals = NULL;
+
+	expect_ok(policy_parse("p.yaml", writ_str(approvals_text), &approvals));
+	policy_decide(approvals, facts, NOW, &verdict);
+	verdict.by = writ_arena_copy(&make_arena, verdict.by);
+	if (verdict.kind == VERDICT_PENDING) {
+		assert_int_equal(verdict.approvers.n, 2);
+		expect_bytes(verdict.approvers.list[0], WRIT_LIT(TD "/human/corp/**"));
+		expect_bytes(verdict.approvers.list[1], WRIT_LIT(TD "/service/gate"));
+	}
+	return verdict_line(&verdict);
+}
+
+static void
+a_rule_with_approvals_allows_once_others_have_approved(void **state)
+{
+	const struct grant grant = paying();
+	struct policy_facts facts = from_olga(&grant);
+
+	(void)state;
+	facts.agent = writ_str(TD "/agent/payer");
+	facts.depth = 0;
+	assert_string_equal(decided_with_approvals(&facts),
+			    "pending payments | no approval yet | 2 by others than the delegator | have "
+			    "it approved within 1800 s");
+	expect_bytes(verdict.by, WRIT_LIT("payments"));
+	assert_int_equal(verdict.line, 4);
+	assert_int_equal(verdict.max_lifetime_s, 300);
+	assert_int_equal(verdict.approvals, 2);
+	assert_int_equal(verdict.approve_within_s, 1800);
+}
+
+static void
+a_rule_with_approvals_refuses_as_any_other(void **state)
+{
+	const struct grant grant = paying();
+	struct policy_facts facts = from_olga(&grant);
+
+	(void)state;
+	facts.agent = writ_str(TD "/agent/payer");
+	facts.depth = 2;
+	assert_string_equal(decided_with_approvals(&facts),
+			    "deny payments: max_depth | depth 2 | depth 0 | ask for less depth");
+}
+
+static void
+a_later_rule_without_approvals_decides_only_what_the_earlier_does_not_allow(void **state)
+{
+	const struct grant grant = paying();
+	struct policy_facts facts = from_olga(&grant);
+
+	(void)state;
+	facts.agent = writ_str(TD "/agent/payer");
+	facts.depth = 1;
+	assert_string_equal(decided_with_approvals(&facts), "allow payments-later |  |  | ");
+	assert_int_equal(verdict.approvals, 0);
+}
+
+static void
+leaves_and_renewals_wait_for_no_approval(void **state)
+{
+	const struct grant grant = paying();
+	struct policy_facts facts = from_olga(&grant);
+
+	(void)state;
+	facts.agent = writ_str(TD "/agent/payer");
+	facts.depth = 0;
+	facts.act = ACT_ISSUE;
+	assert_string_equal(decided_with_approvals(&facts), "allow payments |  |  | ");
+	facts.act = ACT_RENEW;
+	assert_string_equal(decided_with_approvals(&facts), "allow payments |  |  | ");
+}
+
+static void
+explain_tells_how_many_must_approve_and_who_may(void **state)
+{
+	const struct grant grant = paying();
+	struct policy_facts facts = from_olga(&grant);
+	AUTO(writ_buf_done) struct writ_buf out = WRIT_BUF(65536);
+	AUTO(policy_freep) struct policy *approvals = NULL;
+	const char *text;
+
+	(void)state;
+	expect_ok(policy_parse("p.yaml", writ_str(approvals_text), &approvals));
+	facts.agent = writ_str(TD "/agent/payer");
+	facts.depth = 0;
+	expect_ok(policy_explain(approvals, &facts, NOW, &out));
+	expect_ok(writ_buf_add(&out, (struct writ_bytes){ (const uint8_t *)"", 1 }));
+	text = (const char *)out.data;
+	assert_non_null(
+		strstr(text, "rule 'payments' (line 4): allows with 2 approvals\n"
+			     "rule 'payments-later' (line 13): allows\n"
+			     "verdict: pending by rule 'payments' (line 4): 2 approvals within 1800 s, by others than "
+			     "the delegator; then leaves of at most 300 s\n"
+			     "  may approve: " TD "/human/corp/**\n"
+			     "  may approve: " TD "/service/gate\n"));
 }
 
 static void
@@ -805,6 +925,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_rule_covers_is_allowed_in_its_name),
 		cmocka_unit_test(the_first_rule_that_allows_wins_not_the_first_that_applies),
+		cmocka_unit_test(a_rule_with_approvals_allows_once_others_have_approved),
+		cmocka_unit_test(a_rule_with_approvals_refuses_as_any_other),
+		cmocka_unit_test(a_later_rule_without_approvals_decides_only_what_the_earlier_does_not_allow),
+		cmocka_unit_test(leaves_and_renewals_wait_for_no_approval),
+		cmocka_unit_test(explain_tells_how_many_must_approve_and_who_may),
 		cmocka_unit_test(whom_no_rule_is_about_is_denied_by_default),
 		cmocka_unit_test(the_nearest_rule_is_named_with_item_value_limit_and_line),
 		cmocka_unit_test(of_two_rules_the_one_that_fails_less_is_nearer),

@@ -1,9 +1,10 @@
 /* What lint says of a policy, word for word, and of what it holds its tongue. */
 #include "tests/unit/policy_make.h"
 
-#define NOW 1795467097									    /* 2026-11-23T20:51:37Z */
-#define HEAD "version: 1\nid: p\nroles: {operator: [\"" TD "/human/corp/olga\"]}\nrules:\n" /* rules begin in line 5   \
-											     */
+#define NOW 1795467097 /* 2026-11-23T20:51:37Z */
+#define HEAD                                                                                                           \
+	"version: 1\nid: p\nroles: {operator: [\"" TD "/human/corp/olga\"]}\nrules:\n" /* rules begin in line 5        \
+											*/
 
 /* Four lines, five with `more`: name, who, agents, what. */
 #define RULE(name, kind, delegators, agents, entitlements, more)                                                       \
@@ -80,6 +81,38 @@ a_rule_of_which_a_later_one_allows_all_limits_nothing(void **state)
 			    RULE("wide", "human", CORP, BOT, READ_ON, ""),
 		    "line 5: rule 'narrow' limits nothing: what it refuses, rule 'wide' (line 9) below allows; narrow "
 		    "'wide', or remove one of them\n");
+}
+
+static void
+a_later_rule_that_lets_pass_by_approvals_is_told(void **state)
+{
+	(void)state;
+	expect_lint(HEAD RULE("strict", "human", CORP, BOT, READ,
+			      ", max_depth: 0, approvals: {of: 2, by: [\"" TD "/human/finance/*\"]}")
+			    RULE("lax", "human", CORP, BOT, READ_ON, ""),
+		    "line 5: rule 'strict' wants 2 approvals, but who asks for a little more than it allows passes by "
+		    "them: rule 'lax' (line 9) below wants 0; narrow 'lax', or have it want them too\n");
+	expect_lint(HEAD RULE("lax", "human", CORP, BOT, READ_ON, "")
+			    RULE("strict", "human", CORP, BOT, READ,
+				 ", max_depth: 0, approvals: {of: 2, by: [\"" TD "/human/finance/*\"]}"),
+		    "line 9: rule 'strict' never decides: rule 'lax' (line 5), tried before it, allows all that it "
+		    "allows; remove one of them, or narrow 'lax'\n");
+}
+
+static void
+approvers_that_match_nobody_or_add_nothing_are_told(void **state)
+{
+	(void)state;
+	expect_lint_in(
+		"agents.corp.example",
+		HEAD RULE(
+			"one", "human", CORP, BOT, READ,
+			", max_depth: 0,\n     approvals: {of: 1, by: [\"spiffe://agent.corp.example/human/a/*\", \"" TD
+			"/human/f/*\", \"" TD "/human/f/**\"]}"),
+		"line 9: rule 'one': approver 'spiffe://agent.corp.example/human/a/*' matches nobody: the trust "
+		"domain is agents.corp.example; correct it\n"
+		"line 9: rule 'one': approver '" TD "/human/f/*' adds nothing to '" TD
+		"/human/f/**'; remove one of them\n");
 }
 
 static void
@@ -385,6 +418,8 @@ main(void)
 		cmocka_unit_test(without_rules_or_operators_is_told),
 		cmocka_unit_test(a_rule_of_which_an_earlier_one_allows_all_never_decides),
 		cmocka_unit_test(a_rule_of_which_a_later_one_allows_all_limits_nothing),
+		cmocka_unit_test(a_later_rule_that_lets_pass_by_approvals_is_told),
+		cmocka_unit_test(approvers_that_match_nobody_or_add_nothing_are_told),
 		cmocka_unit_test(of_two_equal_rules_the_later_is_told_once),
 		cmocka_unit_test(one_item_that_another_rule_lacks_is_reason_enough_for_a_rule),
 		cmocka_unit_test(what_only_two_rules_together_allow_is_not_shadowed),

@@ -161,7 +161,8 @@ the_top_of_the_file_is_checked_key_by_key(void **state)
 
 #define NAMED(name) HEAD "rules:\n  - name: " name "\n"
 #define KNOWN_IN_RULE                                                                                                  \
-	"name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, max_depth"
+	"name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, "          \
+	"max_depth, approvals"
 
 static void
 who_may_delegate_to_whom_is_checked(void **state)
@@ -352,6 +353,43 @@ limits_are_checked_against_the_hard_ones(void **state)
 	expect_faults(rows, N_OF(rows));
 }
 
+static void
+approvals_are_checked(void **state)
+{
+#define A(map) RULE_WITH(WHO, WHAT, LIMITS "    approvals: " map "\n")
+#define BY "by: [\"" TD "/human/corp/**\"]"
+	static const struct row rows[] = {
+		{ A("2"), "p.yaml:13:5: approvals: found \"2\", wanted a map" },
+		{ A("{" BY "}"), "p.yaml:13:5: 'of' is missing here" },
+		{ A("{of: 2}"), "p.yaml:13:5: 'by' is missing here" },
+		{ A("{of: 0, " BY "}"), "p.yaml:13:17: of: found \"0\", wanted a number from 1 to 8" },
+		{ A("{of: 9, " BY "}"), "p.yaml:13:17: of: found \"9\", wanted a number from 1 to 8" },
+		{ A("{of: 1, by: []}"), "p.yaml:13:24: by: the list is empty, which never means all" },
+		{ A("{of: 1, " BY ", within: 9h}"),
+		  "p.yaml:13:76: within: found \"9h\", wanted a time from 5s to 28800s, such as 90s, 5m or 8h" },
+		{ A("{of: 1, " BY ", within: 4}"),
+		  "p.yaml:13:76: within: found \"4\", wanted a time from 5s to 28800s, such as 90s, 5m or 8h" },
+		{ A("{of: 1, by: [\"" TD "/agent/bot/*\"]}"),
+		  "p.yaml:13:29: by: '" TD
+		  "/agent/bot/*' names no humans or services: spiffe://TRUST-DOMAIN/human/... or .../service/..." },
+		{ A("{of: 1, by: [\"" TD "/**\"]}"),
+		  "p.yaml:13:29: by: '" TD
+		  "/**' names no humans or services: spiffe://TRUST-DOMAIN/human/... or .../service/..." },
+		{ A("{of: 3, by: [\"" TD "/human/corp/ann\", \"" TD "/service/ci/gate\"]}"),
+		  "p.yaml:13:17: of: 3 approvals can never come from the 2 in 'by'" },
+		{ A("{of: 1, " BY ", quorum: 2}"),
+		  "p.yaml:13:76: unknown key \"quorum\"; known here: of, by, within" },
+		{ RULE_WITH("    delegator: [\"" TD "/agent/bot/*\"]\n    kind: agent\n", WHAT,
+			    LIMITS "    approvals: {of: 1, " BY "}\n"),
+		  "p.yaml:13:5: approvals: a rule of kind agent asks for none: ask where a human or service opens the "
+		  "task" },
+	};
+	AUTO(policy_freep) struct policy *policy = parsed(A("{of: 8, " BY "}"));
+
+	(void)state;
+	expect_faults(rows, N_OF(rows));
+}
+
 /* Every construct once. */
 static const char everything[] =
 	"version: 1\nid: every-thing/1\nrevision: 9007199254740991\nembed_purpose: false\n"
@@ -373,6 +411,8 @@ static const char everything[] =
 	"      - actions: [a]\n        resources: [\"https://h/%2A\"]\n        delegable: false\n"
 	"    audience: [\"https://erp.corp.example\", \"https://h/**\"]\n    wildcard_audience: true\n"
 	"    max_lifetime: 15m\n    max_grant: 8h\n    max_depth: 7\n"
+	"    approvals:\n      of: 2\n      by: [\"" TD "/human/corp/**\", \"" TD "/service/gate\"]\n"
+	"      within: 30m\n"
 	"  - name: second\n    delegator: [\"" TD "/agent/invoice-bot/*\"]\n    kind: agent\n"
 	"    agents: [\"" TD "/agent/*\"]\n    entitlements: [{actions: [a], resources: [\"https://h\"]}]\n"
 	"    audience: [\"https://h\"]\n    max_lifetime: 60\n";
@@ -401,6 +441,7 @@ what_is_printed_parses_to_the_same_policy(void **state)
 		"      - actions: [\"a\"]\n        resources: [\"https://h/%2A\"]\n"
 		"    audience: [\"https://erp.corp.example\", \"https://h/**\"]\n    wildcard_audience: true\n"
 		"    max_lifetime: 900s\n    max_grant: 28800s\n    max_depth: 7\n"
+		"    approvals: {of: 2, by: [\"" TD "/human/corp/**\", \"" TD "/service/gate\"], within: 1800s}\n"
 		"  - name: \"second\"\n    delegator: [\"" TD "/agent/invoice-bot/*\"]\n    kind: agent\n"
 		"    agents: [\"" TD "/agent/*\"]\n    entitlements:\n"
 		"      - actions: [\"a\"]\n        resources: [\"https://h\"]\n"
@@ -490,6 +531,7 @@ main(void)
 		cmocka_unit_test(entitlements_and_audience_are_checked),
 		cmocka_unit_test(constraints_are_checked),
 		cmocka_unit_test(limits_are_checked_against_the_hard_ones),
+		cmocka_unit_test(approvals_are_checked),
 		cmocka_unit_test(what_is_printed_parses_to_the_same_policy),
 		cmocka_unit_test(printing_stops_at_the_limit_of_the_buffer),
 		cmocka_unit_test(the_example_that_we_ship_parses_and_lints_clean),

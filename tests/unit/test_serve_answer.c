@@ -143,7 +143,7 @@ a_task_shows_its_edges_and_a_root_has_no_parent(void **state)
 	(void)state;
 	edges[1].parent[0] = 1;
 	edges[1].state = EDGE_REVOKED;
-	expect_ok(answer_task(&task, edges, 2, &buf));
+	expect_ok(answer_task(&task, edges, 2, WRIT_LIT(""), &buf));
 	json = json_loadb((const char *)buf.data, buf.len, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(json);
 	assert_string_equal(json_string_value(json_object_get(json, "state")), "complete");

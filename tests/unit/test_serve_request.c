@@ -470,6 +470,65 @@ exactly_one_thing_is_revoked(void **state)
 	assert_int_equal(r.reason, REASON_KEY_COMPROMISE);
 }
 
+/* ---- approvals ---- */
+
+#define DIGEST "\"digest\":\"0011223344556677889900112233445566778899001122334455667788990011\""
+
+static struct writ_err *
+read_approval(struct writ_bytes body)
+{
+	struct request_approval r;
+
+	return request_approval(body, &arena, &r);
+}
+
+static void
+an_approval_says_what_and_names_a_digest(void **state)
+{
+	static const struct refusal list[] = {
+		{ "nothing", "{}", "member 'decision' is missing" },
+		{ "no digest", "{\"decision\":\"approve\"}", "member 'digest' is missing" },
+		{ "an upper-case digest",
+		  "{\"decision\":\"approve\",\"digest\":"
+		  "\"AA11223344556677889900112233445566778899001122334455667788990011\"}",
+		  "member 'digest' must be 64 lower-case hex digits" },
+		{ "neither", "{\"decision\":\"abstain\"," DIGEST "}", "member 'decision' must be approve or refuse" },
+		{ "a reason to approve", "{\"decision\":\"approve\",\"because\":\"so\"," DIGEST "}",
+		  "member 'because' goes with a refusal" },
+		{ "an escape", "{\"decision\":\"refuse\",\"because\":\"\\u001b[2J\"," DIGEST "}",
+		  "member 'because' must be UTF-8 without control characters" },
+		{ "for somebody else", "{\"decision\":\"approve\",\"as\":\"bob\"," DIGEST "}",
+		  "member 'as' is unknown" },
+	};
+	struct request_approval r;
+
+	(void)state;
+	refused_each(list, N_OF(list), read_approval);
+	expect_ok(request_approval(writ_str("{\"decision\":\"approve\"," DIGEST "}"), &arena, &r));
+	assert_false(r.refuses);
+	assert_int_equal(r.digest[1], 0x11);
+	expect_ok(request_approval(writ_str("{\"decision\":\"refuse\",\"because\":\"twice the sum\"," DIGEST "}"),
+				   &arena, &r));
+	assert_true(r.refuses);
+	expect_bytes(r.because, WRIT_LIT("twice the sum"));
+}
+
+static void
+tasks_are_listed_by_state(void **state)
+{
+	bool pending;
+
+	(void)state;
+	expect_ok(request_tasks_query(writ_str("state=open"), &pending));
+	assert_false(pending);
+	expect_ok(request_tasks_query(writ_str("state=pending"), &pending));
+	assert_true(pending);
+	expect_refused(request_tasks_query(writ_str(""), &pending), WRIT_INVALID,
+		       "the query must be state=open or state=pending");
+	expect_refused(request_tasks_query(writ_str("state=pending&"), &pending), WRIT_INVALID,
+		       "the query must be state=open or state=pending");
+}
+
 int
 main(void)
 {
@@ -491,6 +550,8 @@ main(void)
 		cmocka_unit_test_teardown(a_renewal_needs_no_body, clear),
 		cmocka_unit_test_teardown(queries_are_read_exactly, clear),
 		cmocka_unit_test_teardown(exactly_one_thing_is_revoked, clear),
+		cmocka_unit_test_teardown(an_approval_says_what_and_names_a_digest, clear),
+		cmocka_unit_test_teardown(tasks_are_listed_by_state, clear),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
