@@ -208,6 +208,7 @@ writ_verify(struct writ_verifier *v, const struct writ_presented *from, int64_t 
 	AUTO(authority_done) struct authority fresh = { 0 };
 	AUTO(writ_agent_freep) struct writ_agent *agent = NULL;
 	struct authority *issuing = NULL;
+	struct writ_bytes ocsp;
 	enum writ_refusal no;
 	writ_time until;
 
@@ -223,6 +224,7 @@ writ_verify(struct writ_verifier *v, const struct writ_presented *from, int64_t 
 	if (v->n_identities == 0 && !v->options[WRIT_ANY_AUDIENCE])
 		return refuse(why, WRIT_REFUSED_MISUSE, "",
 			      "verify: no identity of our own is configured, so no audience can name it");
+	ocsp = (struct writ_bytes){ from->ocsp.data, from->ocsp.data ? from->ocsp.len : 0 };
 	no = presented_take(from, &presented, why);
 	if (!no)
 		no = agent_read(presented.der[0], &agent, why); /* step 1's profile, 3 and 4 */
@@ -235,8 +237,7 @@ writ_verify(struct writ_verifier *v, const struct writ_presented *from, int64_t 
 	until = agent->leaf.not_after; /* the issuing CA ends no sooner (I5) */
 	if (v->anchors[issuing->anchor].cert.not_after < until)
 		until = v->anchors[issuing->anchor].cert.not_after;
-	no = status_check(v, &agent->leaf, issuing, (struct writ_bytes){ from->ocsp.data, from->ocsp.len }, now, &until,
-			  why);
+	no = status_check(v, &agent->leaf, issuing, ocsp, now, &until, why);
 	if (!no)
 		no = audience_check(v, &agent->leaf.delegation.grant.audience, why);
 	if (!no)
