@@ -19,7 +19,9 @@ ALICE, CI = f"spiffe://{TD}/human/corp/alice", f"spiffe://{TD}/service/ci/build"
 BOT = f"spiffe://{TD}/agent/invoice-bot"
 P256_N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
 
+# two loops: a key is shared by threads, and so is what is reserved
 CONFIGURATION = f"""\
+threads: 2
 grants:
   audience: {AUDIENCE}
   keys:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import journal
 import test_api
 from grants import ALICE, AUDIENCE, BOT, CI, b64, claims_for, hops, house_with_grants, sign, submit, write_public
-from house import ERP, INVOICES, POLICY, TD, Agent, new_key, spki, wait_for
+from house import ERP, INVOICES, POLICY, TD, Agent, new_key, pem_key, spki, wait_for
 
 SERVICE_RULE = f"""\
   - name: builds
@@ -47,6 +47,11 @@ def one():
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def rsa_key():
+    return rsa.generate_private_key(65537, 2048)
 
 
 _names = iter(range(10000))
@@ -189,9 +194,8 @@ def test_hs256_with_the_public_key_as_secret_is_refused(one):
         invalid(submit(one, compact), "JWS header: 'alg' is 'HS256', and must be ES256 or EdDSA")
 
 
-def test_rsa_signs_no_grant(one):
-    key = rsa.generate_private_key(65537, 2048)
-    compact = sign(key, claims_for(agent_of(one)), header={"alg": "RS256", "kid": "alice-1", "typ": "writ-grant+jwt"})
+def test_rsa_signs_no_grant(one, rsa_key):
+    compact = sign(rsa_key, claims_for(agent_of(one)), header={"alg": "RS256", "kid": "alice-1", "typ": "writ-grant+jwt"})
     invalid(submit(one, compact), "JWS header: 'alg' is 'RS256', and must be ES256 or EdDSA")
 
 
@@ -200,10 +204,9 @@ def test_alg_that_is_not_of_the_keys_kind_is_refused(one):
     unauthenticated(submit(one, compact), "grant: kid 'alice-1': the key is of another kind than EdDSA signs with")
 
 
-def test_an_id_token_offered_as_a_grant_is_refused(one):
-    key = rsa.generate_private_key(65537, 2048)
+def test_an_id_token_offered_as_a_grant_is_refused(one, rsa_key):
     token = {"iss": "https://idp.corp.example", "aud": "writ", "sub": "alice", "iat": int(time.time()), "exp": int(time.time()) + 300}
-    invalid(submit(one, sign(key, token, header={"alg": "RS256", "kid": "idp", "typ": "JWT"})), "JWS header: 'alg' is 'RS256', and must be ES256 or EdDSA")
+    invalid(submit(one, sign(rsa_key, token, header={"alg": "RS256", "kid": "idp", "typ": "JWT"})), "JWS header: 'alg' is 'RS256', and must be ES256 or EdDSA")
     for typ, named in (("JWT", "JWT"), ("writ-grant+JWT", "writ-grant+JWT"), ("application/writ-grant+jwt", "application/writ-grant+jwt"), (None, "")):
         header = {"alg": "ES256", "kid": "alice-1", "typ": typ}
         if typ is None:
@@ -425,6 +428,15 @@ def test_an_idempotency_key_returns_the_first_answer_and_opens_no_second_task(on
     refused(submit(one, compact, Idempotency_Key="another"), 409, "CONFLICT", re.compile(r"used already: grant spiffe://.*"))
 
 
+def test_while_the_store_cannot_write_a_grant_is_refused_and_not_used_up(one):
+    compact = grant(one)
+    with sqlite3.connect(one.path("state/store/writ.db"), isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        refused(submit(one, compact), 503, "UNAVAILABLE", re.compile("the store cannot be written now: store: .*"))
+        db.execute("ROLLBACK")
+    wait_for("the store again", lambda: submit(one, compact).status == 201)
+
+
 def test_a_replay_is_refused_after_a_kill_and_a_restart(one):
     compact = grant(one)
     assert submit(one, compact).status == 201
@@ -459,3 +471,20 @@ def test_a_reload_takes_keys_in_and_out_and_changes_how_long_a_grant_may_wait(on
         os.kill(pid, signal.SIGHUP)
     wait_for("the old key", lambda: submit(one, grant(one)).status == 201)
     unauthenticated(submit(one, grant(one, "alice-2")), "grant: no key of the name 'alice-2' is configured")
+
+
+def test_a_reload_that_cannot_read_a_key_changes_nothing(one):
+    """Whole or not at all: the keys that were in force stay in force."""
+    path = one.path("ci-1.pub")
+    with open(path, "rb") as f:
+        before = f.read()
+    with open(path, "wb") as f:
+        f.write(pem_key(one.grant_keys["alice-1"]))
+    try:
+        (pid,) = one.pids("writ-issuerd")
+        os.kill(pid, signal.SIGHUP)
+        wait_for("the complaint", lambda: "it holds a private key: give the public one, and keep the other away" in one.log_tail())
+        assert submit(one, grant(one)).status == 201 and submit(one, grant(one, "ci-1", CI)).status == 201
+    finally:
+        with open(path, "wb") as f:
+            f.write(before)
