@@ -10,7 +10,7 @@
 #include "issuer/x509/verify.h"
 #include "policy/allow.h"
 
-#define AGENT_ARENA (64 * 1024) /* bytes: the lists of a leaf of the largest size fit */
+#define AGENT_ARENA (LEAF_ARENA + 4096) /* bytes: and three names of its own */
 #define JSON_MAX (1024 * 1024)	/* bytes: 32 entitlements that each repeat 4 KiB of constraints, every octet escaped */
 
 enum writ_refusal

@@ -63,7 +63,13 @@ struct leaf {
 	struct writ_bytes signature;		/* leaf_read() only */
 };
 
-/* Reads a TBS of ours: WRIT_INVALID names the field and the rule.  Lists are in the arena (64 KiB is enough). */
+/*
+ * Bytes of arena that hold the lists of any 8192 octets, also of those that a rule refuses only after they were read: an empty string is 2 octets
+ * and 16 bytes, a constraint 4 and 80, of which there are 16 a list.  What is accepted needs less than half of it.
+ */
+#define LEAF_ARENA (128 * 1024)
+
+/* Reads a TBS of ours: WRIT_INVALID names the field and the rule.  Lists are in the arena (LEAF_ARENA is enough). */
 WRIT_CHECKED struct writ_err *leaf_read_tbs(struct writ_bytes tbs, struct writ_arena *, struct leaf *ret);
 
 /* Reads a whole certificate; the signature is not verified. */

@@ -1,17 +1,17 @@
 /* Input: a TaskDelegation, or a HopGrant.  Whatever is accepted has one encoding: written again it is the same bytes
  * (E1). */
-#include "issuer/x509/delegation.h"
+#include "issuer/x509/leaf.h"
 #include "tests/fuzz/fuzz.h"
 
 static void
 delegation(struct writ_bytes der)
 {
-	struct writ_arena arena = WRIT_ARENA(64 * 1024);
+	struct writ_arena arena = WRIT_ARENA(LEAF_ARENA);
 	struct writ_buf again = WRIT_BUF(DELEGATION_MAX);
 	struct delegation d;
 	struct writ_err *err = delegation_read(der, &arena, &d);
 
-	FUZZ_CHECK(!err || err->code == WRIT_INVALID); /* 64 KiB are enough for any */
+	FUZZ_CHECK(!err || err->code == WRIT_INVALID); /* so much is enough for any */
 	if (fuzz_accepted(err)) {
 		d.hops_der.len = 0; /* from the structures, hops too */
 		FUZZ_CHECK(fuzz_accepted(delegation_write(&d, &again)));

@@ -26,7 +26,7 @@ check_rebuilt(const struct leaf *leaf)
 					  .not_after = leaf->not_after,
 					  .delegation = leaf->delegation_der,
 					  .no_rev_avail = leaf->no_rev_avail };
-	struct writ_arena arena = WRIT_ARENA(64 * 1024);
+	struct writ_arena arena = WRIT_ARENA(LEAF_ARENA);
 	struct writ_buf again = WRIT_BUF(LEAF_MAX);
 	struct leaf rebuilt;
 
@@ -55,7 +55,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const struct writ_bytes der = { data, len };
-	struct writ_arena arena = WRIT_ARENA(64 * 1024);
+	struct writ_arena arena = WRIT_ARENA(LEAF_ARENA);
 	const unsigned char *at = data;
 	struct leaf leaf;
 	X509 *x;

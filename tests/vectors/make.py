@@ -354,6 +354,8 @@ def bombs(book):
     no("N32-integer", "an INTEGER that is not minimal", with_delegation("N32-integer", hops=[root_hop(depth=b"\x02\x02\x00\x02")]), e1)
     no("N32-17", "17 actions", with_delegation("N32-17", scope=[entitlement(" ".join(f"a{i:02}" for i in range(17)), ERP)]), e1)
     no("N32-33", "33 entitlements", with_delegation("N32-33", scope=[entitlement("a", ERP)] * 33), e1)
+    many = [tlv(0xa0, *[octets(b"")] * 16)] * 16
+    no("N32-many", "208 constraints of 16 empty networks each", with_delegation("N32-many", scope=[entitlement("a", ERP, constraints=many)] * 13), e1)
     no("N32-empty", "a TaskDelegation without contents", leaf("N32-empty", value=b"\x30\x00"), e1)
     nested = b"\x05\x00"
     for _ in range(40):
