@@ -138,8 +138,8 @@ hops_tell(struct entry *entry, struct writ_bytes der)
 			err = writ_buf_printf(&entry->principals, "%s%.*s", space, (int)hop->principal.len,
 					      (const char *)hop->principal.data);
 	}
-	entry->seen.hop_ids = (const char *)entry->ids.data;
-	entry->seen.hop_principals = (const char *)entry->principals.data;
+	entry->seen.hop_ids = writ_view(&entry->ids);
+	entry->seen.hop_principals = writ_view(&entry->principals);
 	return err;
 }
 

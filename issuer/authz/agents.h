@@ -16,8 +16,8 @@ struct agents;
 /* What a decision is logged with, beside what writ.h tells (delegation.md 6.1 step 9); owned by the cache. */
 struct agent_seen {
 	struct writ_agent *agent;
-	const char *hop_ids;	    /* hex, root first, with spaces between; 8 of them at most */
-	const char *hop_principals; /* the same */
+	struct writ_bytes hop_ids;	  /* hex, root first, with spaces between; 8 of them at most */
+	struct writ_bytes hop_principals; /* the same */
 };
 
 WRIT_CHECKED struct writ_err *agents_new(uint32_t max, struct agents **ret);

@@ -143,8 +143,8 @@ tell(const struct check *check)
 	if (check->seen) {
 		fields[n++] = EV_STR("task", writ_agent_task(check->seen->agent));
 		fields[n++] = EV_STR("agent", writ_agent_id(check->seen->agent));
-		fields[n++] = EV_STR("hops", check->seen->hop_ids);
-		fields[n++] = EV_STR("principals", check->seen->hop_principals);
+		fields[n++] = EV_TEXT("hops", check->seen->hop_ids);
+		fields[n++] = EV_TEXT("principals", check->seen->hop_principals);
 	}
 	if (check->status == 200)
 		fields[n++] = EV_NUM("entitlement", check->entitlement);
