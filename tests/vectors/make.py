@@ -235,6 +235,7 @@ def negative(book):
     no("N1", "two TaskDelegations", leaf("N1", twice), "DELEGATION E3")
     value = delegation_of()
     assert value[1] == 0x82
+    no("N2-tag", "a certificate that begins as something else than a SEQUENCE", b"\xb0" + leaf("N2-tag")[1:], "ENCODING")
     no("N2", "a length with one octet more than it needs, in TaskDelegation", leaf("N2", value=value[:1] + b"\x83\0" + value[2:]), e1)
     no("N2-indefinite", "an indefinite length in TaskDelegation", leaf("N2-indefinite", value=b"\x30\x80" + value[4:] + b"\0\0"), e1)
     whole = leaf("N2-certificate")

@@ -88,6 +88,8 @@ class Verifier:
         """The agent, or Refused: the first refusal in the order of the specification."""
         if not 1 <= len(chain) <= CHAIN_MAX or not self.anchors or not (self.identities or self.options["ANY_AUDIENCE"]):
             raise Refused("MISUSE", "nothing to verify, or nothing to verify it by")
+        if any(data[:1] != b"\x30" for data in chain):
+            raise Refused("ENCODING", "not a SEQUENCE (nor PEM, which is not read here)")
         leaf = x509.read_leaf(chain[0])
         issuing, known = self.issuer_of(leaf, chain[1:])
         anchor, trust_domain = self.anchor_above(issuing)

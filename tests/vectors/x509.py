@@ -524,7 +524,7 @@ def read_crl(data):
     try:
         return read_strict_crl(data)
     except NotDer as error:
-        raise Refused("STATUS" if is_strict(data) else "ENCODING", f"CRL: {error}") from None
+        raise Refused("STATUS" if data[:1] == b"\x30" and is_strict(data) else "ENCODING", f"CRL: {error}") from None
 
 
 def read_strict_crl(data):
