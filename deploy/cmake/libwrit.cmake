@@ -20,6 +20,9 @@ target_link_libraries(writ_relying PRIVATE PkgConfig::CRYPTO)
 # nodelete: base/digest keeps a context a thread, whose destructor must outlive a dlclose().
 set(libwrit_map ${PROJECT_SOURCE_DIR}/deploy/cmake/libwrit.map)
 add_library(libwrit SHARED $<TARGET_OBJECTS:writ_relying>)
+get_target_property(libwrit_options libwrit LINK_OPTIONS)
+list(REMOVE_ITEM libwrit_options -pie) # of programs
+set_target_properties(libwrit PROPERTIES LINK_OPTIONS "${libwrit_options}")
 target_link_libraries(libwrit PRIVATE PkgConfig::CRYPTO)
 target_link_options(libwrit PRIVATE -Wl,--version-script=${libwrit_map} -Wl,--gc-sections -Wl,--as-needed -Wl,-z,nodelete)
 if(NOT WRIT_SANITIZE)
@@ -34,7 +37,7 @@ list(TRANSFORM libwrit_names REPLACE "[^a-z_0-9]" "")
 list(JOIN libwrit_names "\n" libwrit_names)
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/lib/libwrit.names CONTENT "${libwrit_names}\n" @ONLY)
 add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/lib/libwrit.a
-	COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -no-pie -o libwrit.o $<TARGET_OBJECTS:writ_relying>
+	COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o libwrit.o $<TARGET_OBJECTS:writ_relying>
 	COMMAND ${CMAKE_OBJCOPY} --keep-global-symbols=libwrit.names libwrit.o
 	COMMAND ${CMAKE_COMMAND} -E rm -f libwrit.a
 	COMMAND ${CMAKE_AR} qc libwrit.a libwrit.o
