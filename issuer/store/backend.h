@@ -55,6 +55,10 @@ struct store_ops {
 	struct writ_err *(*revoked_edges)(struct store *, writ_time since, store_each_edge *, void *ctx);
 	struct writ_err *(*policy_last)(struct store *, struct writ_arena *, struct store_policy *ret);
 	struct writ_err *(*all_edges)(struct store *, struct writ_arena *, store_each_whole_edge *, void *ctx);
+	struct writ_err *(*freezes)(struct store *, store_each_freeze *, void *ctx);
+	struct writ_err *(*frozen)(struct store *, struct writ_bytes principal, enum revoke_what *ret);
+	struct writ_err *(*ended)(struct store *, writ_time now, unsigned max, store_each_ended *, void *ctx);
+	struct writ_err *(*notes)(struct store *, unsigned max, store_each_note *, void *ctx);
 	struct writ_err *(*counts)(struct store *, writ_time now, struct store_counts *ret);
 };
 

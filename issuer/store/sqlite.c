@@ -12,6 +12,10 @@
  * (3) Every edge of a task lies below the task's first, which is therefore the oldest and the last to be pruned.
  * (4) cert_good holds exactly the good certificates: it answers "newest leaf", "how many live leaves" and "which to
  *     revoke" without their rows.
+ * (5) A name in `frozen` is a principal, a class with "/" behind it, or "*": a principal is frozen when its own, its
+ *     class's or the star is there.
+ *
+ * The schema's version 1 is `schema`; each of `migrations` makes the next one, in an old file as in a new.
  */
 #include "issuer/store/sqlite.h"
 
@@ -27,7 +31,6 @@
 #include "base/file.h"
 #include "base/text.h"
 
-#define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x57524954 /* "WRIT" */
 #define BUSY_MS 2000		  /* a backup tool may hold the file that long; then the caller hears of it */
 #define CHECKPOINT_PAGES 4000	  /* 16 MB of WAL: the writer stops for a checkpoint, busy or not */
@@ -35,9 +38,6 @@
 #define LINEAGE_MAX 16		  /* a leaf lists at most 8 hops; more than this is a damaged store */
 
 static const char schema[] =
-	"CREATE TABLE policy (n INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),"
-	"  revision INTEGER NOT NULL, id TEXT NOT NULL, since INTEGER NOT NULL, text BLOB NOT NULL) STRICT;"
-
 	"CREATE TABLE principal (n INTEGER PRIMARY KEY, uri TEXT NOT NULL UNIQUE) STRICT;"
 
 	"CREATE TABLE task (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, opener INTEGER NOT NULL,"
@@ -80,11 +80,16 @@ static const char schema[] =
 	"CREATE INDEX answer_expires ON answer(expires);"
 	"CREATE TABLE evidence (n INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),"
 	"  kind TEXT NOT NULL, bytes BLOB NOT NULL, expires INTEGER NOT NULL) STRICT;"
-	"CREATE INDEX evidence_expires ON evidence(expires);"
+	"CREATE INDEX evidence_expires ON evidence(expires);";
 
-	/* Tasks that wait, or waited, for approvals: apart from task and edge, so that nothing takes one for the other.
-	 */
-	"CREATE TABLE pending (n INTEGER PRIMARY KEY, task TEXT NOT NULL UNIQUE, opener TEXT NOT NULL,"
+static const char *const migrations[] = {
+	/* 2: policies in force, approvals, freezes, notes for the journal, tasks that close themselves */
+	"CREATE TABLE IF NOT EXISTS policy (n INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32), revision INTEGER NOT NULL, id TEXT NOT NULL,"
+	"  since INTEGER NOT NULL, text BLOB NOT NULL) STRICT;"
+	/* Tasks that wait, or waited, for approvals: apart from task and edge, so that nothing takes one for the
+	   other. */
+	"CREATE TABLE IF NOT EXISTS pending (n INTEGER PRIMARY KEY, task TEXT NOT NULL UNIQUE, opener TEXT NOT NULL,"
 	"  purpose TEXT NOT NULL, asked INTEGER NOT NULL, ends INTEGER NOT NULL,"
 	"  edge BLOB NOT NULL CHECK (length(edge) = 16), agent TEXT NOT NULL,"
 	"  spki BLOB NOT NULL CHECK (length(spki) = 32), depth INTEGER NOT NULL, not_after INTEGER NOT NULL,"
@@ -92,11 +97,18 @@ static const char schema[] =
 	"  digest BLOB NOT NULL CHECK (length(digest) = 32), rule TEXT NOT NULL, needed INTEGER NOT NULL,"
 	"  approvers TEXT NOT NULL, expires INTEGER NOT NULL, fixed INTEGER NOT NULL, state INTEGER NOT NULL, ended INTEGER NOT NULL,"
 	"  keep INTEGER NOT NULL) STRICT;"
-	"CREATE INDEX pending_waits ON pending(opener) WHERE state = 1;"
-	"CREATE INDEX pending_keep ON pending(keep);"
-	"CREATE TABLE approval (n INTEGER PRIMARY KEY, pending INTEGER NOT NULL, principal TEXT NOT NULL,"
+	"CREATE INDEX IF NOT EXISTS pending_waits ON pending(opener) WHERE state = 1;"
+	"CREATE INDEX IF NOT EXISTS pending_keep ON pending(keep);"
+	"CREATE TABLE IF NOT EXISTS approval (n INTEGER PRIMARY KEY, pending INTEGER NOT NULL, principal TEXT NOT NULL,"
 	"  at INTEGER NOT NULL, refuses INTEGER NOT NULL, because TEXT NOT NULL,"
-	"  evidence BLOB NOT NULL CHECK (length(evidence) = 32), UNIQUE (pending, principal)) STRICT;";
+	"  evidence BLOB NOT NULL CHECK (length(evidence) = 32), UNIQUE (pending, principal)) STRICT;"
+	"CREATE TABLE frozen (uri TEXT PRIMARY KEY, what INTEGER NOT NULL, at INTEGER NOT NULL,"
+	"  asked_by TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE note (n INTEGER PRIMARY KEY, type INTEGER NOT NULL, text BLOB NOT NULL) STRICT;"
+	"CREATE INDEX task_open ON task(ends) WHERE state = 1;",
+};
+
+#define SCHEMA_VERSION ((int64_t)N_OF(migrations) + 1)
 
 /* CROSS JOIN keeps SQLite from trying another order: every table after the first is one lookup by row number. */
 #define SELECT_EDGE                                                                                                    \
@@ -110,8 +122,22 @@ static const char schema[] =
 	"c.revoked_at FROM cert c LEFT JOIN edge e ON e.n = c.edge "
 
 #define SELECT_STEP                                                                                                    \
-	"SELECT e.id, e.n, e.parent, e.state, EXISTS (SELECT 1 FROM blocked WHERE spki = e.spki), t.n, t.state, t.id " \
+	"SELECT e.id, e.n, e.parent, e.state, EXISTS (SELECT 1 FROM blocked WHERE spki = e.spki), t.n, t.state, t.id, " \
+	"CASE WHEN EXISTS (SELECT 1 FROM frozen) THEN (SELECT p.uri FROM principal p WHERE p.n IN (e.delegator, "       \
+	"e.agent) AND EXISTS (SELECT 1 FROM frozen WHERE uri IN " FROZEN_NAMES ") LIMIT 1) END "                        \
 	"FROM edge e CROSS JOIN task t ON t.n = e.task "
+
+/* (5); the class of "spiffe://TD/agent/CLASS/INSTANCE" is what stands before its last "/". */
+#define FROZEN_NAMES "(p.uri, rtrim(p.uri, replace(p.uri, '/', '')), '*')"
+
+/* Opener, agent, or one who approved. */
+#define PENDING_FROZEN                                                                                                 \
+	"p.state = 1 AND (EXISTS (SELECT 1 FROM frozen WHERE uri IN (p.opener, p.agent, "                              \
+	"rtrim(p.agent, replace(p.agent, '/', '')), '*')) OR EXISTS (SELECT 1 FROM approval a CROSS JOIN frozen f ON " \
+	"f.uri = a.principal WHERE a.pending = p.n AND a.refuses = 0))"
+
+/* An instance of the class ?1: "0" follows "/". */
+#define IN_CLASS "uri > ?1 || '/' AND uri < ?1 || '0'"
 
 /* The task ?1 (a row number) and all it encloses. */
 #define WITH_TASKS                                                                                                     \
@@ -139,7 +165,12 @@ static const char *const queries[N_QUERIES] = {
 	[Q_REVOKED_EDGES] = "SELECT id, revoked_at FROM edge WHERE origin = 1 AND revoked_at >= ?1 ORDER BY revoked_at",
 	[Q_COUNTS] = "SELECT (SELECT count(*) FROM task WHERE ends >= ?1 AND state = 1), "
 		     "(SELECT count(*) FROM edge WHERE not_after >= ?1 AND state = 1), "
-		     "total(state = 1), total(state = 2), total(state = 3) FROM cert WHERE not_after >= ?1",
+		     "total(state = 1), total(state = 2), total(state = 3), (SELECT count(*) FROM frozen) "
+		     "FROM cert WHERE not_after >= ?1",
+	[Q_FREEZES] = "SELECT what, uri, asked_by, at FROM frozen ORDER BY what DESC, uri",
+	[Q_FROZEN] = "SELECT what FROM frozen WHERE uri IN (?1, rtrim(?1, replace(?1, '/', '')), '*') ORDER BY what LIMIT 1",
+	[Q_ENDED] = "SELECT id, ends FROM task WHERE state = 1 AND ends < ?1 ORDER BY ends LIMIT ?2",
+	[Q_NOTES] = "SELECT n, type, text FROM note ORDER BY n LIMIT ?1",
 
 	[Q_PENDING] = "SELECT n, task, opener, purpose, asked, ends, edge, agent, spki, depth, not_after, max_lifetime, "
 		      "grant_der, hops, context, digest, rule, needed, approvers, expires, state, ended, fixed "
@@ -167,6 +198,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_ONCE] = "SELECT 1 FROM once WHERE key = ?1 AND expires >= ?2",
 	[Q_ANSWERED] = "SELECT body_sha256 FROM answer WHERE key = ?1 AND expires >= ?2",
 	[Q_PRINCIPAL] = "SELECT n FROM principal WHERE uri = ?1",
+	[Q_CLASS] = "SELECT n FROM principal WHERE " IN_CLASS " LIMIT 1",
 	[Q_ADD_PRINCIPAL] = "INSERT INTO principal (uri) VALUES (?1)",
 	[Q_ADD_POLICY] = "INSERT OR REPLACE INTO policy (digest, revision, id, since, text) VALUES (?1, ?2, ?3, ?4, ?5)",
 	[Q_ADD_TASK] = "INSERT INTO task (id, opener, purpose, parent, created, ends, state, ended) "
@@ -189,6 +221,16 @@ static const char *const queries[N_QUERIES] = {
 	[Q_ADD_EVIDENCE] = "INSERT INTO evidence (digest, kind, bytes, expires) VALUES (?1, ?2, ?3, ?4) "
 			   "ON CONFLICT (digest) DO UPDATE SET expires = max(expires, excluded.expires)",
 	[Q_OUTBOX_DONE] = "DELETE FROM outbox WHERE n = (SELECT n FROM cert WHERE serial = ?1)",
+	[Q_CLOSE] = "UPDATE task SET state = 4, ended = ends WHERE id = ?1 AND state = 1 AND ends < ?2",
+	[Q_ADD_NOTE] = "INSERT INTO note (type, text) VALUES (?1, ?2)",
+	[Q_NOTED] = "DELETE FROM note WHERE n <= ?1",
+	[Q_FREEZE] = "INSERT OR IGNORE INTO frozen (uri, what, at, asked_by) VALUES (?1, ?2, ?3, ?4)",
+	[Q_THAW] = "DELETE FROM frozen WHERE uri = ?1",
+	/* What waits for approvals ends with whom it names, as a refusal by who froze them (?1), at ?2. */
+	[Q_FREEZE_REFUSES] = "INSERT OR REPLACE INTO approval (pending, principal, at, refuses, because, evidence) "
+			     "SELECT n, ?1, ?2, 1, 'frozen', zeroblob(32) FROM pending p WHERE " PENDING_FROZEN,
+	[Q_FREEZE_ENDS] = "UPDATE pending AS p SET state = 3, ended = ?1, keep = expires WHERE " PENDING_FROZEN,
+	[Q_N_FROZEN] = "SELECT count(*) FROM frozen WHERE uri <> ?1",
 
 	[Q_PENDING_ROW] = "SELECT n, digest, opener, needed, expires, state FROM pending WHERE task = ?1",
 	[Q_PENDING_LIVE] = "SELECT 1 FROM pending WHERE task = ?1 AND state = 1 AND expires >= ?2",
@@ -217,6 +259,10 @@ static const char *const queries[N_QUERIES] = {
 				   "(SELECT (SELECT min(n) FROM edge WHERE task = tasks.n) FROM tasks) AND state = 1",
 	[Q_TAKE_PRINCIPAL] =
 		"INSERT INTO taken SELECT n, 1 FROM edge WHERE (delegator = ?1 OR agent = ?1) AND state = 1",
+	[Q_TAKE_CLASS] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE state = 1 AND "
+			 "(delegator IN (SELECT n FROM principal WHERE " IN_CLASS ") OR "
+			 "agent IN (SELECT n FROM principal WHERE " IN_CLASS "))",
+	[Q_TAKE_ALL] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE state = 1",
 	[Q_TAKE_BELOW] = "WITH RECURSIVE below(n) AS (SELECT n FROM taken UNION "
 			 "SELECT e.n FROM below CROSS JOIN edge e ON e.parent = below.n WHERE e.state = 1) "
 			 "INSERT OR IGNORE INTO taken SELECT n, 0 FROM below",
@@ -236,12 +282,15 @@ static const char *const queries[N_QUERIES] = {
 			   "RETURNING n, serial, not_after, reason, issuer_key",
 	[Q_END_TASKS] =
 		WITH_TASKS "UPDATE task SET state = ?2, ended = ?3 WHERE n IN (SELECT n FROM tasks) AND state = 1",
+	[Q_END_ALL_TASKS] = "UPDATE task SET state = 3, ended = ?1 WHERE state = 1 AND ends >= ?1",
 	[Q_ADD_OUTBOX] = "INSERT INTO outbox (n) VALUES (?1)",
 	[Q_BLOCK_EDGE] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge WHERE id = ?1",
 	[Q_BLOCK_LEAF] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
 			 "WHERE n = (SELECT edge FROM cert WHERE serial = ?1)",
 	[Q_BLOCK_PRINCIPAL] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
 			      "WHERE agent = (SELECT n FROM principal WHERE uri = ?1)",
+	[Q_BLOCK_CLASS] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
+			  "WHERE agent IN (SELECT n FROM principal WHERE " IN_CLASS ")",
 
 	/* Pruning, ?1 before, ?2 at most.  An edge waits for its children, its certificates and the outbox; a task for
 	   its edges and sub-tasks. */
@@ -432,8 +481,21 @@ sqlite_lineage(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct lineage
 			column_fixed(row, 0, ret->dead, EDGE_ID_LEN);
 		}
 		ret->blocked |= sqlite3_column_int(row, 4) != 0;
+		if (ret->frozen[0] == '\0')
+			snprintf(ret->frozen, sizeof(ret->frozen), "%.*s", WRIT_FMT(column_bytes(row, 8)));
 	}
 	return NULL;
+}
+
+struct writ_err *
+sqlite_is_frozen(struct sqlite *s, struct writ_bytes principal, enum revoke_what *ret)
+{
+	struct writ_err *err;
+	int64_t what;
+
+	err = sqlite_number(s, Q_FROZEN, 0, &what, VALUES(V_TEXT(principal)));
+	*ret = (enum revoke_what)what;
+	return err;
 }
 
 /* ---- opening ---- */
@@ -496,13 +558,34 @@ pragma_number(struct sqlite *s, const char *sql, int64_t *ret)
 	return err;
 }
 
-/* Makes the schema in an empty file, whole or not at all; else says why this file is not for us. */
+/* From `version` (0: an empty file) to ours, whole or not at all. */
+static struct writ_err *
+schema_make(struct sqlite *s, int64_t version)
+{
+	struct writ_err *err;
+	char sql[128];
+
+	err = execute(s, "BEGIN IMMEDIATE", "making the schema");
+	if (!err && version == 0)
+		err = execute(s, schema, "making the schema");
+	for (size_t i = version > 0 ? (size_t)version - 1 : 0; i < N_OF(migrations) && !err; i++)
+		err = execute(s, migrations[i], "making the schema");
+	if (err)
+		return err;
+	snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT", APPLICATION_ID,
+		 (long long)SCHEMA_VERSION);
+	err = execute(s, sql, "making the schema");
+	if (!err && version > 0)
+		event(EVENT_INFO, "store.schema", EV_NUM("from", version), EV_NUM("to", SCHEMA_VERSION));
+	return err;
+}
+
+/* Makes the schema of an empty or older file; else says why this file is not for us. */
 static struct writ_err *
 schema_ready(struct sqlite *s, enum store_mode mode)
 {
 	int64_t version, application, n_objects;
 	struct writ_err *err;
-	char sql[128];
 
 	err = pragma_number(s, "PRAGMA user_version", &version);
 	if (err)
@@ -518,24 +601,19 @@ schema_ready(struct sqlite *s, enum store_mode mode)
 		return writ_fail(WRIT_INVALID, "this SQLite file is not a store of Writ");
 	if (version > SCHEMA_VERSION)
 		return writ_fail(WRIT_LOCKED,
-				 "the store has schema %lld, this program knows up to %d: run the newer Writ",
-				 (long long)version, SCHEMA_VERSION);
+				 "the store has schema %lld, this program knows up to %lld: run the newer Writ",
+				 (long long)version, (long long)SCHEMA_VERSION);
 	if (version == SCHEMA_VERSION)
 		return NULL;
-	if (n_objects > 0)
+	if (n_objects > 0 && version < 1)
 		return writ_fail(WRIT_BROKEN, "the store has tables but schema %lld", (long long)version);
+	if (mode == STORE_READ && version > 0)
+		return writ_fail(WRIT_NOT_FOUND,
+				 "the store has schema %lld, this program wants %lld: its writer has not opened it yet",
+				 (long long)version, (long long)SCHEMA_VERSION);
 	if (mode == STORE_READ)
 		return writ_fail(WRIT_NOT_FOUND, "the store is empty: its writer has not opened it yet");
-
-	err = execute(s, "BEGIN IMMEDIATE", "making the schema");
-	if (err)
-		return err;
-	err = execute(s, schema, "making the schema");
-	if (err)
-		return err;
-	snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", APPLICATION_ID,
-		 SCHEMA_VERSION);
-	return execute(s, sql, "making the schema");
+	return schema_make(s, version);
 }
 
 static struct writ_err *
@@ -699,5 +777,9 @@ const struct store_ops store_sqlite = {
 	.revoked_edges = sqlite_revoked_edges,
 	.policy_last = sqlite_policy_last,
 	.all_edges = sqlite_all_edges,
+	.freezes = sqlite_freezes,
+	.frozen = sqlite_frozen,
+	.ended = sqlite_ended,
+	.notes = sqlite_notes,
 	.counts = sqlite_counts,
 };

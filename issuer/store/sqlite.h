@@ -38,6 +38,10 @@ enum query {
 	Q_PENDINGS,
 	Q_PENDINGS_COUNT,
 	Q_TASKS_OF,
+	Q_FREEZES,
+	Q_FROZEN,
+	Q_ENDED,
+	Q_NOTES,
 
 	Q_BEGIN,
 	Q_COMMIT,
@@ -51,6 +55,7 @@ enum query {
 	Q_CERT_STATE,
 	Q_ANSWERED,
 	Q_PRINCIPAL,
+	Q_CLASS,
 	Q_ADD_PRINCIPAL,
 	Q_ADD_POLICY,
 	Q_ADD_TASK,
@@ -62,6 +67,14 @@ enum query {
 	Q_ADD_ANSWER,
 	Q_ADD_EVIDENCE,
 	Q_OUTBOX_DONE,
+	Q_CLOSE,
+	Q_ADD_NOTE,
+	Q_NOTED,
+	Q_FREEZE,
+	Q_THAW,
+	Q_N_FROZEN,
+	Q_FREEZE_REFUSES,
+	Q_FREEZE_ENDS,
 
 	Q_PENDING_ROW,
 	Q_PENDING_LIVE,
@@ -79,6 +92,8 @@ enum query {
 	Q_TAKE_LEAF,
 	Q_TAKE_TASK,
 	Q_TAKE_PRINCIPAL,
+	Q_TAKE_CLASS,
+	Q_TAKE_ALL,
 	Q_TAKE_BELOW,
 	Q_TAKEN_TOPMOST,
 	Q_TAKEN_COUNTS,
@@ -86,10 +101,12 @@ enum query {
 	Q_REVOKE_EDGES,
 	Q_REVOKE_CERTS,
 	Q_END_TASKS,
+	Q_END_ALL_TASKS,
 	Q_ADD_OUTBOX,
 	Q_BLOCK_EDGE,
 	Q_BLOCK_LEAF,
 	Q_BLOCK_PRINCIPAL,
+	Q_BLOCK_CLASS,
 
 	Q_PRUNE_CERTS,
 	Q_PRUNE_CERT_DER,
@@ -164,20 +181,25 @@ struct lineage {
 	bool live;		   /* the edge and every ancestor */
 	uint8_t dead[EDGE_ID_LEN]; /* when not: the one nearest to the root */
 	bool blocked;		   /* a key among them */
+	char frozen[STORE_PRINCIPAL_MAX + 1]; /* a principal among them; empty: none */
 };
 
 /* Walks from the edge to the root.  WRIT_NOT_FOUND for an edge that is not there. */
 WRIT_CHECKED struct writ_err *sqlite_lineage(struct sqlite *, const uint8_t edge[EDGE_ID_LEN], struct lineage *ret);
 
+/* Why this principal is frozen, its own name before its class before everything; 0: it is not. */
+WRIT_CHECKED struct writ_err *sqlite_is_frozen(struct sqlite *, struct writ_bytes principal, enum revoke_what *ret);
+
 /* "edge 00ff...: " and the like for messages: 32 hex digits and a NUL. */
 #define ID_HEX_LEN (2 * EDGE_ID_LEN + 1)
 
 /* sqlite_write.c */
+WRIT_CHECKED struct writ_err *sqlite_frozen_check(struct sqlite *, struct writ_bytes principal); /* CONFLICT: it is */
 struct writ_err *sqlite_commit(struct store *, struct store_item *items, size_t n);
 
 /* One item each, inside the transaction: checks all, then writes. */
 WRIT_CHECKED struct writ_err *sqlite_open_task(struct sqlite *, const struct store_item *);
-/* Its id is new and its key neither blocked nor at home in the task (0: a task yet to be made). */
+/* Its id is new, its key neither blocked nor at home in the task (0: a task yet to be made), its principals not frozen. */
 WRIT_CHECKED struct writ_err *sqlite_edge_check(struct sqlite *, const struct store_edge *, int64_t task);
 
 /* sqlite_pending.c: the same. */
@@ -193,6 +215,7 @@ struct writ_err *sqlite_tasks_of(struct store *, struct writ_bytes opener, writ_
 
 /* sqlite_revoke.c: one item each, inside the transaction. */
 WRIT_CHECKED struct writ_err *sqlite_revoke(struct sqlite *, struct store_item *);
+WRIT_CHECKED struct writ_err *sqlite_thaw(struct sqlite *, struct store_item *);
 WRIT_CHECKED struct writ_err *sqlite_prune(struct sqlite *, struct store_item *);
 
 /* sqlite_policy.c: one item, inside the transaction; and the last one, for any reader. */
@@ -224,6 +247,10 @@ struct writ_err *sqlite_key_blocked(struct store *, const uint8_t spki_sha256[32
 struct writ_err *sqlite_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
 struct writ_err *sqlite_outbox(struct store *, store_each_revoked *, void *ctx);
 struct writ_err *sqlite_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
+struct writ_err *sqlite_freezes(struct store *, store_each_freeze *, void *ctx);
+struct writ_err *sqlite_frozen(struct store *, struct writ_bytes principal, enum revoke_what *ret);
+struct writ_err *sqlite_ended(struct store *, writ_time now, unsigned max, store_each_ended *, void *ctx);
+struct writ_err *sqlite_notes(struct store *, unsigned max, store_each_note *, void *ctx);
 struct writ_err *sqlite_counts(struct store *, writ_time now, struct store_counts *ret);
 
 #endif

@@ -5,7 +5,8 @@
  * (1) An id is a task's or reserved by one that waits, never both.
  * (2) A principal counts once: UNIQUE (pending, principal).  Who opened it has no row that approves.
  * (3) The last approval and what it opens are one item of one transaction: both or none.
- * (4) What has ended or expired stays to be looked at until it is pruned, or its id is asked for anew.
+ * (4) A freeze ends what names the frozen one as opener, agent or approver, as a refusal (sqlite_revoke.c).
+ * (5) What has ended or expired stays to be looked at until it is pruned, or its id is asked for anew.
  */
 #include <stdio.h>
 
@@ -76,7 +77,7 @@ sqlite_pend(struct sqlite *s, const struct store_item *item)
 		return err;
 
 	err = sqlite_number(s, Q_PENDING_ROW, 0, &n, VALUES(V_TEXT(p->task.id)));
-	if (!err && n) /* (4) */
+	if (!err && n) /* (5) */
 		err = sqlite_do(s, Q_DROP_APPROVALS, VALUES(V_INT(n)));
 	if (!err && n)
 		err = sqlite_do(s, Q_DROP_PENDING, VALUES(V_INT(n)));
@@ -195,6 +196,9 @@ sqlite_approve(struct sqlite *s, struct store_item *item)
 	}
 	if (already)
 		return NULL;
+	err = sqlite_frozen_check(s, approve->said.principal);
+	if (err)
+		return err;
 	item->n_given++;
 	if (given + 1 >= found.needed) { /* (3): its checks come before its rows, and before any here */
 		err = sqlite_open_task(s, item);

@@ -411,6 +411,87 @@ sqlite_revoked_edges(struct store *store, writ_time since, store_each_edge *each
 }
 
 struct writ_err *
+sqlite_freezes(struct store *store, store_each_freeze *each, void *ctx)
+{
+	struct sqlite *s = of(store);
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	err = sqlite_ask(s, Q_FREEZES, &row, NULL, 0);
+	if (err)
+		return err;
+	while (row) {
+		struct store_freeze freeze = {
+			.what = (enum revoke_what)sqlite3_column_int(row, 0),
+			.id = column_bytes(row, 1),
+			.by = column_bytes(row, 2),
+			.at = sqlite3_column_int64(row, 3),
+		};
+
+		if (freeze.what == REVOKE_ALL)
+			freeze.id.len = 0;
+		else if (freeze.what == REVOKE_CLASS)
+			freeze.id.len--; /* sqlite.c (5) */
+		err = each(&freeze, ctx);
+		if (err)
+			return err;
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+struct writ_err *
+sqlite_frozen(struct store *store, struct writ_bytes principal, enum revoke_what *ret)
+{
+	return sqlite_is_frozen(of(store), principal, ret);
+}
+
+struct writ_err *
+sqlite_ended(struct store *store, writ_time now, unsigned max, store_each_ended *each, void *ctx)
+{
+	struct sqlite *s = of(store);
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	err = sqlite_ask(s, Q_ENDED, &row, VALUES(V_INT(now), V_INT(max)));
+	if (err)
+		return err;
+	while (row) {
+		err = each(column_bytes(row, 0), sqlite3_column_int64(row, 1), ctx);
+		if (err)
+			return err;
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+struct writ_err *
+sqlite_notes(struct store *store, unsigned max, store_each_note *each, void *ctx)
+{
+	struct sqlite *s = of(store);
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	err = sqlite_ask(s, Q_NOTES, &row, VALUES(V_INT(max)));
+	if (err)
+		return err;
+	while (row) {
+		err = each((uint64_t)sqlite3_column_int64(row, 0), (unsigned)sqlite3_column_int(row, 1),
+			   column_bytes(row, 2), ctx);
+		if (err)
+			return err;
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+struct writ_err *
 sqlite_counts(struct store *store, writ_time now, struct store_counts *ret)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
@@ -425,6 +506,7 @@ sqlite_counts(struct store *store, writ_time now, struct store_counts *ret)
 		.certs_good = (uint64_t)sqlite3_column_int64(row, 2),
 		.certs_revoked = (uint64_t)sqlite3_column_int64(row, 3),
 		.certs_aborted = (uint64_t)sqlite3_column_int64(row, 4),
+		.frozen = (uint64_t)sqlite3_column_int64(row, 5),
 	};
 	return NULL;
 }

@@ -5,10 +5,20 @@
  * above it.  Whatever can fail for the caller's reasons (unknown id, no room in the arena) comes before the first row
  * is changed, so a cascade is all or nothing (delegation.md R1).
  */
+#include <stdio.h>
+
 #include "base/text.h"
 #include "issuer/store/sqlite.h"
 
 #define REASON_PRIVILEGE_WITHDRAWN 9 /* of descendants: R2 */
+
+/* Who never was here yet can be frozen all the same. */
+static struct writ_err *
+unknown(const struct store_revoke *revoke)
+{
+	return revoke->freeze ? NULL
+			      : writ_fail(WRIT_NOT_FOUND, "principal %.*s is not known", WRIT_FMT(revoke->id));
+}
 
 /* Is there what shall be revoked?  `*ret_n`: its row number, for a task or principal. */
 static struct writ_err *
@@ -37,7 +47,14 @@ target_find(struct sqlite *s, const struct store_revoke *revoke, int64_t *ret_n)
 	case REVOKE_PRINCIPAL:
 		err = sqlite_number(s, Q_PRINCIPAL, 0, ret_n, VALUES(V_TEXT(revoke->id)));
 		if (!err && !*ret_n)
-			return writ_fail(WRIT_NOT_FOUND, "principal %.*s is not known", WRIT_FMT(revoke->id));
+			return unknown(revoke);
+		break;
+	case REVOKE_CLASS:
+		err = sqlite_number(s, Q_CLASS, 0, ret_n, VALUES(V_TEXT(revoke->id)));
+		if (!err && !*ret_n)
+			return unknown(revoke);
+		break;
+	case REVOKE_ALL:
 		break;
 	}
 	return err;
@@ -64,6 +81,12 @@ take(struct sqlite *s, const struct store_revoke *revoke, int64_t n)
 		break;
 	case REVOKE_PRINCIPAL:
 		err = sqlite_do(s, Q_TAKE_PRINCIPAL, VALUES(V_INT(n)));
+		break;
+	case REVOKE_CLASS:
+		err = sqlite_do(s, Q_TAKE_CLASS, VALUES(V_TEXT(revoke->id)));
+		break;
+	case REVOKE_ALL:
+		err = sqlite_do(s, Q_TAKE_ALL, NULL, 0);
 		break;
 	}
 	if (err)
@@ -146,11 +169,72 @@ key_block(struct sqlite *s, const struct store_item *item)
 		return sqlite_do(s, Q_BLOCK_LEAF, VALUES(V_BYTES(revoke->id), V_INT(item->now)));
 	case REVOKE_PRINCIPAL:
 		return sqlite_do(s, Q_BLOCK_PRINCIPAL, VALUES(V_TEXT(revoke->id), V_INT(item->now)));
-	case REVOKE_TASK: /* store.c has refused it */
+	case REVOKE_CLASS:
+		return sqlite_do(s, Q_BLOCK_CLASS, VALUES(V_TEXT(revoke->id), V_INT(item->now)));
+	case REVOKE_TASK: /* store.c has refused both */
+	case REVOKE_ALL:
 		break;
 	}
 	return NULL;
 }
+
+/* ---- freezing ---- */
+
+/* sqlite.c (5) */
+static struct writ_bytes
+frozen_name(const struct store_revoke *revoke, char out[STORE_PRINCIPAL_MAX + 2])
+{
+	if (revoke->what == REVOKE_ALL)
+		return WRIT_LIT("*");
+	snprintf(out, STORE_PRINCIPAL_MAX + 2, "%.*s%s", (int)revoke->id.len, (const char *)revoke->id.data,
+		 revoke->what == REVOKE_CLASS ? "/" : "");
+	return writ_str(out);
+}
+
+static struct writ_err *
+room_check(struct sqlite *s, const struct store_revoke *revoke)
+{
+	char name[STORE_PRINCIPAL_MAX + 2];
+	struct writ_err *err;
+	int64_t n;
+
+	err = sqlite_number(s, Q_N_FROZEN, 0, &n, VALUES(V_TEXT(frozen_name(revoke, name))));
+	if (err || n < STORE_FREEZES_MAX || revoke->what == REVOKE_ALL)
+		return err;
+	return writ_fail(WRIT_EXHAUSTED, "%lld names are frozen, as many as may be: freeze a class, or everything",
+			 (long long)n);
+}
+
+static struct writ_err *
+freeze(struct sqlite *s, const struct store_item *item)
+{
+	const struct store_revoke *revoke = item->revoke;
+	char name[STORE_PRINCIPAL_MAX + 2];
+	struct writ_err *err;
+
+	err = sqlite_do(s, Q_FREEZE,
+			VALUES(V_TEXT(frozen_name(revoke, name)), V_INT(revoke->what), V_INT(item->now),
+			       V_TEXT(revoke->by)));
+	if (!err)
+		err = sqlite_do(s, Q_FREEZE_REFUSES, VALUES(V_TEXT(revoke->by), V_INT(item->now)));
+	return err ? err : sqlite_do(s, Q_FREEZE_ENDS, VALUES(V_INT(item->now)));
+}
+
+struct writ_err *
+sqlite_thaw(struct sqlite *s, struct store_item *item)
+{
+	char name[STORE_PRINCIPAL_MAX + 2];
+	struct writ_err *err;
+
+	err = sqlite_do(s, Q_THAW, VALUES(V_TEXT(frozen_name(item->revoke, name))));
+	if (err || sqlite3_changes(s->db) > 0)
+		return err;
+	if (item->revoke->what == REVOKE_ALL)
+		return writ_fail(WRIT_NOT_FOUND, "there is no freeze of everything");
+	return writ_fail(WRIT_NOT_FOUND, "principal %.*s is not frozen", WRIT_FMT(item->revoke->id));
+}
+
+/* ---- revoking ---- */
 
 struct writ_err *
 sqlite_revoke(struct sqlite *s, struct store_item *item)
@@ -161,6 +245,8 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 	int64_t n;
 
 	err = target_find(s, revoke, &n);
+	if (!err && revoke->freeze)
+		err = room_check(s, revoke);
 	if (err)
 		return err;
 	err = take(s, revoke, n);
@@ -181,7 +267,13 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 		if (err)
 			return err;
 	}
-	return revoke->block_key ? key_block(s, item) : NULL;
+	if (revoke->what == REVOKE_ALL) {
+		err = sqlite_do(s, Q_END_ALL_TASKS, VALUES(V_INT(item->now)));
+		if (err)
+			return err;
+	}
+	err = revoke->block_key ? key_block(s, item) : NULL;
+	return err || !revoke->freeze ? err : freeze(s, item);
 }
 
 /* ---- pruning ---- */

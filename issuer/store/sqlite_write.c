@@ -55,7 +55,18 @@ once_check(struct sqlite *s, const struct store_item *item)
 	return NULL;
 }
 
-/* The task is open, the edge and all above it live, no key among them blocked. */
+struct writ_err *
+sqlite_frozen_check(struct sqlite *s, struct writ_bytes principal)
+{
+	enum revoke_what why;
+	struct writ_err *err = sqlite_is_frozen(s, principal, &why);
+
+	if (err || !why)
+		return err;
+	return writ_fail(WRIT_CONFLICT, "principal %.*s is frozen", WRIT_FMT(principal));
+}
+
+/* The task is open, the edge and all above it live, no key among them blocked, no principal of theirs frozen. */
 static struct writ_err *
 lineage_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct lineage *ret)
 {
@@ -73,6 +84,8 @@ lineage_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct lineage 
 	if (ret->blocked)
 		return writ_fail(WRIT_CONFLICT, "edge %s: key is blocked after keyCompromise",
 				 writ_hex((struct writ_bytes){ edge, EDGE_ID_LEN }, hex));
+	if (ret->frozen[0])
+		return writ_fail(WRIT_CONFLICT, "principal %.80s is frozen", ret->frozen);
 	return NULL;
 }
 
@@ -143,7 +156,8 @@ sqlite_edge_check(struct sqlite *s, const struct store_edge *edge, int64_t task)
 		return err;
 	if (found)
 		return writ_fail(WRIT_CONFLICT, "task %.*s has an edge for this key already", WRIT_FMT(edge->task));
-	return NULL;
+	err = sqlite_frozen_check(s, edge->delegator);
+	return err ? err : sqlite_frozen_check(s, edge->agent);
 }
 
 static struct writ_err *
@@ -237,6 +251,11 @@ extras_add(struct sqlite *s, const struct store_item *item)
 		if (err)
 			return err;
 	}
+	if (item->note.len > 0) {
+		err = sqlite_do(s, Q_ADD_NOTE, VALUES(V_INT(item->note_type), V_BYTES(item->note)));
+		if (err)
+			return err;
+	}
 	if (!answer)
 		return NULL;
 	return sqlite_do(s, Q_ADD_ANSWER,
@@ -284,6 +303,8 @@ sqlite_open_task(struct sqlite *s, const struct store_item *item)
 					 WRIT_FMT(task->id), parent.task_id);
 	}
 	err = sqlite_edge_check(s, item->edge, 0);
+	if (!err)
+		err = sqlite_frozen_check(s, task->opener);
 	if (err)
 		return err;
 
@@ -392,6 +413,20 @@ outbox_done(struct sqlite *s, const struct store_item *item)
 }
 
 static struct writ_err *
+close_task(struct sqlite *s, const struct store_item *item)
+{
+	struct writ_err *err;
+
+	err = sqlite_do(s, Q_CLOSE, VALUES(V_TEXT(item->task->id), V_INT(item->now)));
+	if (err)
+		return err;
+	if (sqlite3_changes(s->db) == 0)
+		return writ_fail(WRIT_CONFLICT, "task %.*s is not one that is open past its end",
+				 WRIT_FMT(item->task->id));
+	return NULL;
+}
+
+static struct writ_err *
 item_do(struct sqlite *s, struct store_item *item)
 {
 	struct writ_err *err;
@@ -426,6 +461,15 @@ item_do(struct sqlite *s, struct store_item *item)
 		break;
 	case STORE_POLICY:
 		err = sqlite_policy_take(s, item);
+		break;
+	case STORE_THAW:
+		err = sqlite_thaw(s, item);
+		break;
+	case STORE_CLOSE:
+		err = close_task(s, item);
+		break;
+	case STORE_NOTED:
+		err = sqlite_do(s, Q_NOTED, VALUES(V_INT(item->noted)));
 		break;
 	case STORE_OUTBOX_DONE:
 		err = outbox_done(s, item);

@@ -122,14 +122,42 @@ revoke_check(const struct store_item *item)
 					 "a task has no key to block: revoke the edge whose key is compromised");
 		return NULL;
 	case REVOKE_PRINCIPAL:
+	case REVOKE_CLASS:
+		if (!is_some(revoke->id, STORE_PRINCIPAL_MAX))
+			return writ_fail(WRIT_INVALID, "a principal of %zu bytes, allowed are 1 to %d", revoke->id.len,
+					 STORE_PRINCIPAL_MAX);
+		return NULL;
+	case REVOKE_ALL:
+		if (revoke->id.len > 0)
+			return writ_fail(WRIT_INVALID, "everything has no name");
+		if (revoke->block_key)
+			return writ_fail(WRIT_INVALID,
+					 "everything has no key to block: revoke the edge whose key is compromised");
 		return NULL;
 	}
 	return writ_fail(WRIT_INVALID, "nothing that can be revoked has the number %d", (int)revoke->what);
 }
 
+/* What can be frozen, and by whom. */
+static struct writ_err *
+freeze_check(const struct store_item *item)
+{
+	const struct store_revoke *revoke = item->revoke;
+
+	if (item->op == STORE_REVOKE && !revoke->freeze)
+		return NULL;
+	if (revoke->what != REVOKE_PRINCIPAL && revoke->what != REVOKE_CLASS && revoke->what != REVOKE_ALL)
+		return writ_fail(WRIT_INVALID, "a principal, a class or everything is frozen, nothing else");
+	if (item->op == STORE_REVOKE && !is_some(revoke->by, STORE_PRINCIPAL_MAX))
+		return writ_fail(WRIT_INVALID, "a freeze by a principal of %zu bytes, allowed are 1 to %d",
+				 revoke->by.len, STORE_PRINCIPAL_MAX);
+	return NULL;
+}
+
 static struct writ_err *
 item_check(const struct store_item *item)
 {
+	struct writ_err *err;
 	bool whole = false;
 
 	switch (item->op) {
@@ -155,8 +183,15 @@ item_check(const struct store_item *item)
 	case STORE_POLICY:
 		whole = item->policy && item->policy->id.len > 0 && item->policy->text.len > 0;
 		break;
+	case STORE_THAW:
+		whole = item->revoke;
+		break;
+	case STORE_CLOSE:
+		whole = item->task;
+		break;
 	case STORE_OUTBOX_DONE:
 	case STORE_PRUNE:
+	case STORE_NOTED:
 		whole = true;
 		break;
 	}
@@ -168,9 +203,10 @@ item_check(const struct store_item *item)
 		return pending_check(item->pending);
 	if (item->op == STORE_APPROVE)
 		return approve_check(item);
-	if (item->op == STORE_REVOKE)
-		return revoke_check(item);
-	return NULL;
+	if (item->op != STORE_REVOKE && item->op != STORE_THAW)
+		return NULL;
+	err = revoke_check(item);
+	return err ? err : freeze_check(item);
 }
 
 static void
@@ -341,6 +377,30 @@ struct writ_err *
 store_all_edges(struct store *store, struct writ_arena *arena, store_each_whole_edge *each, void *ctx)
 {
 	return store->ops->all_edges(store, arena, each, ctx);
+}
+
+struct writ_err *
+store_freezes(struct store *store, store_each_freeze *each, void *ctx)
+{
+	return store->ops->freezes(store, each, ctx);
+}
+
+struct writ_err *
+store_frozen(struct store *store, struct writ_bytes principal, enum revoke_what *ret)
+{
+	return store->ops->frozen(store, principal, ret);
+}
+
+struct writ_err *
+store_ended(struct store *store, writ_time now, unsigned max, store_each_ended *each, void *ctx)
+{
+	return store->ops->ended(store, now, max, each, ctx);
+}
+
+struct writ_err *
+store_notes(struct store *store, unsigned max, store_each_note *each, void *ctx)
+{
+	return store->ops->notes(store, max, each, ctx);
 }
 
 struct writ_err *

@@ -1,5 +1,6 @@
 /*
- * The store: what the issuer must find again.  Tasks, those that wait for approvals, edges, leaves, evidence, once-keys, an outbox of revocations for the signer.
+ * The store: what the issuer must find again.  Tasks, those that wait for approvals, edges, leaves, evidence, once-keys, freezes, an outbox of
+ * revocations and notes for the signer.
  *
  * Writing is one call, store_commit(items, n): one durable transaction for the whole group, a result per item; an item that fails (a conflict, a
  * revoked edge) changes nothing and does not disturb its neighbours.  When the transaction itself fails, store_commit() returns an error and
@@ -25,8 +26,8 @@ enum store_mode { STORE_READ, STORE_WRITE };
 
 #define STORE_PRUNE_MAX 500	/* rows one STORE_PRUNE takes: the writer is blocked meanwhile */
 
-/* Facts kept of a task.  `state` changes by STORE_REVOKE of the task, or of a task that encloses it, only. */
-enum task_state { TASK_OPEN = 1, TASK_COMPLETE = 2, TASK_REVOKED = 3 };
+/* Facts kept of a task.  `state` changes by STORE_REVOKE of the task, of a task that encloses it or of everything, and by STORE_CLOSE; once. */
+enum task_state { TASK_OPEN = 1, TASK_COMPLETE = 2, TASK_REVOKED = 3, TASK_EXPIRED = 4 };
 
 struct store_task {
 	struct writ_bytes id;
@@ -148,19 +149,21 @@ struct store_evidence {
 enum store_op {
 	/*
 	 * task + its first edge; CONFLICT when the id is taken.  An enclosing task must be open.  The edge has no parent, or, in a sub-task, one in
-	 * the enclosing task, which is then checked as for ADD_EDGE.
+	 * the enclosing task, which is then checked as for ADD_EDGE.  CONFLICT also when opener, delegator or agent is frozen.
 	 */
 	STORE_OPEN_TASK,
 	/*
-	 * child edge; re-checks that task is open, every ancestor edge live, no key among them blocked, the parent's newest leaf valid at `now`;
-	 * CONFLICT when the key has an edge in the task already
+	 * child edge; re-checks that task is open, every ancestor edge live, no key among them blocked, no principal on any of them or on this edge
+	 * frozen, the parent's newest leaf valid at `now`; CONFLICT when the key has an edge in the task already
 	 */
 	STORE_ADD_EDGE,
-	STORE_ISSUE,		/* a leaf; re-checks task, edge and every ancestor, and that the parent's newest good leaf lasts to not_after (L5) */
+	/* a leaf; re-checks task, edge and every ancestor as ADD_EDGE does, and that the parent's newest good leaf lasts to not_after (L5) */
+	STORE_ISSUE,
 	STORE_ABORT,		/* a row in state aborted: signed, never released; its edge may be unknown.  Twice is once; CONFLICT on another row */
 	/*
-	 * by edge, leaf, task or principal: edges, all below, all unexpired serials; and outbox rows.  A task takes its sub-tasks along.  Twice is
-	 * once: the first reason and time stay, and the second answer lists nothing new (but may still block a key).
+	 * by edge, leaf, task, principal, class, or everything: edges, all below, all unexpired serials; and outbox rows.  A task takes its sub-tasks
+	 * along; everything ends every open task.  Twice is once: the first reason and time stay, and the second answer lists nothing new (but may
+	 * still block a key, and freeze).
 	 */
 	STORE_REVOKE,
 	/*
@@ -168,6 +171,9 @@ enum store_op {
 	 * The last one again is done at once.
 	 */
 	STORE_POLICY,
+	STORE_THAW,		/* lifts a freeze; NOT_FOUND when there is none.  What was revoked stays so (delegation.md R7) */
+	STORE_CLOSE,		/* a task whose end is before `now` becomes expired; CONFLICT when it is not open or has not ended */
+	STORE_NOTED,		/* the journal has the notes up to this number */
 	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
 	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
 	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
@@ -180,18 +186,27 @@ enum store_op {
 	STORE_APPROVE,
 };
 
-enum revoke_what { REVOKE_EDGE = 1, REVOKE_LEAF, REVOKE_TASK, REVOKE_PRINCIPAL };
+/* A class, "spiffe://TD/agent/CLASS", stands for all its instances, those to come as well. */
+enum revoke_what { REVOKE_EDGE = 1, REVOKE_LEAF, REVOKE_TASK, REVOKE_PRINCIPAL, REVOKE_CLASS, REVOKE_ALL };
+
+#define STORE_FREEZES_MAX 200	/* names frozen at once: what one answer can list; beyond it freeze a class, or everything */
 
 struct store_revoke {
 	enum revoke_what what;
-	struct writ_bytes id;		/* edge id, serial, task id, principal URI */
+	struct writ_bytes id;		/* edge id, serial, task id, principal URI, class URI; empty for everything */
 	enum task_state end_task_as;	/* REVOKE_TASK: TASK_COMPLETE or TASK_REVOKED */
 	unsigned reason;		/* of the origin; descendants get privilegeWithdrawn(9) (R2) */
 	/*
-	 * keyCompromise: refused for ever is the SPKI of that edge or leaf; of a principal, those of all edges that name it as agent.  INVALID for a
-	 * task, which has no key.
+	 * keyCompromise: refused for ever is the SPKI of that edge or leaf; of a principal or class, those of all edges that name it as agent.
+	 * INVALID for a task and for everything, which have no key.
 	 */
 	bool block_key;
+	/*
+	 * A principal, a class, everything: and nothing new by it, nor for it, until STORE_THAW, known or not.  What waits for approvals and
+	 * names it as opener, agent or approver is refused by `by`.  EXHAUSTED beyond STORE_FREEZES_MAX.
+	 */
+	bool freeze;
+	struct writ_bytes by;		/* freeze: the principal who asked */
 };
 
 struct store_revoked {
@@ -204,13 +219,13 @@ struct store_revoked {
 struct store_item {
 	enum store_op op;
 	/* in: */
-	const struct store_task *task;			/* OPEN_TASK, APPROVE */
+	const struct store_task *task;			/* OPEN_TASK, APPROVE; CLOSE: its id */
 	const struct store_edge *edge;			/* OPEN_TASK, ADD_EDGE, APPROVE */
 	const struct store_pending *pending;		/* PEND */
 	const struct store_approve *approve;		/* APPROVE */
 	const struct store_cert *cert;			/* ISSUE, ABORT */
-	const struct store_revoke *revoke;		/* REVOKE */
 	const struct store_policy *policy;		/* POLICY */
+	const struct store_revoke *revoke;		/* REVOKE; THAW: what and id */
 	const struct store_once *once;			/* with OPEN_TASK, PEND, ADD_EDGE, ISSUE */
 	size_t n_once;
 	const struct store_answer *answer;		/* with any; NULL without an Idempotency-Key */
@@ -218,6 +233,10 @@ struct store_item {
 	size_t n_evidence;
 	const struct store_revoked *done;		/* OUTBOX_DONE: serials */
 	size_t n_done;
+	/* with any; empty: none.  What the journal is to be told of this item: kept with it, in order, until STORE_NOTED */
+	struct writ_bytes note;
+	unsigned note_type;
+	uint64_t noted;					/* NOTED */
 	writ_time before;				/* PRUNE */
 	writ_time now;
 	/* ADD_EDGE: children the parent may ever have; ISSUE: good unexpired leaves of the edge.  0: no limit; over it EXHAUSTED. */
@@ -299,9 +318,29 @@ WRIT_CHECKED struct writ_err *store_policy_last(struct store *, struct writ_aren
 /* Every edge that is still kept, oldest first.  Each is read into `arena`, which is cleared before the next; the callback may read more into it. */
 typedef struct writ_err *store_each_whole_edge(const struct store_edge *, void *ctx);
 WRIT_CHECKED struct writ_err *store_all_edges(struct store *, struct writ_arena *, store_each_whole_edge *, void *ctx);
+/* Who is frozen.  A principal is frozen by its name, by its class, or with everything. */
+struct store_freeze {
+	enum revoke_what what;		/* REVOKE_PRINCIPAL, REVOKE_CLASS, REVOKE_ALL */
+	struct writ_bytes id;		/* empty: everything */
+	struct writ_bytes by;
+	writ_time at;
+};
+typedef struct writ_err *store_each_freeze(const struct store_freeze *, void *ctx);
+WRIT_CHECKED struct writ_err *store_freezes(struct store *, store_each_freeze *, void *ctx);
+/* The nearest reason why this principal is frozen, of the three; 0: it is not. */
+WRIT_CHECKED struct writ_err *store_frozen(struct store *, struct writ_bytes principal, enum revoke_what *ret);
+
+/* Open tasks whose end is before `now`, at most `max`, oldest first. */
+typedef struct writ_err *store_each_ended(struct writ_bytes task, writ_time ends, void *ctx);
+WRIT_CHECKED struct writ_err *store_ended(struct store *, writ_time now, unsigned max, store_each_ended *, void *ctx);
+
+/* What the journal has not been told, at most `max`, in order. */
+typedef struct writ_err *store_each_note(uint64_t number, unsigned type, struct writ_bytes text, void *ctx);
+WRIT_CHECKED struct writ_err *store_notes(struct store *, unsigned max, store_each_note *, void *ctx);
 
 struct store_counts {
 	uint64_t tasks_open, edges_live, certs_good, certs_revoked, certs_aborted;	/* certificates: unexpired */
+	uint64_t frozen;		/* names */
 };
 WRIT_CHECKED struct writ_err *store_counts(struct store *, writ_time now, struct store_counts *ret);
 

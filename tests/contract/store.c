@@ -1348,6 +1348,370 @@ a_cascade_takes_thousands_in_one_transaction(void **state)
 	assert_int_equal(counts.certs_revoked, EDGES * LEAVES + 1);
 }
 
+/* ---- freezes ---- */
+
+#define ADA WRIT_LIT("spiffe://td/human/corp/ada")
+#define CLASS_A WRIT_LIT("spiffe://td/agent/a")
+#define OLGA WRIT_LIT("spiffe://td/human/corp/olga")
+
+static struct writ_err *
+freeze(enum revoke_what what, struct writ_bytes id, struct store_item *ret)
+{
+	const struct store_revoke r = { .what = what, .id = id, .reason = 9, .freeze = true, .by = OLGA };
+	struct writ_err *err;
+
+	*ret = (struct store_item){ .op = STORE_REVOKE, .revoke = &r };
+	err = commit(ret);
+	ret->revoke = NULL;
+	return err;
+}
+
+static struct writ_err *
+thaw(enum revoke_what what, struct writ_bytes id)
+{
+	const struct store_revoke r = { .what = what, .id = id };
+
+	return commit(&(struct store_item){ .op = STORE_THAW, .revoke = &r });
+}
+
+static enum revoke_what
+frozen(struct writ_bytes principal)
+{
+	enum revoke_what why = REVOKE_EDGE;
+
+	expect_ok(store_frozen(w.store, principal, &why));
+	return why;
+}
+
+static void
+a_frozen_principal_gives_and_gets_nothing_new(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	plant_tree();
+	expect_ok(freeze(REVOKE_PRINCIPAL, WRIT_LIT("spiffe://td/agent/a/2"), &item));
+	assert_int_equal(item.n_revoked, 2);
+	assert_int_equal(item.n_edges, 1);
+	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/a/2")), REVOKE_PRINCIPAL);
+	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/a/3")), 0);
+	expect_refused(add_edge(6, 2, 1), WRIT_CONFLICT,
+		       "parent: edge ed000000000000000000000000000002 was revoked");
+	expect_ok(add_edge(7, 3, 1)); /* beside it all goes on */
+
+	/* As the agent of a new edge, in another task. */
+	expect_refused(open_task(3, 2), WRIT_CONFLICT, "edge ed000000000000000000000000000002 is there already");
+	{
+		const struct store_task t = task_of(3);
+		struct store_edge e = edge_of(8, 0, 3);
+
+		e.agent = WRIT_LIT("spiffe://td/agent/a/2");
+		expect_refused(commit(&(struct store_item){ .op = STORE_OPEN_TASK, .task = &t, .edge = &e }),
+			       WRIT_CONFLICT, "principal spiffe://td/agent/a/2 is frozen");
+		e.parent[0] = 0xed;
+		writ_put32(e.parent + EDGE_ID_LEN - 4, 1);
+		e.task = WRIT_LIT("t1");
+		expect_refused(commit(&(struct store_item){ .op = STORE_ADD_EDGE, .edge = &e }), WRIT_CONFLICT,
+			       "principal spiffe://td/agent/a/2 is frozen");
+		e.agent = WRIT_LIT("spiffe://td/agent/a/8");
+		e.delegator = WRIT_LIT("spiffe://td/agent/a/2");
+		expect_refused(commit(&(struct store_item){ .op = STORE_ADD_EDGE, .edge = &e }), WRIT_CONFLICT,
+			       "principal spiffe://td/agent/a/2 is frozen");
+	}
+
+	/* As delegator, and as opener of what another delegates. */
+	expect_ok(freeze(REVOKE_PRINCIPAL, ADA, &item));
+	assert_int_equal(stored_edge(5).state, EDGE_REVOKED);
+	expect_refused(open_task(4, 9), WRIT_CONFLICT, "principal spiffe://td/human/corp/ada is frozen");
+	{
+		const struct store_task t = task_of(4);
+		struct store_edge e = edge_of(9, 0, 4);
+
+		e.delegator = OLGA;
+		expect_refused(commit(&(struct store_item){ .op = STORE_OPEN_TASK, .task = &t, .edge = &e }),
+			       WRIT_CONFLICT, "principal spiffe://td/human/corp/ada is frozen");
+	}
+	expect_refused(issue(16, 5, NOW + 300), WRIT_CONFLICT,
+		       "edge ed000000000000000000000000000005 was revoked");
+}
+
+static void
+who_never_was_here_can_be_frozen(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	expect_ok(freeze(REVOKE_PRINCIPAL, ADA, &item));
+	assert_int_equal(item.n_revoked + item.n_edges, 0);
+	expect_refused(open_task(1, 1), WRIT_CONFLICT, "principal spiffe://td/human/corp/ada is frozen");
+	expect_refused(freeze(REVOKE_CLASS, WRIT_LIT(""), &item), WRIT_INVALID,
+		       "a principal of 0 bytes, allowed are 1 to 512");
+}
+
+static void
+freezing_a_class_takes_its_instances_and_those_to_come(void **state)
+{
+	struct store_item item;
+	struct store_edge e;
+	struct store_task t;
+
+	(void)state;
+	plant_tree();
+	expect_ok(freeze(REVOKE_CLASS, WRIT_LIT("spiffe://td/agent"), &item));
+	assert_int_equal(item.n_revoked, 5); /* a class of classes is the caller's matter; below it are all */
+	expect_ok(thaw(REVOKE_CLASS, WRIT_LIT("spiffe://td/agent")));
+
+	expect_ok(open_task(3, 6));
+	expect_ok(freeze(REVOKE_CLASS, CLASS_A, &item));
+	assert_int_equal(item.n_edges, 1);
+	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/a/99")), REVOKE_CLASS);
+	assert_int_equal(frozen(CLASS_A), 0); /* itself it is nobody */
+	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/ab/1")), 0);
+	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/a0")), 0);
+	expect_refused(open_task(4, 7), WRIT_CONFLICT, "principal spiffe://td/agent/a/7 is frozen");
+	t = task_of(4);
+	e = edge_of(7, 0, 4);
+	e.agent = WRIT_LIT("spiffe://td/agent/ab/7");
+	expect_ok(commit(&(struct store_item){ .op = STORE_OPEN_TASK, .task = &t, .edge = &e }));
+}
+
+static void
+freezing_everything_leaves_nothing_alive_and_lets_nothing_begin(void **state)
+{
+	struct store_counts counts;
+	struct store_item item;
+	struct store_task t;
+
+	(void)state;
+	plant_tree();
+	expect_ok(freeze(REVOKE_ALL, WRIT_LIT(""), &item));
+	assert_int_equal(item.n_revoked, 5);
+	assert_int_equal(item.n_edges, 2); /* the roots of both tasks */
+	expect_ok(store_counts(w.store, NOW, &counts));
+	assert_int_equal(counts.tasks_open + counts.edges_live + counts.certs_good, 0);
+	assert_int_equal(counts.certs_revoked, 5);
+	assert_int_equal(counts.frozen, 1);
+	assert_int_equal(owed(), 5);
+	expect_ok(store_task(w.store, WRIT_LIT("t1"), &w.arena, &t));
+	assert_int_equal(t.state, TASK_REVOKED);
+	assert_int_equal(t.ended, NOW);
+	expect_refused(open_task(3, 6), WRIT_CONFLICT, "principal spiffe://td/human/corp/ada is frozen");
+	expect_refused(issue(16, 1, NOW + 300), WRIT_CONFLICT, "task t1 has ended");
+	assert_int_equal(frozen(WRIT_LIT("spiffe://td/service/x")), REVOKE_ALL);
+
+	expect_ok(thaw(REVOKE_ALL, WRIT_LIT("")));
+	expect_ok(open_task(3, 6));
+	expect_ok(issue(16, 6, NOW + 300));
+	expect_refused(issue(17, 1, NOW + 300), WRIT_CONFLICT, "task t1 has ended");
+}
+
+static void
+everything_can_be_revoked_without_a_freeze(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	plant_tree();
+	expect_ok(revoke_one(REVOKE_ALL, WRIT_LIT(""), 9, &item));
+	assert_int_equal(item.n_revoked, 5);
+	expect_ok(open_task(3, 6));
+}
+
+static void
+a_thaw_revives_nothing(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	plant_tree();
+	expect_refused(thaw(REVOKE_PRINCIPAL, ADA), WRIT_NOT_FOUND,
+		       "principal spiffe://td/human/corp/ada is not frozen");
+	expect_refused(thaw(REVOKE_ALL, WRIT_LIT("")), WRIT_NOT_FOUND, "there is no freeze of everything");
+	expect_ok(freeze(REVOKE_PRINCIPAL, ADA, &item));
+	expect_refused(thaw(REVOKE_CLASS, ADA), WRIT_NOT_FOUND, "principal spiffe://td/human/corp/ada is not frozen");
+	expect_ok(thaw(REVOKE_PRINCIPAL, ADA));
+	assert_int_equal(frozen(ADA), 0);
+	assert_int_equal(stored_cert(11).state, CERT_REVOKED);
+	assert_int_equal(stored_edge(1).state, EDGE_REVOKED);
+	expect_refused(issue(16, 1, NOW + 300), WRIT_CONFLICT, "edge ed000000000000000000000000000001 was revoked");
+	expect_ok(open_task(3, 6));
+	expect_ok(issue(17, 6, NOW + 300));
+}
+
+static struct writ_err *
+freeze_see(const struct store_freeze *f, void *ctx)
+{
+	char *text = ctx;
+	const size_t len = strlen(text);
+
+	snprintf(text + len, 400 - len, "%d %.*s by %.*s at %lld\n", (int)f->what, WRIT_FMT(f->id), WRIT_FMT(f->by),
+		 (long long)(f->at - NOW));
+	return NULL;
+}
+
+static void
+freezes_are_listed_and_twice_is_once(void **state)
+{
+	struct store_item item;
+	char text[400] = "";
+
+	(void)state;
+	expect_ok(freeze(REVOKE_PRINCIPAL, ADA, &item));
+	expect_ok(freeze(REVOKE_CLASS, CLASS_A, &item));
+	expect_ok(freeze(REVOKE_ALL, WRIT_LIT(""), &item));
+	{
+		const struct store_revoke r = { .what = REVOKE_PRINCIPAL, .id = ADA, .freeze = true, .by = ADA };
+
+		expect_ok(commit(&(struct store_item){ .op = STORE_REVOKE, .revoke = &r, .now = NOW + 9 }));
+	}
+	assert_int_equal(frozen(ADA), REVOKE_PRINCIPAL); /* the nearest of the reasons */
+	expect_ok(store_freezes(w.store, freeze_see, text));
+	assert_string_equal(text, "6  by spiffe://td/human/corp/olga at 0\n"
+				  "5 spiffe://td/agent/a by spiffe://td/human/corp/olga at 0\n"
+				  "4 spiffe://td/human/corp/ada by spiffe://td/human/corp/olga at 0\n");
+}
+
+static void
+freezes_have_a_limit_that_everything_passes(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	plant_tree();
+	for (unsigned i = 0; i < STORE_FREEZES_MAX; i++)
+		expect_ok(freeze(REVOKE_PRINCIPAL, words("spiffe://td/human/corp/n%u", i), &item));
+	expect_refused(freeze(REVOKE_PRINCIPAL, ADA, &item), WRIT_EXHAUSTED,
+		       "200 names are frozen, as many as may be: freeze a class, or everything");
+	assert_int_equal(stored_edge(1).state, EDGE_LIVE);
+	expect_ok(freeze(REVOKE_PRINCIPAL, WRIT_LIT("spiffe://td/human/corp/n7"), &item)); /* it is there already */
+	expect_ok(freeze(REVOKE_ALL, WRIT_LIT(""), &item));
+	assert_int_equal(stored_edge(1).state, EDGE_REVOKED);
+}
+
+static void
+what_cannot_be_frozen_is_refused(void **state)
+{
+	const struct store_revoke bad[] = {
+		{ .what = REVOKE_EDGE, .id = edge_id(1), .freeze = true, .by = OLGA },
+		{ .what = REVOKE_TASK, .id = WRIT_LIT("t1"), .end_task_as = TASK_REVOKED, .freeze = true, .by = OLGA },
+		{ .what = REVOKE_PRINCIPAL, .id = ADA, .freeze = true },
+		{ .what = REVOKE_ALL, .id = ADA, .freeze = true, .by = OLGA },
+		{ .what = REVOKE_ALL, .block_key = true, .freeze = true, .by = OLGA },
+	};
+	static const char *const why[] = {
+		"a principal, a class or everything is frozen, nothing else",
+		"a principal, a class or everything is frozen, nothing else",
+		"a freeze by a principal of 0 bytes, allowed are 1 to 512",
+		"everything has no name",
+		"everything has no key to block: revoke the edge whose key is compromised",
+	};
+
+	(void)state;
+	plant_tree();
+	for (size_t i = 0; i < N_OF(bad); i++)
+		expect_refused(commit(&(struct store_item){ .op = STORE_REVOKE, .revoke = &bad[i] }), WRIT_INVALID,
+			       why[i]);
+	expect_refused(thaw(REVOKE_EDGE, edge_id(1)), WRIT_INVALID,
+		       "a principal, a class or everything is frozen, nothing else");
+	assert_int_equal(stored_edge(1).state, EDGE_LIVE);
+}
+
+/* ---- the end of a task's time ---- */
+
+static struct writ_err *
+ended_see(struct writ_bytes task, writ_time ends, void *ctx)
+{
+	char *text = ctx;
+	const size_t len = strlen(text);
+
+	snprintf(text + len, 200 - len, "%.*s %lld\n", WRIT_FMT(task), (long long)(ends - NOW));
+	return NULL;
+}
+
+static struct writ_err *
+close_task(unsigned n, writ_time now)
+{
+	const struct store_task t = task_of(n);
+
+	return commit(&(struct store_item){ .op = STORE_CLOSE, .task = &t, .now = now });
+}
+
+static void
+a_task_closes_once_its_end_has_passed(void **state)
+{
+	struct store_item item;
+	struct store_task t;
+	char text[200] = "";
+
+	(void)state;
+	plant_tree();
+	expect_ok(store_ended(w.store, NOW + 3600, 10, ended_see, text));
+	assert_string_equal(text, ""); /* the end is inclusive */
+	expect_refused(close_task(1, NOW + 3600), WRIT_CONFLICT, "task t1 is not one that is open past its end");
+	expect_ok(store_ended(w.store, NOW + 3601, 10, ended_see, text));
+	assert_string_equal(text, "t1 3600\nt2 3600\n");
+	text[0] = '\0';
+	expect_ok(store_ended(w.store, NOW + 3601, 1, ended_see, text));
+	assert_string_equal(text, "t1 3600\n");
+	expect_ok(close_task(1, NOW + 3700));
+	expect_ok(store_task(w.store, WRIT_LIT("t1"), &w.arena, &t));
+	assert_int_equal(t.state, TASK_EXPIRED);
+	assert_int_equal(t.ended, NOW + 3600);
+	expect_refused(close_task(1, NOW + 3700), WRIT_CONFLICT, "task t1 is not one that is open past its end");
+	expect_refused(close_task(9, NOW + 3700), WRIT_CONFLICT, "task t9 is not one that is open past its end");
+	expect_refused(issue(16, 1, NOW + 4000), WRIT_CONFLICT, "task t1 has ended");
+	expect_ok(revoke_one(REVOKE_TASK, WRIT_LIT("t2"), 5, &item));
+	expect_refused(close_task(2, NOW + 3700), WRIT_CONFLICT, "task t2 is not one that is open past its end");
+	text[0] = '\0';
+	expect_ok(store_ended(w.store, NOW + 3700, 10, ended_see, text));
+	assert_string_equal(text, "");
+	expect_ok(revoke_one(REVOKE_TASK, WRIT_LIT("t1"), 5, &item));
+	expect_ok(store_task(w.store, WRIT_LIT("t1"), &w.arena, &t));
+	assert_int_equal(t.state, TASK_EXPIRED); /* a task ends once */
+}
+
+/* ---- notes ---- */
+
+static struct writ_err *
+note_see(uint64_t number, unsigned type, struct writ_bytes text, void *ctx)
+{
+	char *out = ctx;
+	const size_t len = strlen(out);
+
+	snprintf(out + len, 200 - len, "%llu %u %.*s\n", (unsigned long long)number, type, WRIT_FMT(text));
+	return NULL;
+}
+
+static void
+a_note_stays_with_its_item_until_the_journal_has_it(void **state)
+{
+	const struct store_revoke ada = { .what = REVOKE_PRINCIPAL, .id = ADA, .freeze = true, .by = OLGA };
+	struct store_item items[] = {
+		{ .op = STORE_REVOKE, .revoke = &ada, .note = WRIT_LIT("frozen"), .note_type = 16, .now = NOW },
+		{ .op = STORE_THAW, .revoke = &ada, .note = WRIT_LIT("thawed"), .note_type = 16, .now = NOW },
+		{ .op = STORE_THAW, .revoke = &ada, .note = WRIT_LIT("never was"), .note_type = 16, .now = NOW },
+		{ .op = STORE_REVOKE, .revoke = &ada, .note = WRIT_LIT("again"), .note_type = 16, .now = NOW },
+	};
+	char text[200] = "";
+
+	(void)state;
+	items[0].arena = items[3].arena = &w.arena;
+	expect_ok(store_commit(w.store, items, N_OF(items)));
+	expect_ok(items[0].result);
+	expect_ok(items[1].result);
+	expect_refused(items[2].result, WRIT_NOT_FOUND, "principal spiffe://td/human/corp/ada is not frozen");
+	expect_ok(items[3].result);
+	expect_ok(store_notes(w.store, 2, note_see, text));
+	assert_string_equal(text, "1 16 frozen\n2 16 thawed\n");
+	expect_ok(commit(&(struct store_item){ .op = STORE_NOTED, .noted = 2 }));
+	store_closep(&w.store);
+	expect_ok(store_open(w.uri, STORE_WRITE, &w.store));
+	text[0] = '\0';
+	expect_ok(store_notes(w.store, 9, note_see, text));
+	assert_string_equal(text, "3 16 again\n");
+	assert_int_equal(frozen(ADA), REVOKE_PRINCIPAL); /* and the freeze as well */
+}
+
 /* ---- pruning ---- */
 
 static size_t
@@ -2212,6 +2576,17 @@ main(int argc, char **argv)
 		CLAIM(the_outbox_owes_until_the_signer_has_acknowledged),
 		CLAIM(live_certificates_and_counts_leave_out_what_has_expired),
 		CLAIM(a_cascade_takes_thousands_in_one_transaction),
+		CLAIM(a_frozen_principal_gives_and_gets_nothing_new),
+		CLAIM(who_never_was_here_can_be_frozen),
+		CLAIM(freezing_a_class_takes_its_instances_and_those_to_come),
+		CLAIM(freezing_everything_leaves_nothing_alive_and_lets_nothing_begin),
+		CLAIM(everything_can_be_revoked_without_a_freeze),
+		CLAIM(a_thaw_revives_nothing),
+		CLAIM(freezes_are_listed_and_twice_is_once),
+		CLAIM(freezes_have_a_limit_that_everything_passes),
+		CLAIM(what_cannot_be_frozen_is_refused),
+		CLAIM(a_task_closes_once_its_end_has_passed),
+		CLAIM(a_note_stays_with_its_item_until_the_journal_has_it),
 		CLAIM(pruning_takes_slices_of_what_has_expired_and_nothing_else),
 		CLAIM(pruning_takes_answers_evidence_and_once_keys),
 		CLAIM(a_task_that_waits_is_read_back_whole_and_is_no_task),

@@ -171,6 +171,90 @@ alter(const char *sql)
 	sqlite3_close(db);
 }
 
+/* One task, its edge, and a leaf; `n` tells them apart. */
+static struct writ_err *
+leaf_of_task(struct store *store, uint8_t n, bool open)
+{
+	const struct store_task task = { .id = WRIT_LIT("t"),
+					 .opener = WRIT_LIT("spiffe://td/human/corp/ada"),
+					 .purpose = WRIT_LIT(""),
+					 .created = NOW,
+					 .ends = NOW + 600 };
+	struct store_edge edge = { .id = { 1 },
+				   .task = task.id,
+				   .delegator = task.opener,
+				   .agent = WRIT_LIT("spiffe://td/agent/bot/1"),
+				   .not_after = NOW + 600,
+				   .grant = WRIT_LIT("g"),
+				   .hops = WRIT_LIT("h"),
+				   .context = WRIT_LIT("") };
+	const struct store_cert cert = {
+		.serial = { n }, .edge = { 1 }, .not_after = NOW + 60, .der = WRIT_LIT("c")
+	};
+	struct store_item items[] = { { .op = STORE_OPEN_TASK, .task = &task, .edge = &edge, .now = NOW },
+				      { .op = STORE_ISSUE, .cert = &cert, .now = NOW } };
+	struct writ_err *err = store_commit(store, open ? items : items + 1, open ? 2 : 1);
+
+	if (err)
+		return err;
+	writ_err_free(items[0].result);
+	return items[1].result;
+}
+
+static void
+a_leaf_below_a_frozen_name_is_refused_even_if_its_edge_were_alive(void **state)
+{
+	static const char *const names[] = { "spiffe://td/human/corp/ada", "spiffe://td/agent/bot/1",
+					     "spiffe://td/agent/bot/", "*" };
+	struct store *store;
+	char sql[200];
+
+	(void)state;
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	expect_ok(leaf_of_task(store, 1, true));
+	for (uint8_t i = 0; i < N_OF(names); i++) {
+		store_close(store);
+		snprintf(sql, sizeof(sql), "DELETE FROM frozen; INSERT INTO frozen VALUES ('%s', 4, 0, 'x')", names[i]);
+		alter(sql);
+		expect_ok(store_open(uri, STORE_WRITE, &store));
+		snprintf(sql, sizeof(sql), "principal spiffe://td/%s is frozen", i == 1 || i == 2 ? "agent/bot/1" : "human/corp/ada");
+		if (i == 3) { /* either of the two */
+			struct writ_err *err = leaf_of_task(store, 9, false);
+
+			assert_non_null(err);
+			assert_int_equal(err->code, WRIT_CONFLICT);
+			writ_err_free(err);
+		} else {
+			expect_refused(leaf_of_task(store, 9, false), WRIT_CONFLICT, sql);
+		}
+	}
+	store_close(store);
+}
+
+static void
+an_older_schema_is_brought_up_to_date_by_its_writer(void **state)
+{
+	struct store *store;
+	char message[300];
+	enum revoke_what why;
+
+	(void)state;
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	expect_ok(leaf_of_task(store, 1, true));
+	store_close(store);
+	alter("DROP TABLE frozen; DROP TABLE note; DROP INDEX task_open; PRAGMA user_version = 1");
+	snprintf(message, sizeof(message),
+		 "store %s: the store has schema 1, this program wants 2: its writer has not opened it yet", uri);
+	expect_refused(store_open(uri, STORE_READ, &store), WRIT_NOT_FOUND, message);
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	expect_ok(leaf_of_task(store, 2, false));
+	expect_ok(store_frozen(store, WRIT_LIT("spiffe://td/human/corp/ada"), &why));
+	assert_int_equal(why, 0);
+	store_close(store);
+	expect_ok(store_open(uri, STORE_READ, &store));
+	store_close(store);
+}
+
 static void
 a_newer_schema_is_refused(void **state)
 {
@@ -180,9 +264,9 @@ a_newer_schema_is_refused(void **state)
 	(void)state;
 	expect_ok(store_open(uri, STORE_WRITE, &store));
 	store_close(store);
-	alter("PRAGMA user_version = 2");
+	alter("PRAGMA user_version = 99");
 	snprintf(message, sizeof(message),
-		 "store %s: the store has schema 2, this program knows up to 1: run the newer Writ", uri);
+		 "store %s: the store has schema 99, this program knows up to 2: run the newer Writ", uri);
 	expect_refused(store_open(uri, STORE_WRITE, &store), WRIT_LOCKED, message);
 	expect_refused(store_open(uri, STORE_READ, &store), WRIT_LOCKED, message);
 }
@@ -306,6 +390,8 @@ main(void)
 		TEST(a_reader_makes_nothing),
 		TEST(a_file_that_others_may_use_is_refused),
 		TEST(a_symbolic_link_is_refused),
+		TEST(a_leaf_below_a_frozen_name_is_refused_even_if_its_edge_were_alive),
+		TEST(an_older_schema_is_brought_up_to_date_by_its_writer),
 		TEST(a_newer_schema_is_refused),
 		TEST(somebody_elses_file_is_refused_and_left_alone),
 		TEST(a_file_that_is_no_database_is_refused),
