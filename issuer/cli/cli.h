@@ -83,6 +83,8 @@ int cmd_issue(int argc, char **argv);
 int cmd_renew(int argc, char **argv);
 int cmd_complete(int argc, char **argv);
 int cmd_revoke(int argc, char **argv);
+int cmd_freeze(int argc, char **argv);
+int cmd_thaw(int argc, char **argv);
 int cmd_task(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_verify(int argc, char **argv);

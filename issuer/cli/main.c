@@ -24,6 +24,8 @@ static const struct {
 	{ "task", cmd_task, "show a task; list, approve or refuse tasks" },
 	{ "complete", cmd_complete, "end a task and revoke everything below it" },
 	{ "revoke", cmd_revoke, "revoke an edge, a leaf, a task or a principal" },
+	{ "freeze", cmd_freeze, "revoke a principal, or everything, and let nothing new begin" },
+	{ "thaw", cmd_thaw, "let new things begin again; what was revoked stays so" },
 	{ "inspect", cmd_inspect, "tell what a leaf says, in plain words" },
 	{ "verify", cmd_verify, "check a leaf as a relying party does" },
 	{ "policy", cmd_policy, "check a policy, or explain a decision" },

@@ -1,8 +1,15 @@
 /*
- * writ task, complete, revoke: what is delegated, and how it ends.  Tasks that wait: approvals.c.
+ * writ task, complete, revoke, freeze, thaw: what is delegated, and how it ends.  Tasks that wait: approvals.c.
  */
 #include "issuer/cli/approvals.h"
 #include "policy/names.h"
+
+static const char *
+tell_logged(const struct api_answer *a)
+{
+	return json_is_true(json_object_get(a->json, "logged")) ? "yes"
+								: "not yet: in force, but the journal owes the entry";
+}
 
 static int
 tell_revoked(const struct options *o, const struct api_answer *a)
@@ -11,9 +18,7 @@ tell_revoked(const struct options *o, const struct api_answer *a)
 		return CLI_DONE;
 	cli_say("edges", "%lld", api_number(a->json, "edges"));
 	cli_say("leaves revoked", "%lld", api_number(a->json, "leaves"));
-	cli_say("logged", "%s",
-		json_is_true(json_object_get(a->json, "logged")) ? "yes"
-								 : "not yet: in force, but the journal owes the entry");
+	cli_say("logged", "%s", tell_logged(a));
 	return CLI_DONE;
 }
 
@@ -138,4 +143,104 @@ cmd_revoke(int argc, char **argv)
 		return cli_fail("revoke", err);
 	code = api_verdict("revoke", &answer);
 	return code == CLI_DONE ? tell_revoked(&o, &answer) : code;
+}
+
+/* ---- freeze, thaw ---- */
+
+static bool
+is_given(int argc, char **argv, const char *name)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], name) == 0)
+			return true;
+	return false;
+}
+
+static int
+freezes_list(const struct options *o)
+{
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct writ_err *err = api_ask_json(o, "GET", "/v1/freezes", NULL, &answer);
+	json_t *one;
+	size_t i;
+	int code;
+
+	if (err)
+		return cli_fail("freeze", err);
+	code = api_verdict("freeze", &answer);
+	if (code != CLI_DONE || api_printed_json(o, &answer))
+		return code;
+	json_array_foreach(json_object_get(answer.json, "freezes"), i, one)
+		cli_say(api_text(one, "what"), "%s since %s by %s",
+			*api_text(one, "principal") ? api_text(one, "principal") : "everything", api_text(one, "at"),
+			api_text(one, "by"));
+	return CLI_DONE;
+}
+
+/* A principal's name, or --all. */
+static json_t *
+whose(const struct options *o, bool all)
+{
+	json_t *body = json_object();
+
+	if (all)
+		json_object_set_new(body, "all", json_true());
+	else
+		json_object_set_new(body, "principal", json_string(o->arguments[0]));
+	return body;
+}
+
+int
+cmd_freeze(int argc, char **argv)
+{
+	static const struct option_spec specs[] = {
+		{ "--all", OPTION_FLAG, false, NULL },
+		{ "--list", OPTION_FLAG, false, NULL },
+		{ "--reason", OPTION_VALUE, false, NULL },
+		API_OPTIONS,
+	};
+	const bool all = is_given(argc, argv, "--all"), list = is_given(argc, argv, "--list");
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), all || list ? 0 : 1, &o);
+	json_t *body;
+	int code;
+
+	if (!err && list && (all || option_given(&o, "--reason")))
+		err = writ_fail(WRIT_INVALID, "--list goes with neither --all nor --reason");
+	if (err)
+		return cli_misused("freeze", err);
+	if (list)
+		return freezes_list(&o);
+	body = whose(&o, all);
+	json_object_set_new(body, "freeze", json_true());
+	if (option_given(&o, "--reason"))
+		json_object_set_new(body, "reason", json_string(option(&o, "--reason")));
+	err = api_ask_json(&o, "POST", "/v1/revocations", body, &answer);
+	if (err)
+		return cli_fail("freeze", err);
+	code = api_verdict("freeze", &answer);
+	return code == CLI_DONE ? tell_revoked(&o, &answer) : code;
+}
+
+int
+cmd_thaw(int argc, char **argv)
+{
+	static const struct option_spec specs[] = { { "--all", OPTION_FLAG, false, NULL }, API_OPTIONS };
+	const bool all = is_given(argc, argv, "--all");
+	AUTO(api_answer_done) struct api_answer answer = { 0 };
+	struct options o;
+	struct writ_err *err = options_read(argc, argv, specs, N_OF(specs), all ? 0 : 1, &o);
+	int code;
+
+	if (err)
+		return cli_misused("thaw", err);
+	err = api_ask_json(&o, "POST", "/v1/freezes/lift", whose(&o, all), &answer);
+	if (err)
+		return cli_fail("thaw", err);
+	code = api_verdict("thaw", &answer);
+	if (code != CLI_DONE || api_printed_json(&o, &answer))
+		return code;
+	cli_say("logged", "%s", tell_logged(&answer));
+	return CLI_DONE;
 }

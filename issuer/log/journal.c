@@ -217,6 +217,7 @@ reserve_takes(enum entry_type type)
 	case ENTRY_TASK:
 	case ENTRY_GRANT:
 	case ENTRY_POLICY:
+	case ENTRY_FREEZE:
 		return false;
 	case ENTRY_ABORT:
 	case ENTRY_REVOKE:

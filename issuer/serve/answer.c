@@ -309,6 +309,7 @@ answer_task(const struct store_task *task, const struct store_edge *edges, size_
 	out_text(&out, "state",
 		 task->state == TASK_OPEN	? WRIT_LIT("open")
 		 : task->state == TASK_COMPLETE ? WRIT_LIT("complete")
+		 : task->state == TASK_EXPIRED	? WRIT_LIT("expired")
 						: WRIT_LIT("revoked"));
 	out_time(&out, "created", task->created);
 	out_time(&out, "ends", task->ends);

@@ -15,6 +15,7 @@
 #include "issuer/serve/approve.h"
 #include "issuer/serve/delegate.h"
 #include "issuer/serve/entries.h"
+#include "issuer/serve/freeze.h"
 #include "issuer/serve/issue.h"
 #include "issuer/serve/policy.h"
 #include "issuer/serve/revoke.h"
@@ -50,6 +51,8 @@ static const struct route routes[] = {
 	{ HTTP_POST, "/v1/renew", WHO_AGENT, true, false, issue_renewal },
 	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete },
 	{ HTTP_POST, "/v1/revocations", WHO_CERTIFICATE, true, false, revoke_any },
+	{ HTTP_GET, "/v1/freezes", WHO_STAFF, false, false, freeze_list },
+	{ HTTP_POST, "/v1/freezes/lift", WHO_CERTIFICATE, true, false, freeze_lift },
 	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show },
 	{ HTTP_GET, "/v1/policy", WHO_STAFF, false, false, policy_show },
 	{ HTTP_POST, "/v1/policy/reload", WHO_OPERATOR, false, false, policy_reload },
@@ -165,6 +168,7 @@ refused(struct work *work)
 {
 	const struct identity *who = work->who;
 	const enum who wanted = work->route->who;
+	bool is_operator = false;
 
 	if (wanted == WHO_ANYONE)
 		return false;
@@ -196,7 +200,15 @@ refused(struct work *work)
 			  "the policy's roles name them");
 		return true;
 	}
-	if (wanted == WHO_OPERATOR && !has_role(work, ROLE_OPERATOR)) {
+	if (wanted == WHO_OPERATOR) {
+		struct writ_err *err = freeze_operator(work, &is_operator);
+
+		if (err) {
+			work_fail(work, err);
+			return true;
+		}
+	}
+	if (wanted == WHO_OPERATOR && !is_operator) {
 		work_deny(work, "operator", who->principal, "principals with the operator role",
 			  "the policy's roles name them");
 		return true;

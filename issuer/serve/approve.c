@@ -21,6 +21,7 @@
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
 #include "issuer/serve/delegate.h"
+#include "issuer/serve/freeze.h"
 #include "issuer/serve/pending.h"
 #include "issuer/serve/work.h"
 
@@ -351,9 +352,23 @@ evidence(struct work *work)
 	return err;
 }
 
+static bool
+may_see(struct work *work, const struct store_pending *p)
+{
+	return writ_equal(p->task.opener, work->who->principal) || pending_approver(p, work->who->principal) ||
+	       has_role(work, ROLE_OPERATOR) || has_role(work, ROLE_AUDITOR);
+}
+
+/* To whom may not see it, it is as if nothing waited: nobody learns which names are in use. */
+static void
+unseen_note(struct work *work)
+{
+	work_note_denial(work, "reader", work->path_id, "who asked for it, its approvers, operators and auditors");
+}
+
 /* (1).  Refusing ends what would give authority, so who asked and operators may as well.  False: it was denied. */
 static bool
-may_say(struct work *work, bool refuses)
+may_say(struct work *work, bool refuses, bool is_operator)
 {
 	const struct writ_bytes who = work->who->principal;
 	const struct store_pending *p = &work->pending;
@@ -363,7 +378,7 @@ may_say(struct work *work, bool refuses)
 		work_deny(work, "approvals", who, "nobody approves what it asked for", "have another approver do it");
 		return false;
 	}
-	if (pending_approver(p, who) || (refuses && (own || has_role(work, ROLE_OPERATOR))))
+	if (pending_approver(p, who) || (refuses && (own || is_operator)))
 		return true;
 	work_deny(work, "approvals", who,
 		  refuses ? "approvers of its rule, who asked for it, and operators refuse it"
@@ -402,7 +417,7 @@ approve_say(struct work *work)
 {
 	struct request_approval asked;
 	struct writ_err *err;
-	bool go_on = true;
+	bool go_on = true, is_operator = false, frozen = false;
 
 	err = request_approval(work->request->body, &work->arena, &asked);
 	if (err)
@@ -410,8 +425,21 @@ approve_say(struct work *work)
 	if (work_once(work, work->who->principal))
 		return NULL;
 	err = store_pending(work->on->store, work->path_id, &work->arena, &work->pending);
-	if (err || !may_say(work, asked.refuses))
+	if (!err)
+		err = freeze_operator(work, &is_operator);
+	if (err)
 		return err;
+	if (!may_see(work, &work->pending)) {
+		unseen_note(work);
+		return writ_fail(WRIT_NOT_FOUND, "task %.*s waits for no approval", WRIT_FMT(work->path_id));
+	}
+	if (!may_say(work, asked.refuses, is_operator))
+		return NULL;
+	if (!asked.refuses) {
+		err = freeze_check(work, work->who->principal, &frozen);
+		if (err || frozen)
+			return err;
+	}
 	work->approve = (struct store_approve){
 		.task = work->path_id,
 		.said = { .principal = work->who->principal,
@@ -434,13 +462,6 @@ approve_say(struct work *work)
 
 /* ---- shown ---- */
 
-static bool
-may_see(struct work *work, const struct store_pending *p)
-{
-	return writ_equal(p->task.opener, work->who->principal) || pending_approver(p, work->who->principal) ||
-	       has_role(work, ROLE_OPERATOR) || has_role(work, ROLE_AUDITOR);
-}
-
 struct writ_err *
 approve_show(struct work *work)
 {
@@ -449,14 +470,13 @@ approve_show(struct work *work)
 	err = store_pending(work->on->store, work->path_id, &work->arena, &work->pending);
 	if (err && err->code == WRIT_NOT_FOUND) {
 		writ_err_free(err);
-		return writ_fail(WRIT_NOT_FOUND, "task %.*s is not known", WRIT_FMT(work->path_id));
+		return delegate_unseen(work);
 	}
 	if (err)
 		return err;
 	if (!may_see(work, &work->pending)) {
-		work_deny(work, "reader", work->path_id, "who asked for it, its approvers, operators and auditors",
-			  "ask one of them");
-		return NULL;
+		unseen_note(work);
+		return delegate_unseen(work);
 	}
 	err = answer_pending_task(&work->pending, work->now.wall, &work->answer);
 	if (err)

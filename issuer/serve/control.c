@@ -29,6 +29,8 @@ struct series {
 	size_t n_what;
 	writ_time at;
 	bool logged;
+	bool takes_refusals; /* an error answer is kept here, and does not end the series */
+	struct writ_err *refused;
 };
 
 WRIT_CHECKED static struct writ_err *
@@ -52,6 +54,14 @@ series_receive(struct series *s, uint8_t *packet)
 	err = frame_receive(s->sock, packet, &frame, NULL, CONTROL_TIMEOUT_MS);
 	if (err)
 		return err;
+	if (frame.type == SIGNER_ERROR && s->takes_refusals) {
+		err = signer_error_read(frame.body);
+		if (s->refused)
+			writ_err_free(err);
+		else
+			s->refused = err;
+		return NULL;
+	}
 	if (frame.type == SIGNER_ERROR)
 		return signer_error_read(frame.body);
 	if (frame.type != (SIGNER_ANSWER | s->type) || frame.id == 0 || frame.id > s->n)
@@ -190,6 +200,35 @@ control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n)
 			    .n_what = n };
 
 	return series_run(&s);
+}
+
+WRIT_CHECKED static struct writ_err *
+note_write(const struct series *s, size_t i, struct writ_buf *body)
+{
+	const struct control_note *note = (const struct control_note *)s->what + i;
+	const struct signer_note message = { .type = note->type, .said = note->said };
+
+	return signer_note_write(&message, body);
+}
+
+struct writ_err *
+control_notes(int sock, const struct control_note *notes, size_t n, struct writ_err **ret_refused)
+{
+	struct series s = { .sock = sock,
+			    .type = SIGNER_NOTE,
+			    .n = n,
+			    .write = note_write,
+			    .what = notes,
+			    .n_what = n,
+			    .takes_refusals = true };
+	struct writ_err *err = series_run(&s);
+
+	if (err) {
+		writ_err_free(s.refused);
+		return err;
+	}
+	*ret_refused = s.refused;
+	return NULL;
 }
 
 struct writ_err *

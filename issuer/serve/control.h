@@ -2,7 +2,7 @@
  * The control connection to the signer: blocking calls of the writer and of recovery, many frames at once for a
  * cascade.
  *
- * Threading: the writer's thread.  Every error means that the connection is of no more use.
+ * Threading: the writer's thread.  Every error returned means that the connection is of no more use.
  */
 #ifndef WRIT_ISSUER_SERVE_CONTROL_H
 #define WRIT_ISSUER_SERVE_CONTROL_H
@@ -25,6 +25,15 @@ WRIT_CHECKED struct writ_err *control_revoke(int sock, const struct control_revo
 WRIT_CHECKED struct writ_err *control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n,
 						   writ_time at, bool *ret_logged);
 WRIT_CHECKED struct writ_err *control_abort(int sock, const uint8_t (*serials)[SERIAL_LEN], size_t n);
+
+/* Entries for the journal; `refused` is the first that the signer would not have, an error of its own: the connection
+ * is well.  NULL when it took all. */
+struct control_note {
+	uint8_t type; /* enum entry_type */
+	struct writ_bytes said;
+};
+WRIT_CHECKED struct writ_err *control_notes(int sock, const struct control_note *, size_t n,
+					    struct writ_err **ret_refused);
 WRIT_CHECKED struct writ_err *control_settled(int sock, uint64_t index);
 /* A policy is in force: said to the journal.  `by`: "start", "signal", or the operator who asked for the reload. */
 struct policy;

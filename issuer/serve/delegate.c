@@ -17,6 +17,7 @@
 #include "issuer/log/json.h"
 #include "issuer/serve/approve.h"
 #include "issuer/serve/claims.h"
+#include "issuer/serve/freeze.h"
 #include "issuer/serve/work.h"
 
 #define INSTANCE_BYTES 8 /* random: 64 bits (delegation.md 7) */
@@ -306,12 +307,26 @@ stored(struct job *job)
 	work_answer(work, WORK_ANSWER_STATUS, writ_view(&work->answer));
 }
 
+/* R9, of both ends of the edge and of who opens the task. */
+WRIT_CHECKED static struct writ_err *
+frozen_refused(struct work *work, bool *ret)
+{
+	const struct writ_bytes names[] = { work->task.opener, work->edge.delegator, work->edge.agent };
+	struct writ_err *err = NULL;
+
+	*ret = false;
+	for (size_t i = 0; i < N_OF(names) && !err && !*ret; i++)
+		err = freeze_check(work, names[i], ret);
+	return err;
+}
+
 /* Decided: the edge is built, checked, stored.  The task is in work->task. */
 WRIT_CHECKED static struct writ_err *
 go_on(struct work *work, const struct edge_asked *asked, enum store_op op)
 {
 	const bool waits = work->verdict.kind == VERDICT_PENDING && op == STORE_OPEN_TASK;
 	struct writ_err *err;
+	bool refused = false;
 
 	if (work->verdict.kind != VERDICT_ALLOW && !waits) {
 		work_refuse(work, &work->verdict);
@@ -319,7 +334,10 @@ go_on(struct work *work, const struct edge_asked *asked, enum store_op op)
 	}
 	err = edge_build(work, asked);
 	if (!err)
-		err = edge_check(work, asked);
+		err = frozen_refused(work, &refused);
+	if (err || refused)
+		return err;
+	err = edge_check(work, asked);
 	if (!err && !waits)
 		err = answer_delegated(&work->edge, work->verdict.by, &work->answer);
 	if (err)
@@ -515,6 +533,12 @@ may_see(struct work *work, const struct store_task *task, const struct store_edg
 }
 
 struct writ_err *
+delegate_unseen(struct work *work)
+{
+	return writ_fail(WRIT_NOT_FOUND, "task '%.*s' is not known, or not yours to see", WRIT_FMT(work->path_id));
+}
+
+struct writ_err *
 delegate_show_task(struct work *work)
 {
 	struct writ_bytes approvals;
@@ -529,12 +553,15 @@ delegate_show_task(struct work *work)
 	}
 	if (!err)
 		err = store_edges(work->on->store, work->path_id, &work->arena, &edges, &n);
-	if (err)
+	if (err && err->code != WRIT_NOT_FOUND)
 		return err;
-	if (!may_see(work, &work->task, edges, n)) {
-		work_deny(work, "reader", work->path_id, "its opener, principals on its edges, operators and auditors",
-			  "ask one of them");
-		return NULL;
+	/* One answer for both, so that nobody learns which names are in use. */
+	if (err || !may_see(work, &work->task, edges, n)) {
+		if (!err)
+			work_note_denial(work, "reader", work->path_id,
+					 "its opener, principals on its edges, operators and auditors");
+		writ_err_free(err);
+		return delegate_unseen(work);
 	}
 	err = approve_of(work, &edges[0], &approvals);
 	if (!err)

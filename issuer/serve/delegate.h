@@ -18,7 +18,8 @@ WRIT_CHECKED struct writ_err *delegate_on(struct work *);
 /* work->task with work->edge was opened, by the proof in work->proof: tells the journal. */
 void delegate_note(struct work *);
 
-/* GET /v1/tasks/ID. */
+/* GET /v1/tasks/ID; and its answer for a task that is not there, or not the asker's to see. */
 WRIT_CHECKED struct writ_err *delegate_show_task(struct work *);
+WRIT_CHECKED struct writ_err *delegate_unseen(struct work *);
 
 #endif

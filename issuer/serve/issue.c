@@ -65,7 +65,9 @@ dead(struct work *work, struct writ_err **ret)
 
 	if (l->task.state != TASK_OPEN) {
 		work_deny(work, "L4", l->task.id,
-			  l->task.state == TASK_COMPLETE ? "the task is complete" : "the task was revoked",
+			  l->task.state == TASK_COMPLETE  ? "the task is complete"
+			  : l->task.state == TASK_EXPIRED ? "the task's end has come"
+							  : "the task was revoked",
 			  "a new task is needed");
 		return true;
 	}

@@ -25,6 +25,8 @@ static const struct {
 	[METRIC_WRITER_QUEUE] = { "writ_writer_queue", "gauge" },
 	[METRIC_SIGNER_WAITING] = { "writ_signer_waiting", "gauge" },
 	[METRIC_CRLS] = { "writ_crls_published_total", "counter" },
+	[METRIC_EXPIRED] = { "writ_tasks_expired_total", "counter" },
+	[METRIC_FROZEN] = { "writ_frozen", "gauge" },
 };
 
 static const char *const stages[STAGE_N] = { "decide", "sign", "store", "all" };

@@ -29,6 +29,8 @@ enum metric {
 	METRIC_WRITER_QUEUE,   /* a level, not a count: jobs waiting */
 	METRIC_SIGNER_WAITING, /* a level: requests at or before the signer */
 	METRIC_CRLS,	       /* lists published */
+	METRIC_EXPIRED,	       /* tasks whose end came */
+	METRIC_FROZEN,	       /* a level: names frozen */
 	METRIC_N,
 };
 

@@ -342,6 +342,27 @@ request_entries_query(struct writ_bytes query, uint64_t *ret_from, unsigned *ret
 
 /* ---- revocations ---- */
 
+/* "principal" or "all": what can be frozen. */
+WRIT_CHECKED static struct writ_err *
+whose_take(json_t *json, struct writ_arena *arena, struct request_revoke *ret)
+{
+	const json_t *all = json_object_get(json, "all");
+	struct spiffe_id id;
+	struct writ_err *err;
+
+	if (all) {
+		ret->target = TARGET_ALL;
+		return json_is_true(all) ? NULL : member_wrong("", "all", "true");
+	}
+	err = member_text(json, "", "principal", MEMBER_REQUIRED, PRINCIPAL_MAX, arena, &ret->id);
+	if (!err)
+		err = spiffe_parse(ret->id, &id);
+	if (err)
+		return err;
+	ret->target = id.kind == PRINCIPAL_AGENT && id.instance.len == 0 ? TARGET_CLASS : TARGET_PRINCIPAL;
+	return NULL;
+}
+
 WRIT_CHECKED static struct writ_err *
 target_take(json_t *json, struct writ_arena *arena, struct request_revoke *ret)
 {
@@ -363,14 +384,23 @@ target_take(json_t *json, struct writ_arena *arena, struct request_revoke *ret)
 		err = member_text(json, "", "task", MEMBER_REQUIRED, REQUEST_MAX, arena, &ret->id);
 		return err ? err : task_id_check(ret->id);
 	}
-	ret->target = TARGET_PRINCIPAL;
-	err = member_text(json, "", "principal", MEMBER_REQUIRED, PRINCIPAL_MAX, arena, &ret->id);
-	if (!err) {
-		struct spiffe_id parsed;
+	return whose_take(json, arena, ret);
+}
 
-		err = spiffe_parse(ret->id, &parsed);
-	}
-	return err;
+WRIT_CHECKED static struct writ_err *
+freeze_take(json_t *json, struct request_revoke *ret)
+{
+	const json_t *value = json_object_get(json, "freeze");
+
+	ret->freeze = value ? json_is_true(value) : ret->target == TARGET_ALL;
+	if (value && !json_is_boolean(value))
+		return member_wrong("", "freeze", "true or false");
+	/* Who revokes everything wants it to stop, not to begin again the next moment. */
+	if (ret->target == TARGET_ALL && !ret->freeze)
+		return member_wrong("", "freeze", "true with 'all'");
+	if (ret->freeze && ret->target != TARGET_ALL && ret->target != TARGET_PRINCIPAL && ret->target != TARGET_CLASS)
+		return writ_fail(WRIT_INVALID, "member 'freeze' goes with a principal or with all");
+	return NULL;
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -393,7 +423,7 @@ reason_take(json_t *json, enum crl_reason *ret)
 struct writ_err *
 request_revoke(struct writ_bytes body, struct writ_arena *arena, struct request_revoke *ret)
 {
-	static const char *const names[] = { "edge", "serial", "task", "principal", "reason" };
+	static const char *const names[] = { "edge", "serial", "task", "principal", "all", "freeze", "reason" };
 	AUTO(members_done) json_t *json = NULL;
 	struct writ_err *err;
 	size_t n = 0;
@@ -404,12 +434,33 @@ request_revoke(struct writ_bytes body, struct writ_arena *arena, struct request_
 		err = members_only(json, "", names, N_OF(names));
 	if (err)
 		return err;
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 5; i++)
 		n += json_object_get(json, names[i]) ? 1 : 0;
 	if (n != 1)
-		return writ_fail(WRIT_INVALID, "exactly one of edge, serial, task, principal says what is revoked");
+		return writ_fail(WRIT_INVALID,
+				 "exactly one of edge, serial, task, principal, all says what is revoked");
 	err = target_take(json, arena, ret);
+	if (!err)
+		err = freeze_take(json, ret);
 	if (!err)
 		err = reason_take(json, &ret->reason);
 	return err;
+}
+
+struct writ_err *
+request_lift(struct writ_bytes body, struct writ_arena *arena, struct request_revoke *ret)
+{
+	static const char *const names[] = { "principal", "all" };
+	AUTO(members_done) json_t *json = NULL;
+	struct writ_err *err;
+
+	*ret = (struct request_revoke){ 0 };
+	err = members_parse(body, "the body", &json);
+	if (!err)
+		err = members_only(json, "", names, N_OF(names));
+	if (err)
+		return err;
+	if (json_object_size(json) != 1)
+		return writ_fail(WRIT_INVALID, "exactly one of principal, all says whose freeze is lifted");
+	return whose_take(json, arena, ret);
 }

@@ -69,13 +69,17 @@ WRIT_CHECKED struct writ_err *request_tasks_query(struct writ_bytes query, bool 
 #define REQUEST_ENTRIES_MAX 100
 WRIT_CHECKED struct writ_err *request_entries_query(struct writ_bytes query, uint64_t *ret_from, unsigned *ret_count);
 
-/* POST /v1/revocations: exactly one of the four. */
-enum request_target { TARGET_EDGE, TARGET_SERIAL, TARGET_TASK, TARGET_PRINCIPAL };
+/* POST /v1/revocations: exactly one of the five; a principal that is an agent's class is a TARGET_CLASS. */
+enum request_target { TARGET_EDGE, TARGET_SERIAL, TARGET_TASK, TARGET_PRINCIPAL, TARGET_CLASS, TARGET_ALL };
 struct request_revoke {
 	enum request_target target;
-	struct writ_bytes id; /* edge, serial: 16 bytes; task, principal: text */
+	struct writ_bytes id; /* edge, serial: 16 bytes; task, principal, class: text; all: empty */
 	enum crl_reason reason;
+	bool freeze; /* principal, class; always with all */
 };
 WRIT_CHECKED struct writ_err *request_revoke(struct writ_bytes body, struct writ_arena *, struct request_revoke *ret);
+
+/* POST /v1/freezes/lift: a principal, a class, or all. */
+WRIT_CHECKED struct writ_err *request_lift(struct writ_bytes body, struct writ_arena *, struct request_revoke *ret);
 
 #endif

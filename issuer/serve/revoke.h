@@ -1,5 +1,5 @@
 /*
- * Revocation: POST /v1/tasks/ID/complete and POST /v1/revocations.  Who may is delegation.md's R0; how it takes force,
+ * Revocation: POST /v1/tasks/ID/complete and POST /v1/revocations, which also freezes (freeze.h).  Who may is delegation.md's R0; how it takes force,
  * writer.c's.
  */
 #ifndef WRIT_ISSUER_SERVE_REVOKE_H

@@ -167,23 +167,29 @@ note_denial(struct work *work, const struct verdict *verdict)
 	writ_err_free(err);
 }
 
-void
-work_refuse(struct work *work, const struct verdict *verdict)
+static void
+refusal_tell(struct work *work, const struct verdict *verdict)
 {
-	struct problem problem;
-
 	metrics_refused(&work->on->serve->metrics, verdict->rule);
 	event(EVENT_INFO, "serve.refused", EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
 	      EV_TEXT("who", work_who(work)), EV_STR("rule", verdict->rule), EV_STR("value", verdict->value),
 	      EV_STR("limit", verdict->limit));
 	if (verdict->kind == VERDICT_DENY)
 		note_denial(work, verdict);
+}
+
+void
+work_refuse(struct work *work, const struct verdict *verdict)
+{
+	struct problem problem;
+
+	refusal_tell(work, verdict);
 	problem_of_verdict(verdict, &problem);
 	work_problem(work, &problem);
 }
 
-void
-work_deny(struct work *work, const char *rule, struct writ_bytes value, const char *limit, const char *hint)
+static struct verdict
+denial(const char *rule, struct writ_bytes value, const char *limit, const char *hint)
 {
 	struct verdict verdict = { .kind = VERDICT_DENY };
 
@@ -191,7 +197,23 @@ work_deny(struct work *work, const char *rule, struct writ_bytes value, const ch
 	snprintf(verdict.value, sizeof(verdict.value), "%.*s", WRIT_FMT(value));
 	snprintf(verdict.limit, sizeof(verdict.limit), "%s", limit);
 	snprintf(verdict.hint, sizeof(verdict.hint), "%s", hint);
+	return verdict;
+}
+
+void
+work_deny(struct work *work, const char *rule, struct writ_bytes value, const char *limit, const char *hint)
+{
+	const struct verdict verdict = denial(rule, value, limit, hint);
+
 	work_refuse(work, &verdict);
+}
+
+void
+work_note_denial(struct work *work, const char *rule, struct writ_bytes value, const char *limit)
+{
+	const struct verdict verdict = denial(rule, value, limit, "");
+
+	refusal_tell(work, &verdict);
 }
 
 /* ---- idempotency ---- */

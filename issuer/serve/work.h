@@ -78,6 +78,9 @@ void work_problem(struct work *, const struct problem *);
 /* A denial of our own making, not the policy's: rule, what was asked, what is allowed, what to do. */
 void work_deny(struct work *, const char *rule, struct writ_bytes value, const char *limit, const char *hint);
 
+/* The same, counted and told to journal and events only: what is answered says less. */
+void work_note_denial(struct work *, const char *rule, struct writ_bytes value, const char *limit);
+
 /*
  * Idempotency: `who` is the principal, or the key's digest in hex.  True when the request was answered here (an earlier
  * answer, or a conflict) or failed; false: go on.

@@ -20,6 +20,7 @@
 
 #include "base/event.h"
 #include "base/fault.h"
+#include "issuer/serve/chores.h"
 #include "issuer/serve/control.h"
 #include "issuer/serve/recovery.h"
 #include "issuer/serve/serve.h"
@@ -59,7 +60,8 @@ struct writer {
 	struct clock_guard guard;
 	bool clock_right;
 	writ_time right; /* the time; while the clock is wrong, the last right one and what has passed since */
-	int64_t next_tick_ms, next_prune_ms;
+	int64_t next_tick_ms, next_prune_ms, next_close_ms, next_notes_ms;
+	unsigned n_frozen; /* as the metrics have it */
 	int control; /* -1: the signer is away */
 	struct store_item items[WRITER_GROUP_MAX + 1];
 	struct job *group[WRITER_GROUP_MAX];
@@ -412,6 +414,40 @@ revoked_hold(struct writer *w, size_t n)
 }
 
 static void
+frozen_count(struct writer *w)
+{
+	unsigned frozen;
+	struct writ_err *err = chores_frozen(w->store, &frozen);
+
+	if (!err) {
+		metrics_add(&w->serve->metrics, METRIC_FROZEN, (int64_t)frozen - w->n_frozen);
+		w->n_frozen = frozen;
+	}
+	writ_err_free(err); /* a number for an operator's eyes: right again after the next */
+}
+
+/* What is frozen, and what the journal is to be told of it; `job->logged` is for whoever asked. */
+static void
+frozen_told(struct writer *w, size_t n)
+{
+	bool noted = false, all = false;
+	struct writ_err *err;
+	unsigned told;
+
+	for (size_t i = 0; i < n; i++)
+		noted = noted || (!w->group[i]->item.result && w->group[i]->item.note.len > 0);
+	if (!noted)
+		return;
+	err = w->control >= 0 ? chores_notes(w->store, w->control, w->now.wall, &told, &all) : NULL;
+	if (err)
+		control_lost(w, err);
+	for (size_t i = 0; i < n; i++)
+		if (w->group[i]->item.note.len > 0)
+			w->group[i]->logged = w->group[i]->logged && all;
+	frozen_count(w);
+}
+
+static void
 group_run(struct writer *w, size_t n)
 {
 	bool revoked = false;
@@ -426,6 +462,7 @@ group_run(struct writer *w, size_t n)
 		if (job->item.result)
 			continue;
 		revoked = revoked || job->item.op == STORE_REVOKE;
+		job->logged = true;
 		if (job->item.op == STORE_REVOKE)
 			revoke_finish(w, job);
 		else if (job->item.op == STORE_ISSUE)
@@ -437,6 +474,7 @@ group_run(struct writer *w, size_t n)
 	}
 	if (revoked)
 		revoked_hold(w, n);
+	frozen_told(w, n);
 	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, -(int64_t)n);
 	answer(w, n);
 }
@@ -568,6 +606,41 @@ prune(struct writer *w)
 	writ_err_free(err);
 }
 
+/* What a step of the clock calls ended would be opened by nothing again. */
+static void
+ended_close(struct writer *w)
+{
+	struct writ_err *err;
+	unsigned n;
+
+	if (!w->clock_right || w->now.mono_ms < w->next_close_ms)
+		return;
+	w->next_close_ms = w->now.mono_ms + TICK_MS;
+	err = chores_close(w->store, w->now.wall, &n);
+	metrics_add(&w->serve->metrics, METRIC_EXPIRED, n);
+	if (!err && n == CHORES_MAX)
+		w->next_close_ms = w->now.mono_ms + PRUNE_MORE_MS;
+	if (err)
+		event(EVENT_WARN, "writer.close", EV_ERR(err));
+	writ_err_free(err);
+}
+
+/* Those of what closed itself, and any that could not be told before. */
+static void
+notes_tell(struct writer *w)
+{
+	struct writ_err *err;
+	unsigned n;
+	bool all;
+
+	if (w->control < 0 || w->now.mono_ms < w->next_notes_ms)
+		return;
+	err = chores_notes(w->store, w->control, w->now.wall, &n, &all);
+	w->next_notes_ms = w->now.mono_ms + (n > 0 && !all ? PRUNE_MORE_MS : TICK_MS);
+	if (err)
+		control_lost(w, err);
+}
+
 static void
 tick(struct writer *w)
 {
@@ -606,6 +679,8 @@ writer_run(void *arg)
 			group_run(w, n);
 		if (w->n_done >= DONE_MAX)
 			commit(w, 0);
+		ended_close(w);
+		notes_tell(w);
 		tick(w);
 		prune(w);
 		if (n == 0)
@@ -639,6 +714,7 @@ writer_new(struct serve *serve, struct writer **ret)
 		writer_free(w);
 		return err;
 	}
+	frozen_count(w);
 	*ret = w;
 	return NULL;
 }

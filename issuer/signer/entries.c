@@ -274,7 +274,7 @@ replay_one(const struct entry *e, void *ctx)
 {
 	struct replay *r = ctx;
 	struct ledger *ledger = r->signer->ledger;
-	bool changed;
+	bool changed, listed;
 
 	if (e->time >= r->pruned + 60) {
 		ledger_prune(ledger, e->time);
@@ -288,7 +288,7 @@ replay_one(const struct entry *e, void *ctx)
 		return ledger_end(ledger, e->serial, LEDGER_ABORTED, (enum crl_reason)e->reason, e->time, &changed);
 	case ENTRY_REVOKE:
 		if (is_edge(e->key))
-			return ledger_edge(ledger, e->serial, e->not_after, &changed);
+			return ledger_edge(ledger, e->serial, e->not_after, &changed, &listed);
 		return ledger_end(ledger, e->serial, LEDGER_REVOKED, (enum crl_reason)e->reason, e->not_after,
 				  &changed);
 	case ENTRY_CRL:
@@ -309,6 +309,7 @@ replay_one(const struct entry *e, void *ctx)
 	case ENTRY_STOP:
 	case ENTRY_RECOVER:
 	case ENTRY_CLOCK:
+	case ENTRY_FREEZE:
 		return NULL;
 	}
 	return NULL;

@@ -294,11 +294,12 @@ ledger_count(const struct ledger *l, struct ledger_counts *ret)
 /* ---- what CRLs say ---- */
 
 struct writ_err *
-ledger_edge(struct ledger *l, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed)
+ledger_edge(struct ledger *l, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed, bool *ret_listed)
 {
 	size_t low = 0, high = l->n_edges;
 
 	*ret_changed = false;
+	*ret_listed = true;
 	while (low < high) {
 		const size_t mid = (low + high) / 2;
 		const int order = memcmp(l->edges[mid], id, EDGE_ID);
@@ -310,9 +311,11 @@ ledger_edge(struct ledger *l, const uint8_t id[EDGE_ID], writ_time at, bool *ret
 		else
 			high = mid;
 	}
-	if (l->n_edges == LEDGER_EDGES_MAX)
-		return writ_fail(WRIT_EXHAUSTED, "%d revoked delegations of the last %d s: no more fit a CRL",
-				 LEDGER_EDGES_MAX, LEDGER_EDGE_KEEP_S);
+	if (l->n_edges == LEDGER_EDGES_MAX) {
+		*ret_changed = true;
+		*ret_listed = false;
+		return NULL;
+	}
 	if (l->n_edges == l->cap_edges) {
 		const size_t cap = l->cap_edges == 0 ? 64 : 2 * l->cap_edges;
 		uint8_t(*edges)[EDGE_ID] = realloc(l->edges, cap * sizeof(*edges));

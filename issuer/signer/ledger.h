@@ -45,8 +45,11 @@ bool ledger_find(const struct ledger *, const uint8_t serial[16], struct ledger_
 WRIT_CHECKED struct writ_err *ledger_end(struct ledger *, const uint8_t serial[16], enum ledger_state, enum crl_reason, writ_time at,
 					 bool *ret_changed);
 
-/* An origin edge for revokedDelegations; twice is once. */
-WRIT_CHECKED struct writ_err *ledger_edge(struct ledger *, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed);
+/*
+ * An origin edge for revokedDelegations; twice is once.  `*ret_listed` false: LEDGER_EDGES_MAX are listed, and this one is not: what it takes
+ * along is revoked by serial all the same, and the list has room again when the oldest of it go.
+ */
+WRIT_CHECKED struct writ_err *ledger_edge(struct ledger *, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed, bool *ret_listed);
 
 /* Drops tables whose rows have all expired by LEDGER_KEEP_S, and old edges. */
 void ledger_prune(struct ledger *, writ_time now);

@@ -15,6 +15,8 @@
 #define DENIALS_BURST 100	/* deny entries, and their events, at once, */
 #define DENIALS_PER_S 10	/* and for long */
 #define UNKNOWN_EVERY_MS 60000	/* events about questions for what is not live: anyone may ask */
+#define UNLISTED_EVERY_MS 60000 /* events about revoked delegations that no list has room for: each is the same news   \
+				 */
 #define REVOKED_EARLIEST_S 1020 /* a revocation older than the longest life and its margins is dated here */
 
 /* ---- refusals ---- */
@@ -147,18 +149,32 @@ end_serial(struct signer *s, const uint8_t serial[16], enum ledger_state state, 
 	return end_journal(s, &end, ret_logged);
 }
 
+/* The serials of a revocation stand whether its edges fit the list or not: an operator hears of those that do not. */
+static void
+unlisted_note(struct signer *s)
+{
+	s->edges_unlisted++;
+	if (s->now.mono_ms < s->next_unlisted_ms)
+		return;
+	event(EVENT_ALARM, "signer.delegations-unlisted", EV_NUM("since_start", s->edges_unlisted),
+	      EV_NUM("listed", LEDGER_EDGES_MAX), EV_NUM("listed_for_s", LEDGER_EDGE_KEEP_S));
+	s->next_unlisted_ms = s->now.mono_ms + UNLISTED_EVERY_MS;
+}
+
 static struct writ_err *
 end_edge(struct signer *s, const uint8_t id[EDGE_ID], writ_time at, bool *ret_logged)
 {
 	struct owed end = { .type = ENTRY_REVOKE, .reason = REASON_UNSPECIFIED, .at = at };
 	struct writ_err *err;
-	bool changed;
+	bool changed, listed;
 
-	err = ledger_edge(s->ledger, id, at, &changed);
+	err = ledger_edge(s->ledger, id, at, &changed, &listed);
 	if (!err && !changed)
 		ended_before(s, ret_logged);
 	if (err || !changed)
 		return err;
+	if (!listed)
+		unlisted_note(s);
 	memcpy(end.serial, id, 16);
 	return end_journal(s, &end, ret_logged);
 }
@@ -299,7 +315,8 @@ on_note(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes body
 	err = signer_note_read(body, &note);
 	if (err)
 		return err;
-	if (note.type != ENTRY_DENY && note.type != ENTRY_TASK && note.type != ENTRY_GRANT && note.type != ENTRY_POLICY)
+	if (note.type != ENTRY_DENY && note.type != ENTRY_TASK && note.type != ENTRY_GRANT &&
+	    note.type != ENTRY_POLICY && note.type != ENTRY_FREEZE)
 		return writ_fail(WRIT_INVALID, "NOTE: an issuer writes no entry of type %s (%u)",
 				 entry_type_name((enum entry_type)note.type), note.type);
 	err = json_canonical_check(note.said, SIGNER_SAID_MAX);

@@ -127,6 +127,7 @@ struct signer {
 	uint64_t settled, crl_number;
 	uint64_t issued, refused, garbage;	/* since start */
 	uint64_t unknown_asked, unknown_noted;	/* since start: OCSP questions for what is not live; told in an event */
+	uint64_t edges_unlisted;	/* since the start */
 	size_t n_owed, cap_owed;
 	struct owed *owed;
 	struct bucket denials;
@@ -145,7 +146,7 @@ struct signer {
 	size_t n_conns;
 	int epoll, listener, signals;
 	bool revoked_in_group, stop;
-	int64_t next_second_ms, next_keys_ms, next_unknown_ms;	/* monotonic */
+	int64_t next_second_ms, next_keys_ms, next_unknown_ms, next_unlisted_ms;	/* monotonic */
 	writ_time next_prune;
 };
 

@@ -26,7 +26,7 @@ enum signer_message {
 	SIGNER_REVOKE,
 	SIGNER_OCSP,
 	SIGNER_CRL,
-	SIGNER_NOTE,		/* denials, tasks, grants, policy changes; answered like all, though nobody need wait for it */
+	SIGNER_NOTE,		/* denials, tasks, grants, policy changes, freezes; answered like all, though nobody need wait for it */
 	SIGNER_SETTLED,
 	SIGNER_ABORT,
 	SIGNER_HEALTH,
@@ -96,7 +96,7 @@ struct signer_crl_is {
 	uint32_t len;
 };
 
-/* NOTE: an entry of type deny, task, grant or policy; JSON as in LEAF's `said`.  <- empty. */
+/* NOTE: an entry of type deny, task, grant, policy or freeze; JSON as in LEAF's `said`.  <- empty. */
 struct signer_note {
 	uint8_t type;				/* enum entry_type */
 	struct writ_bytes said;

@@ -122,9 +122,10 @@ static const char *const migrations[] = {
 	"c.revoked_at FROM cert c LEFT JOIN edge e ON e.n = c.edge "
 
 #define SELECT_STEP                                                                                                    \
-	"SELECT e.id, e.n, e.parent, e.state, EXISTS (SELECT 1 FROM blocked WHERE spki = e.spki), t.n, t.state, t.id, " \
-	"CASE WHEN EXISTS (SELECT 1 FROM frozen) THEN (SELECT p.uri FROM principal p WHERE p.n IN (e.delegator, "       \
-	"e.agent) AND EXISTS (SELECT 1 FROM frozen WHERE uri IN " FROZEN_NAMES ") LIMIT 1) END "                        \
+	"SELECT e.id, e.n, e.parent, e.state, EXISTS (SELECT 1 FROM blocked WHERE spki = e.spki), t.n, t.state, "      \
+	"t.id, "                                                                                                       \
+	"CASE WHEN EXISTS (SELECT 1 FROM frozen) THEN (SELECT p.uri FROM principal p WHERE p.n IN (e.delegator, "      \
+	"e.agent) AND EXISTS (SELECT 1 FROM frozen WHERE uri IN " FROZEN_NAMES ") LIMIT 1) END "                       \
 	"FROM edge e CROSS JOIN task t ON t.n = e.task "
 
 /* (5); the class of "spiffe://TD/agent/CLASS/INSTANCE" is what stands before its last "/". */
@@ -168,7 +169,8 @@ static const char *const queries[N_QUERIES] = {
 		     "total(state = 1), total(state = 2), total(state = 3), (SELECT count(*) FROM frozen) "
 		     "FROM cert WHERE not_after >= ?1",
 	[Q_FREEZES] = "SELECT what, uri, asked_by, at FROM frozen ORDER BY what DESC, uri",
-	[Q_FROZEN] = "SELECT what FROM frozen WHERE uri IN (?1, rtrim(?1, replace(?1, '/', '')), '*') ORDER BY what LIMIT 1",
+	[Q_FROZEN] =
+		"SELECT what FROM frozen WHERE uri IN (?1, rtrim(?1, replace(?1, '/', '')), '*') ORDER BY what LIMIT 1",
 	[Q_ENDED] = "SELECT id, ends FROM task WHERE state = 1 AND ends < ?1 ORDER BY ends LIMIT ?2",
 	[Q_NOTES] = "SELECT n, type, text FROM note ORDER BY n LIMIT ?1",
 

@@ -16,8 +16,7 @@
 static struct writ_err *
 unknown(const struct store_revoke *revoke)
 {
-	return revoke->freeze ? NULL
-			      : writ_fail(WRIT_NOT_FOUND, "principal %.*s is not known", WRIT_FMT(revoke->id));
+	return revoke->freeze ? NULL : writ_fail(WRIT_NOT_FOUND, "principal %.*s is not known", WRIT_FMT(revoke->id));
 }
 
 /* Is there what shall be revoked?  `*ret_n`: its row number, for a task or principal. */

@@ -1081,12 +1081,13 @@ note(enum entry_type type, const char *said)
 }
 
 static void
-an_issuer_notes_four_kinds_and_no_others(void **state)
+an_issuer_notes_five_kinds_and_no_others(void **state)
 {
 	(void)state;
 	expect_ok(note(ENTRY_TASK, "{\"task\":\"t-1\"}"));
 	assert_int_equal(journal_has(&house, ENTRY_TASK, "\"said\":{\"task\":\"t-1\"}"), 1);
 	expect_ok(note(ENTRY_DENY, "{\"rule\":\"S1\"}"));
+	expect_ok(note(ENTRY_FREEZE, "{\"by\":\"olga\"}"));
 	expect_refused(note(ENTRY_ISSUE, "{}"), WRIT_INVALID, "NOTE: an issuer writes no entry of type issue (1)");
 	expect_refused(note(ENTRY_REVOKE, "{}"), WRIT_INVALID, "NOTE: an issuer writes no entry of type revoke (4)");
 	expect_refused(note(ENTRY_TASK, "{\"a\":1.5}"), WRIT_INVALID,
@@ -1330,6 +1331,124 @@ what_is_owed_is_not_called_logged_when_it_is_asked_again(void **state)
 	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
 }
 
+/* Frames of 256 edges, 32 at a time, numbered from `from`; `n` frames. */
+static void
+edges_flood(const struct house *h, uint32_t from, unsigned n)
+{
+	static uint8_t packet[FRAME_MAX];
+	static struct signer_revoke m;
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
+	unsigned sent = 0, answered = 0;
+	struct frame frame;
+
+	while (answered < n) {
+		while (sent < n && sent - answered < 32) {
+			m = (struct signer_revoke){ .at = now(), .n_edges = SIGNER_REVOKE_MAX };
+			for (uint32_t i = 0; i < SIGNER_REVOKE_MAX; i++) {
+				m.edges[i][0] = 0xfd;
+				writ_put32(m.edges[i] + 4, from + sent * SIGNER_REVOKE_MAX + i);
+			}
+			writ_buf_clear(&body);
+			expect_ok(signer_revoke_write(&m, &body));
+			expect_ok(frame_send(h->sock, SIGNER_REVOKE, sent++, writ_view(&body), -1, CALL_MS));
+		}
+		expect_ok(frame_receive(h->sock, packet, &frame, NULL, CALL_MS));
+		assert_int_equal(frame.type, SIGNER_REVOKE | SIGNER_ANSWER);
+		answered++;
+	}
+	writ_buf_done(&body);
+}
+
+/* The list of delegations is an extra: serials are what every relying party looks for. */
+static void
+a_revocation_stands_whose_delegations_fit_no_list(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	static const uint8_t last[EDGE_ID] = { 0xff };
+	struct signer_crl_is is;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	edges_flood(&house, 0, 100000 / SIGNER_REVOKE_MAX + 1);
+	assert_true(events_with(&house, "\"signer.delegations-unlisted\"") > 0);
+	assert_true(revoke_leaf(&house, leaf.serial, REASON_SUPERSEDED, last));
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
+	assert_true(listed(&crl, leaf.serial));
+	close(fd);
+	signer_again(&house, NULL); /* the journal has it all, and no more fits */
+	assert_int_equal(status_of(&house, leaf.serial), OCSP_REVOKED);
+	assert_int_equal(events_with(&house, "\"signer.delegations-unlisted\""), 1);
+	leaf_signed(&house);
+}
+
+/* What is done: entries of the journal that are no refusal. */
+static unsigned
+deeds(const struct house *h)
+{
+	static const enum entry_type types[] = { ENTRY_ISSUE,  ENTRY_ABORT, ENTRY_REVOKE,  ENTRY_TASK,	ENTRY_GRANT,
+						 ENTRY_POLICY, ENTRY_KEY,   ENTRY_SETTLED, ENTRY_FREEZE };
+	unsigned n = 0;
+
+	for (size_t i = 0; i < N_OF(types); i++)
+		n += journal_has(h, types[i], "");
+	return n;
+}
+
+static void
+no_message_of_any_type_does_anything_before_hello(void **state)
+{
+	static const uint8_t nothing[1], zeros[600];
+	static const struct writ_bytes bodies[] = { { nothing, 0 }, { nothing, 1 }, { zeros, sizeof(zeros) } };
+	const unsigned before = deeds(&house);
+
+	(void)state;
+	for (unsigned type = 0; type < 256; type++) {
+		for (size_t i = 0; i < N_OF(bodies); i++) {
+			const int sock = connect_only(&house);
+			struct writ_buf answer;
+			struct writ_err *err;
+
+			if (type == SIGNER_HELLO && i == 0)
+				assert_true(sock >= 0);
+			err = call(sock, (enum signer_message)type, bodies[i], &answer);
+			assert_non_null(err);
+			assert_true(err->code == WRIT_UNAUTHENTICATED || err->code == WRIT_INVALID);
+			writ_err_free(err);
+			writ_buf_done(&answer);
+			close(sock);
+		}
+	}
+	assert_int_equal(deeds(&house), before);
+}
+
+/* HEALTH has an empty body, so its empty one is well-formed. */
+static void
+no_message_with_a_malformed_body_does_anything(void **state)
+{
+	static const uint8_t zeros[600];
+	const unsigned before = deeds(&house);
+
+	(void)state;
+	for (unsigned type = SIGNER_LEAF; type <= SIGNER_HEALTH; type++) {
+		for (size_t len = 0; len <= sizeof(zeros); len += len < 40 ? 1 : 80) {
+			struct writ_buf answer;
+			struct writ_err *err;
+
+			if (type == SIGNER_HEALTH && len == 0)
+				continue;
+			/* Well-formed, and of nothing: no serials, no edges, an index that is settled long since. */
+			err = call(house.sock, (enum signer_message)type, (struct writ_bytes){ zeros, len }, &answer);
+			if (!err)
+				assert_true(type == SIGNER_REVOKE || type == SIGNER_ABORT);
+			writ_err_free(err);
+			writ_buf_done(&answer);
+		}
+	}
+	assert_int_equal(deeds(&house), before);
+}
+
 static void
 the_signer_leaves_no_core(void **state)
 {
@@ -1517,7 +1636,9 @@ main(void)
 		cmocka_unit_test(another_configuration_gets_no_leaf),
 		cmocka_unit_test(a_second_process_is_refused),
 		cmocka_unit_test(settled_only_grows),
-		cmocka_unit_test(an_issuer_notes_four_kinds_and_no_others),
+		cmocka_unit_test(an_issuer_notes_five_kinds_and_no_others),
+		cmocka_unit_test(no_message_of_any_type_does_anything_before_hello),
+		cmocka_unit_test(no_message_with_a_malformed_body_does_anything),
 		cmocka_unit_test(unknown_messages_and_a_second_hello_are_refused),
 		cmocka_unit_test(a_flood_of_refusals_floods_neither_journal_nor_events),
 		cmocka_unit_test(garbage_ends_its_connection_and_is_noted),
@@ -1531,6 +1652,7 @@ main(void)
 		cmocka_unit_test(a_signer_without_its_device_waits_for_it),
 		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),
 		cmocka_unit_test(what_is_owed_is_not_called_logged_when_it_is_asked_again),
+		cmocka_unit_test(a_revocation_stands_whose_delegations_fit_no_list),
 		cmocka_unit_test(the_resident_tier_signs_in_the_device),
 		cmocka_unit_test(an_owners_root_certifies_the_anchor),
 		cmocka_unit_test(an_anchor_near_its_end_makes_no_generation_after_another),

@@ -1395,8 +1395,7 @@ a_frozen_principal_gives_and_gets_nothing_new(void **state)
 	assert_int_equal(item.n_edges, 1);
 	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/a/2")), REVOKE_PRINCIPAL);
 	assert_int_equal(frozen(WRIT_LIT("spiffe://td/agent/a/3")), 0);
-	expect_refused(add_edge(6, 2, 1), WRIT_CONFLICT,
-		       "parent: edge ed000000000000000000000000000002 was revoked");
+	expect_refused(add_edge(6, 2, 1), WRIT_CONFLICT, "parent: edge ed000000000000000000000000000002 was revoked");
 	expect_ok(add_edge(7, 3, 1)); /* beside it all goes on */
 
 	/* As the agent of a new edge, in another task. */
@@ -1431,8 +1430,7 @@ a_frozen_principal_gives_and_gets_nothing_new(void **state)
 		expect_refused(commit(&(struct store_item){ .op = STORE_OPEN_TASK, .task = &t, .edge = &e }),
 			       WRIT_CONFLICT, "principal spiffe://td/human/corp/ada is frozen");
 	}
-	expect_refused(issue(16, 5, NOW + 300), WRIT_CONFLICT,
-		       "edge ed000000000000000000000000000005 was revoked");
+	expect_refused(issue(16, 5, NOW + 300), WRIT_CONFLICT, "edge ed000000000000000000000000000005 was revoked");
 }
 
 static void
@@ -2189,6 +2187,61 @@ a_task_that_waits_is_read_back_whole_and_is_no_task(void **state)
 }
 
 static void
+a_freeze_refuses_what_waits_and_names_the_frozen_one(void **state)
+{
+	const struct {
+		enum revoke_what what;
+		const char *id;
+		bool ends;
+	} rows[] = {
+		{ REVOKE_PRINCIPAL, "spiffe://td/human/corp/ada", true }, /* who asked for it */
+		{ REVOKE_PRINCIPAL, "spiffe://td/agent/a/1", true },	  /* whom it is for */
+		{ REVOKE_CLASS, "spiffe://td/agent/a", true },		  /* by its class */
+		{ REVOKE_PRINCIPAL, ANN, true },			  /* who approved it */
+		{ REVOKE_ALL, "", true },
+		{ REVOKE_PRINCIPAL, BEN, false }, /* who could, and did not */
+		{ REVOKE_CLASS, "spiffe://td/agent/b", false },
+	};
+	struct store_item item;
+	struct store_pending p;
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		expect_ok(pend(1));
+		expect_ok(approve(1, ANN));
+		expect_ok(freeze(rows[i].what, writ_str(rows[i].id), &item));
+		p = stored_pending(1);
+		assert_int_equal(p.state, rows[i].ends ? PENDING_REFUSED : PENDING_WAITING);
+		assert_int_equal(p.n_approvals, rows[i].ends ? 2 : 1);
+		if (rows[i].ends) {
+			expect_bytes(p.approvals[1].principal, OLGA);
+			expect_bytes(p.approvals[1].because, WRIT_LIT("frozen"));
+			assert_true(p.approvals[1].refuses);
+			expect_refused(approve(1, CAY), WRIT_CONFLICT, "task t1 was refused");
+		}
+		expect_ok(thaw(rows[i].what, writ_str(rows[i].id)));
+		if (rows[i].ends)
+			expect_refused(approve(1, CAY), WRIT_CONFLICT, "task t1 was refused"); /* nothing comes back */
+		else
+			expect_ok(say_at(1, ANN, true, 1, NOW, &item)); /* for the next row */
+	}
+}
+
+static void
+who_is_frozen_approves_nothing_and_has_nothing_wait_but_may_refuse(void **state)
+{
+	struct store_item item;
+
+	(void)state;
+	expect_ok(freeze(REVOKE_PRINCIPAL, writ_str(ANN), &item));
+	expect_ok(pend(1));
+	expect_refused(approve(1, ANN), WRIT_CONFLICT, "principal " ANN " is frozen");
+	expect_ok(say_at(1, ANN, true, 1, NOW, &item));
+	expect_ok(freeze(REVOKE_PRINCIPAL, ADA, &item));
+	expect_refused(pend(2), WRIT_CONFLICT, "principal spiffe://td/human/corp/ada is frozen");
+}
+
+static void
 the_last_approval_opens_task_and_edge_with_the_times_of_that_moment(void **state)
 {
 	struct store_pending p;
@@ -2590,6 +2643,8 @@ main(int argc, char **argv)
 		CLAIM(pruning_takes_slices_of_what_has_expired_and_nothing_else),
 		CLAIM(pruning_takes_answers_evidence_and_once_keys),
 		CLAIM(a_task_that_waits_is_read_back_whole_and_is_no_task),
+		CLAIM(a_freeze_refuses_what_waits_and_names_the_frozen_one),
+		CLAIM(who_is_frozen_approves_nothing_and_has_nothing_wait_but_may_refuse),
 		CLAIM(the_last_approval_opens_task_and_edge_with_the_times_of_that_moment),
 		CLAIM(a_principal_approves_once_however_often),
 		CLAIM(who_asked_does_not_approve_and_a_digest_names_what_is_approved),

@@ -58,7 +58,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	case 4:
 		if (fuzz_accepted(request_revoke(body, &arena, &revoke)))
 			FUZZ_CHECK(crl_reason_ok(revoke.reason) &&
-				   (revoke.target > TARGET_SERIAL || revoke.id.len == 16));
+				   (revoke.target > TARGET_SERIAL || revoke.id.len == 16) &&
+				   (!revoke.freeze || revoke.target >= TARGET_PRINCIPAL));
+		if (fuzz_accepted(request_lift(body, &arena, &revoke)))
+			FUZZ_CHECK(revoke.target >= TARGET_PRINCIPAL &&
+				   (revoke.target == TARGET_ALL) == (revoke.id.len == 0));
 		break;
 	case 8:
 		if (fuzz_accepted(request_approval(body, &arena, &approval)))

@@ -191,6 +191,16 @@ def session(one):
     s.ask(olga, "POST", "/v1/revocations", {"serial": s.child["serial"], "reason": "superseded"}, {"Idempotency-Key": "api-2"})
     s.ask(olga, "POST", "/v1/revocations", {"principal": delegated.json["agent"]})
     s.ask(olga, "POST", "/v1/revocations", {"task": "api.none"})
+    carol = f"spiffe://{TD}/human/corp/carol"
+    s.ask(olga, "POST", "/v1/revocations", {"principal": carol, "freeze": True})
+    s.ask(olga, "POST", "/v1/revocations", {"principal": f"spiffe://{TD}/agent/unknown-bot", "freeze": True})
+    s.freezes = s.ask(ada, "GET", "/v1/freezes").json["freezes"]
+    s.ask(alice, "GET", "/v1/freezes")
+    s.ask(alice, "POST", "/v1/freezes/lift", {"principal": carol})
+    s.ask(olga, "POST", "/v1/freezes/lift", {"principal": carol, "all": True})
+    s.ask(olga, "POST", "/v1/freezes/lift", {"all": True})
+    s.thawed = s.ask(olga, "POST", "/v1/freezes/lift", {"principal": carol}, {"Idempotency-Key": "api-4"})
+    s.ask(olga, "POST", "/v1/freezes/lift", {"principal": f"spiffe://{TD}/agent/unknown-bot"})
     s.ask(olga, "POST", "/v1/revocations", {"serial": "00" * 16, "reason": "certificateHold"})
     payer = Agent(one, "api-payer")
     pay = {"id": "api.pay-1", "purpose": "Pay \u00e4", "agent": {"class": f"spiffe://{TD}/agent/payer", "spki_sha256": payer.spki_sha256}, "audience": [ERP], "depth": 0,
@@ -271,6 +281,13 @@ def test_a_task_lists_its_edges_from_the_root(session):
     assert edges[0]["id"] == session.issued["edge"]
     assert session.task_ended["state"] == "complete" and session.task_ended["ended"]
     assert session.completed.json["logged"] is True and session.completed.json["edges"] == 1
+
+
+def test_freezes_are_listed_with_who_asked_and_when(session):
+    olga = f"spiffe://{TD}/human/corp/olga"
+    assert [(f["what"], f["principal"], f["by"]) for f in session.freezes] == [
+        ("class", f"spiffe://{TD}/agent/unknown-bot", olga), ("principal", f"spiffe://{TD}/human/corp/carol", olga)]
+    assert session.thawed.json == {"logged": True}
 
 
 def test_the_log_is_read_in_order_and_on_from_where_it_ended(session, one):

@@ -403,7 +403,9 @@ def test_who_may_see_what_waits(one):
         assert ("seen-1" in [t["id"] for t in one.person(who).ask("GET", "/v1/tasks?state=pending").json["tasks"]]) == sees, who
     one.certify("mallory")
     answer = one.person("mallory").ask("GET", "/v1/tasks/seen-1")
-    assert answer.status == 403 and answer.json["limit"] == "who asked for it, its approvers, operators and auditors", answer
+    assert answer.status == 404 and answer.json["detail"] == "task 'seen-1' is not known, or not yours to see", answer
+    answer = one.person("mallory").ask("POST", "/v1/tasks/seen-1/approvals", {"decision": "approve", "digest": "00" * 32})
+    assert answer.status == 404 and answer.json["detail"] == "task seen-1 waits for no approval", answer
     assert one.person("mallory").ask("GET", "/v1/tasks?state=pending").json == {"tasks": [], "more": False}
     bot = one.agent_with_leaf("seen-bot")
     assert bot.client().ask("GET", "/v1/tasks?state=pending").json == {"tasks": [], "more": False}

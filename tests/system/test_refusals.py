@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 import bad
 import journal
-from house import ERP, INVOICES, POLICY, TD, Agent, csr_der, new_key, program, spki
+from house import ERP, INVOICES, POLICY, TD, Agent, csr_der, new_key, program, spki, wait_for
 
 GRANT = {"scope": [{"actions": ["invoices:read"], "resources": [INVOICES]}], "audience": [ERP]}
 BOT = f"spiffe://{TD}/agent/invoice-bot"
@@ -346,62 +346,6 @@ def test_what_is_pipelined_behind_a_refused_request_is_never_read(one, early):
     assert one.ocsp(early) == "GOOD"
 
 
-# ---- default deny ----
-
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "LINK", "get", "REVOKE"]
-PATHS = ["/", "/v1", "/v1/", "/v1/tasks", "/v1/tasks/", "/v1/tasks/nobodys", "/v1/tasks/nobodys/", "/v1/tasks/nobodys/leaves", "/v1/tasks//leaves",
-         "/v1/tasks/nobodys/leaves/", "/v1/tasks/nobodys/complete", "/v1/tasks/a/b/complete", "/v1/tasks/%2e%2e/complete", "/v1/tasks/../tasks", "//v1/tasks",
-         "/v1/./tasks", "/v1/tasks;x=1", "/v1/tasks?x=1", "/V1/tasks", "/v2/tasks", "/v1/delegations", "/v1/delegations/", "/v1/renew", "/v1/renew?force=1",
-         "/v1/revocations", "/v1/revocations/00", "/v1/log/entries", "/v1/log/entries/0", "/v1/log", "/v1/batch", "/v1/policy", "/v1/policy/", "/v1/policy/reload", "/v1/policy/in-force", "/v1/grants/prepare", "/ocsp", "/metrics", "/healthz",
-         "/ca/anchor.cer", "/admin", "/.well-known/est/simpleenroll"]
-
-
-def counts(house):
-    """What the journal says was done, by type."""
-    time.sleep(0.3)  # notes are written behind their answers
-    found = {}
-    for entry in journal.read(house.path("state/journal"), live=True):
-        found[entry.type] = found.get(entry.type, 0) + 1
-    return {name: found.get(name, 0) for name in ("issue", "revoke", "task", "grant")}
-
-
-@pytest.mark.parametrize("who", ["nobody", "alice", "olga", "ada", "agent"])
-def test_every_method_and_path_is_refused_unless_a_row_says_who_may(one, who):
-    agent = one.agent_with_leaf("deny-" + who)
-    client = one.nobody() if who == "nobody" else agent.client() if who == "agent" else one.person(who)
-    allowed = {("agent", "POST", "/v1/renew"), ("ada", "GET", "/v1/log/entries"), ("ada", "GET", "/v1/policy"), ("olga", "GET", "/v1/policy"),
-               ("olga", "POST", "/v1/policy/reload")}
-    before = counts(one)
-    for path in PATHS:
-        for method in METHODS:
-            for text in (None, "{}"):
-                if text and method in ("GET", "HEAD"):
-                    continue
-                answer = client.ask(method, path, text, {"Content-Type": "application/json"} if text else {})
-                if (who, method, path) in allowed and not (text and path == "/v1/policy/reload"):
-                    assert answer.status in (200, 201), (method, path, answer)
-                    continue
-                assert answer.status in (400, 401, 403, 404, 405), (who, method, path, text, answer)
-                if method != "HEAD":
-                    assert answer.json["code"] in ("INVALID", "UNAUTHENTICATED", "DENIED", "NOT_FOUND") and "writ_" not in answer.body.decode(), answer
-    after = counts(one)
-    if who == "agent":
-        after["issue"] -= 2  # its two renewals
-    assert after == before, "nothing was issued, revoked or granted"
-
-
-def test_the_status_port_knows_nothing_of_the_api(one):
-    for method in ("GET", "POST", "PUT", "DELETE"):
-        for path in ("/v1/tasks", "/v1/revocations", "/v1/log/entries", "/", "/crl/../ca/anchor.cer", "/crl/" + "0" * 40 + ".crl", "/ca/x.cer", "/log/checkpoint/x",
-                     "/state/store/writ.db", "/%2e%2e/writ.yaml"):
-            request = urllib.request.Request(one.status_url(path), method=method, data=b"{}" if method in ("POST", "PUT") else None)
-            try:
-                with urllib.request.urlopen(request, timeout=5) as answer:
-                    raise AssertionError((method, path, answer.status))
-            except urllib.error.HTTPError as e:
-                assert e.code in (400, 404, 405), (method, path, e.code)
-
-
 # ---- who may ----
 
 def test_an_agent_opens_no_task_and_a_human_delegates_no_leaf(one):
@@ -457,7 +401,8 @@ def test_what_no_rule_speaks_of_is_denied(one):
 def test_a_stranger_sees_no_task_and_no_log(one):
     agent = one.agent_with_leaf("private")
     bob = one.person("bob")
-    denied(bob.ask("GET", "/v1/tasks/" + agent.task), "reader", agent.task, "its opener, principals on its edges, operators and auditors")
+    refused(bob.ask("GET", "/v1/tasks/" + agent.task), 404, "NOT_FOUND", f"task '{agent.task}' is not known, or not yours to see")
+    refused(bob.ask("GET", "/v1/tasks/no-such-task"), 404, "NOT_FOUND", "task 'no-such-task' is not known, or not yours to see")
     denied(bob.ask("GET", "/v1/log/entries"), "auditor", f"spiffe://{TD}/human/corp/bob", "principals with the auditor role")
     for who in (one.person(), agent.client(), one.person("olga"), one.person("ada")):
         assert who.ask("GET", "/v1/tasks/" + agent.task).status == 200
@@ -492,82 +437,24 @@ def test_a_server_certificate_of_the_corporate_ca_is_no_client(one):
     assert answer.status == 401, answer
 
 
-# ---- revocation: R0 ----
-
-class Tree:
-    """alice -> bot -> (reader -> sub, sibling)."""
-
-    def __init__(self, house, name):
-        wide = [{"actions": ["invoices:read"], "resources": [INVOICES], "delegable": True}]
-        self.house = house
-        self.bot = house.agent_with_leaf(name + "-bot")
-        self.reader = house.child_with_leaf(self.bot, name + "-reader", depth=1, scope=wide)
-        self.sibling = house.child_with_leaf(self.bot, name + "-sibling")
-        self.sub = house.child_with_leaf(self.reader, name + "-sub")
-
-    def client(self, who):
-        agent = getattr(self, who, None)
-        return agent.client() if agent else self.house.nobody() if who == "nobody" else self.house.person(who)
-
-    def target(self, what):
-        return {"edge": {"edge": self.reader.edge}, "leaf": {"serial": self.reader.serial}, "task": {"task": self.bot.task},
-                "principal": {"principal": self.reader.id}}[what]
-
-    def status(self):
-        return {name: self.house.ocsp(getattr(self, name)) for name in ("bot", "reader", "sibling", "sub")}
-
-
-MAY = {"edge": {"alice", "bot", "olga"}, "leaf": {"alice", "bot", "reader", "olga"}, "task": {"alice", "olga"}, "principal": {"olga"}}
-LIMITS = {"edge": "revoked by its delegator, an ancestor, the task's opener or an operator",
-          "leaf": "revoked by its holder, its delegator, an ancestor, the task's opener or an operator",
-          "task": "revoked by its opener or an operator", "principal": "revoked by an operator"}
-EVERYONE = ["nobody", "alice", "bob", "olga", "ada", "bot", "reader", "sibling", "sub"]
-ALL_GOOD = {"bot": "GOOD", "reader": "GOOD", "sibling": "GOOD", "sub": "GOOD"}
-
-
-def test_who_may_not_revoke_is_denied_and_nothing_happens(one):
-    tree = Tree(one, "deny")
-    for what, may in MAY.items():
-        for who in EVERYONE:
-            if who in may:
-                continue
-            answer = tree.client(who).ask("POST", "/v1/revocations", tree.target(what))
-            if who == "nobody":
-                refused(answer, 401, "UNAUTHENTICATED", "this needs a client certificate of a configured delegator or an agent")
-            else:
-                denied(answer, "R0", "this revocation", LIMITS[what])
-    for who in ("bob", "ada", "bot", "reader", "sub"):
-        denied(tree.client(who).ask("POST", f"/v1/tasks/{tree.bot.task}/complete"), "R0", tree.bot.task, "completed by its opener or an operator")
-    assert tree.status() == ALL_GOOD
-
-
-@pytest.mark.parametrize("what,who", [(what, who) for what, may in MAY.items() for who in sorted(may)])
-def test_who_may_revoke_takes_it_and_all_below_it(one, what, who):
-    tree = Tree(one, f"may-{what}-{who}")
-    answer = tree.client(who).ask("POST", "/v1/revocations", tree.target(what))
-    assert answer.status == 200 and answer.json["logged"] is True, answer
-    taken = {"reader", "sub"} if what != "task" else set(ALL_GOOD)
-    assert answer.json["leaves"] == len(taken) and answer.json["edges"] == 1, answer
-    assert tree.status() == {name: "REVOKED" if name in taken else "GOOD" for name in ALL_GOOD}
-    for name in taken:
-        agent = getattr(tree, name)
-        refused(agent.client().ask("POST", "/v1/renew"), 401, "UNAUTHENTICATED", "leaf was revoked")
-        refused(agent.client().ask("POST", "/v1/revocations", {"serial": agent.serial}), 401, "UNAUTHENTICATED", "leaf was revoked")
-        again = one.leaf(agent.task, agent)
-        assert (again.status, again.json["code"], again.json["rule"]) == (403, "DENIED", "L4"), again
-
+# ---- revocation: what is asked; who may is test_revoke_matrix.py ----
 
 @pytest.mark.parametrize("asked,detail", [
-    ({"reason": "superseded"}, "exactly one of edge, serial, task, principal says what is revoked"),
-    ({"edge": "00" * 16, "task": "x"}, "exactly one of edge, serial, task, principal says what is revoked"),
+    ({"reason": "superseded"}, "exactly one of edge, serial, task, principal, all says what is revoked"),
+    ({"edge": "00" * 16, "task": "x"}, "exactly one of edge, serial, task, principal, all says what is revoked"),
     ({"edge": "00"}, "member 'edge' must be 32 lower-case hex digits"),
     ({"serial": "AB" * 16}, "member 'serial' must be 32 lower-case hex digits"),
     ({"serial": 5}, "member 'serial' must be 32 lower-case hex digits"),
     ({"edge": "00" * 16, "undo": True}, "member 'undo' is unknown"),
+    ({"all": True, "task": "x"}, "exactly one of edge, serial, task, principal, all says what is revoked"),
+    ({"all": False}, "member 'all' must be true"),
+    ({"all": True, "freeze": False}, "member 'freeze' must be true with 'all'"),
+    ({"edge": "00" * 16, "freeze": True}, "member 'freeze' goes with a principal or with all"),
+    ({"all": True, "reason": "keyCompromise"}, "everything has no key to compromise: revoke the edge, the leaf or the principal"),
     ({"task": "x", "reason": "keyCompromise"}, "a task has no key to compromise: revoke the edge, the leaf or the principal"),
     *[({"edge": "00" * 16, "reason": reason}, "member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, "
        "cessationOfOperation, privilegeWithdrawn") for reason in ("certificateHold", "removeFromCRL", "cACompromise", "aACompromise", "", 5, None)],
-], ids=range(14))
+], ids=range(19))
 def test_a_revocation_says_one_thing_for_one_reason(one, asked, detail):
     refused(one.person("olga").ask("POST", "/v1/revocations", asked), 400, "INVALID", detail)
 
@@ -579,36 +466,6 @@ def test_what_does_not_exist_is_not_found(one):
         assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND"), answer
     assert olga.ask("POST", "/v1/tasks/no.such.task/complete").status == 404
     assert olga.ask("GET", "/v1/tasks/no.such.task").status == 404
-
-
-def test_nothing_is_ever_un_revoked(one):
-    tree = Tree(one, "undo")
-    olga = one.person("olga")
-    assert olga.ask("POST", "/v1/revocations", {"serial": tree.reader.serial, "reason": "keyCompromise"}).json["leaves"] == 2
-    for method in ("DELETE", "PUT", "PATCH"):
-        assert olga.ask(method, "/v1/revocations", {"serial": tree.reader.serial}).status == 405
-    for reason in ("removeFromCRL", "certificateHold"):
-        assert olga.ask("POST", "/v1/revocations", {"serial": tree.reader.serial, "reason": reason}).status == 400
-    again = olga.ask("POST", "/v1/revocations", {"serial": tree.reader.serial, "reason": "superseded"})
-    assert again.status == 200 and again.json["leaves"] == 0, again
-    request_status, reason = ocsp_reason(one, tree.reader)
-    assert (request_status, reason) == ("REVOKED", "key_compromise"), "the first reason stays"
-    answer = one.delegate(tree.bot, tree.reader)
-    assert answer.status in (403, 409), answer
-    other = open_for(one, {"class": BOT, "spki_sha256": tree.reader.spki_sha256})
-    if other.status == 201:
-        leaf = one.leaf(other.json["task"], tree.reader)
-        assert (leaf.status, leaf.json["rule"]) == (403, "R2"), "a compromised key is refused for ever"
-
-
-def ocsp_reason(house, agent):
-    from cryptography.x509 import ocsp
-    from cryptography.hazmat.primitives import serialization
-    request = ocsp.OCSPRequestBuilder().add_certificate(agent.cert, house.issuing_of(agent), hashes.SHA256()).build()
-    asked = urllib.request.Request(house.status_url("/ocsp"), data=request.public_bytes(serialization.Encoding.DER), headers={"Content-Type": "application/ocsp-request"})
-    with urllib.request.urlopen(asked, timeout=10) as answer:
-        response = ocsp.load_der_ocsp_response(answer.read())
-    return response.certificate_status.name, response.revocation_reason.name if response.revocation_reason else None
 
 
 def test_ocsp_says_nothing_good_of_what_was_never_issued(one, early):
@@ -713,14 +570,19 @@ def test_a_configuration_with_an_unknown_key_is_refused_by_each_program(stopped,
 
 # ---- last: the task opened first has ended ----
 
-def test_a_task_that_has_ended_issues_and_renews_nothing(one, early):
+def test_a_task_that_has_ended_closes_itself_and_issues_and_renews_nothing(one, early):
     time.sleep(max(0, early.began + 33 - time.monotonic()))
     answer = one.leaf(early.task, early, 60)
     if time.monotonic() - early.began < 60:
         assert (answer.status, answer.json["rule"]) == (403, "L2") and "30 s at least; the task ends then" in answer.json["limit"], answer
-    time.sleep(max(0, early.began + 62 - time.monotonic()))
-    answer = one.leaf(early.task, early, 60)
-    assert (answer.status, answer.json["code"], answer.json["rule"]) == (403, "DENIED", "L2"), answer
+    alice = one.person()
+    shown = wait_for("the task closes itself", lambda: (t := alice.ask("GET", "/v1/tasks/" + early.task).json)["state"] != "open" and t, 60)
+    assert time.monotonic() - early.began >= 60 and shown["state"] == "expired" and shown["ended"] == shown["ends"], shown
+    denied(one.leaf(early.task, early, 60), "L4", early.task, "the task's end has come")
+    entry = wait_for("the journal says so", lambda: [e for e in journal.read(one.path("state/journal"), live=True)
+                                                     if e.type == "task" and e.json["said"].get("task") == early.task and "ended" in e.json["said"]])
+    assert [e.json["said"]["state"] for e in entry] == ["expired"]
+    assert int(re.search(r"^writ_tasks_expired_total (\d+)$", one.get("/metrics").decode(), re.M).group(1)) >= 1
     import ssl
     try:
         answer = early.client().ask("POST", "/v1/renew")

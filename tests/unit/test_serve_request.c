@@ -74,6 +74,14 @@ read_renew(struct writ_bytes body)
 }
 
 static struct writ_err *
+read_lift(struct writ_bytes body)
+{
+	struct request_revoke r;
+
+	return request_lift(body, &arena, &r);
+}
+
+static struct writ_err *
 read_revoke(struct writ_bytes body)
 {
 	struct request_revoke r;
@@ -441,9 +449,21 @@ static void
 exactly_one_thing_is_revoked(void **state)
 {
 	static const struct refusal list[] = {
-		{ "nothing", "{}", "exactly one of edge, serial, task, principal says what is revoked" },
+		{ "nothing", "{}", "exactly one of edge, serial, task, principal, all says what is revoked" },
+		{ "an edge and all", "{\"edge\":\"00112233445566778899aabbccddeeff\",\"all\":true}",
+		  "exactly one of edge, serial, task, principal, all says what is revoked" },
+		{ "not quite all", "{\"all\":false}", "member 'all' must be true" },
+		{ "all by name", "{\"all\":\"true\"}", "member 'all' must be true" },
+		{ "all, to begin again at once", "{\"all\":true,\"freeze\":false}",
+		  "member 'freeze' must be true with 'all'" },
+		{ "a frozen edge", "{\"edge\":\"00112233445566778899aabbccddeeff\",\"freeze\":true}",
+		  "member 'freeze' goes with a principal or with all" },
+		{ "a frozen task", "{\"task\":\"a\",\"freeze\":true}",
+		  "member 'freeze' goes with a principal or with all" },
+		{ "half a freeze", "{\"principal\":\"spiffe://agents.corp.example/human/corp/bob\",\"freeze\":1}",
+		  "member 'freeze' must be true or false" },
 		{ "two", "{\"task\":\"a\",\"serial\":\"00112233445566778899aabbccddeeff\"}",
-		  "exactly one of edge, serial, task, principal says what is revoked" },
+		  "exactly one of edge, serial, task, principal, all says what is revoked" },
 		{ "a short serial", "{\"serial\":\"0011\"}", "member 'serial' must be 32 lower-case hex digits" },
 		{ "hold", "{\"task\":\"a\",\"reason\":\"certificateHold\"}",
 		  "member 'reason' must be one of unspecified, keyCompromise, affiliationChanged, superseded, "
@@ -468,6 +488,40 @@ exactly_one_thing_is_revoked(void **state)
 		&arena, &r));
 	assert_int_equal(r.target, TARGET_PRINCIPAL);
 	assert_int_equal(r.reason, REASON_KEY_COMPROMISE);
+	assert_false(r.freeze);
+	expect_ok(request_revoke(
+		writ_str("{\"principal\":\"spiffe://agents.corp.example/agent/bot/i-1\",\"freeze\":true}"), &arena,
+		&r));
+	assert_int_equal(r.target, TARGET_PRINCIPAL);
+	assert_true(r.freeze);
+	expect_ok(request_revoke(writ_str("{\"principal\":\"spiffe://agents.corp.example/agent/bot\"}"), &arena, &r));
+	assert_int_equal(r.target, TARGET_CLASS);
+	assert_false(r.freeze);
+	expect_ok(request_revoke(writ_str("{\"all\":true}"), &arena, &r));
+	assert_int_equal(r.target, TARGET_ALL);
+	assert_true(r.freeze);
+	assert_int_equal(r.id.len, 0);
+}
+
+static void
+one_freeze_is_lifted_at_a_time(void **state)
+{
+	static const struct refusal list[] = {
+		{ "nothing", "{}", "exactly one of principal, all says whose freeze is lifted" },
+		{ "both", "{\"principal\":\"spiffe://agents.corp.example/human/corp/bob\",\"all\":true}",
+		  "exactly one of principal, all says whose freeze is lifted" },
+		{ "not all", "{\"all\":false}", "member 'all' must be true" },
+		{ "an edge", "{\"edge\":\"00112233445566778899aabbccddeeff\"}", "member 'edge' is unknown" },
+		{ "no principal", "{\"principal\":5}", "member 'principal' must be a text that is not empty" },
+	};
+	struct request_revoke r;
+
+	(void)state;
+	refused_each(list, N_OF(list), read_lift);
+	expect_ok(request_lift(writ_str("{\"all\":true}"), &arena, &r));
+	assert_int_equal(r.target, TARGET_ALL);
+	expect_ok(request_lift(writ_str("{\"principal\":\"spiffe://agents.corp.example/agent/bot\"}"), &arena, &r));
+	assert_int_equal(r.target, TARGET_CLASS);
 }
 
 /* ---- approvals ---- */
@@ -552,6 +606,7 @@ main(void)
 		cmocka_unit_test_teardown(exactly_one_thing_is_revoked, clear),
 		cmocka_unit_test_teardown(an_approval_says_what_and_names_a_digest, clear),
 		cmocka_unit_test_teardown(tasks_are_listed_by_state, clear),
+		cmocka_unit_test_teardown(one_freeze_is_lifted_at_a_time, clear),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

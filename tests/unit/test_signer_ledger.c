@@ -187,11 +187,12 @@ revoked_delegations_are_ascending_unique_and_forgotten(void **state)
 	static const uint8_t ids[4][EDGE_ID] = { { 3 }, { 1 }, { 2 }, { 1 } };
 	AUTO(ledger_freep) struct ledger *l = fresh(0);
 	struct ledger_list list;
-	bool changed;
+	bool changed, listed;
 
 	(void)state;
 	for (size_t i = 0; i < N_OF(ids); i++) {
-		expect_ok(ledger_edge(l, ids[i], NOW + (writ_time)i, &changed));
+		expect_ok(ledger_edge(l, ids[i], NOW + (writ_time)i, &changed, &listed));
+		assert_true(listed);
 		assert_int_equal(changed, i < 3);
 	}
 	ledger_list(l, key_a, &list);
@@ -209,19 +210,48 @@ revoked_delegations_are_ascending_unique_and_forgotten(void **state)
 }
 
 static void
+what_the_list_has_no_room_for_is_taken_and_said_to_be_unlisted(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+	struct ledger_list before, after;
+	bool changed, listed;
+	uint8_t id[EDGE_ID] = { 0 };
+
+	(void)state;
+	for (uint32_t i = 0; i <= LEDGER_EDGES_MAX; i++) {
+		writ_put32(id, i);
+		expect_ok(ledger_edge(l, id, i < 10 ? NOW : NOW + 5, &changed, &listed));
+		assert_true(changed);
+		assert_int_equal(listed, i < LEDGER_EDGES_MAX);
+		if (i + 1 == LEDGER_EDGES_MAX)
+			ledger_list(l, key_a, &before);
+	}
+	ledger_list(l, key_a, &after);
+	assert_int_equal(after.n_edges, LEDGER_EDGES_MAX);
+	assert_int_equal(after.changes, before.changes); /* so no list is signed for it */
+	writ_put32(id, 3);
+	expect_ok(ledger_edge(l, id, NOW, &changed, &listed));
+	assert_false(changed); /* one that is listed, said again */
+	ledger_prune(l, NOW + LEDGER_EDGE_KEEP_S + 1);
+	writ_put32(id, LEDGER_EDGES_MAX);
+	expect_ok(ledger_edge(l, id, NOW + 5, &changed, &listed));
+	assert_true(changed && listed); /* the ten oldest have gone */
+}
+
+static void
 every_change_shows_in_the_count_of_changes(void **state)
 {
 	static const uint8_t id[EDGE_ID] = { 1 };
 	AUTO(ledger_freep) struct ledger *l = fresh(2);
 	struct ledger_list before, after;
-	bool changed;
+	bool changed, listed;
 
 	(void)state;
 	ledger_list(l, key_a, &before);
 	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
 	ledger_list(l, key_a, &after);
 	assert_true(after.changes > before.changes);
-	expect_ok(ledger_edge(l, id, NOW, &changed));
+	expect_ok(ledger_edge(l, id, NOW, &changed, &listed));
 	ledger_list(l, key_a, &before);
 	assert_true(before.changes > after.changes);
 }
@@ -269,6 +299,7 @@ main(void)
 		cmocka_unit_test(what_stays_listed_keeps_its_bytes_in_order),
 		cmocka_unit_test(expired_rows_are_forgotten_a_while_after),
 		cmocka_unit_test(revoked_delegations_are_ascending_unique_and_forgotten),
+		cmocka_unit_test(what_the_list_has_no_room_for_is_taken_and_said_to_be_unlisted),
 		cmocka_unit_test(every_change_shows_in_the_count_of_changes),
 		cmocka_unit_test(a_serial_begins_with_the_minute_and_is_drawn_again_when_it_repeats),
 	};

@@ -188,9 +188,7 @@ leaf_of_task(struct store *store, uint8_t n, bool open)
 				   .grant = WRIT_LIT("g"),
 				   .hops = WRIT_LIT("h"),
 				   .context = WRIT_LIT("") };
-	const struct store_cert cert = {
-		.serial = { n }, .edge = { 1 }, .not_after = NOW + 60, .der = WRIT_LIT("c")
-	};
+	const struct store_cert cert = { .serial = { n }, .edge = { 1 }, .not_after = NOW + 60, .der = WRIT_LIT("c") };
 	struct store_item items[] = { { .op = STORE_OPEN_TASK, .task = &task, .edge = &edge, .now = NOW },
 				      { .op = STORE_ISSUE, .cert = &cert, .now = NOW } };
 	struct writ_err *err = store_commit(store, open ? items : items + 1, open ? 2 : 1);
@@ -217,7 +215,8 @@ a_leaf_below_a_frozen_name_is_refused_even_if_its_edge_were_alive(void **state)
 		snprintf(sql, sizeof(sql), "DELETE FROM frozen; INSERT INTO frozen VALUES ('%s', 4, 0, 'x')", names[i]);
 		alter(sql);
 		expect_ok(store_open(uri, STORE_WRITE, &store));
-		snprintf(sql, sizeof(sql), "principal spiffe://td/%s is frozen", i == 1 || i == 2 ? "agent/bot/1" : "human/corp/ada");
+		snprintf(sql, sizeof(sql), "principal spiffe://td/%s is frozen",
+			 i == 1 || i == 2 ? "agent/bot/1" : "human/corp/ada");
 		if (i == 3) { /* either of the two */
 			struct writ_err *err = leaf_of_task(store, 9, false);
 
