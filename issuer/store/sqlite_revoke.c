@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "base/fault.h"
 #include "base/text.h"
 #include "issuer/store/sqlite.h"
 
@@ -142,6 +143,7 @@ certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 	while (row && item->n_revoked < n_serials) {
 		struct store_revoked *revoked = &item->revoked[item->n_revoked++];
 
+		FAULT("store:cascade");
 		column_fixed(row, 1, revoked->serial, SERIAL_LEN);
 		revoked->not_after = sqlite3_column_int64(row, 2);
 		revoked->reason = (unsigned)sqlite3_column_int(row, 3);

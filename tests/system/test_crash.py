@@ -25,7 +25,7 @@ SETTLED_IN_S = 2.3  # writd gives a role up after three crashes each within 2 s 
 STRIKES_A_START = 4  # and waits longer each time, up to 5 s, unless the role lived for 10 s: a new writd begins at 0.1 s again
 
 STAGES = {
-    "writ-issuerd": ["issue:decided", "issue:signed", "issue:stored", "issue:before-answer", "store:begin", "store:before-commit", "store:after-commit",
+    "writ-issuerd": ["issue:decided", "issue:signed", "issue:stored", "issue:before-answer", "store:begin", "store:cascade", "store:before-commit", "store:after-commit",
                      "revoke:stored", "revoke:signer", "revoke:before-answer"],
     "writ-signerd": ["signer:gate", "signer:journalled", "signer:signed", "signer:answered", "signer:revoked", "journal:before-sync", "journal:after-sync"],
     "writ-deviced": ["device:sign", "device:signed"],
