@@ -288,6 +288,13 @@ def test_a_child_gets_no_more_than_its_own_narrower_leaf(front, bot, reader):
     assert front.ask(bot, "/v2/invoices/2027/17")[0] == 200
 
 
+def test_constraints_are_held_against_the_clients_address_and_never_against_the_query(front, one):
+    for name, constraint, want in (("here", {"sourceNet": ["127.0.0.0/8"]}, (200, None)), ("elsewhere", {"sourceNet": ["10.0.0.0/8"]}, (403, "CONSTRAINT")),
+                                   ("limit", {"paramMax": {"name": "limit", "max": 100}}, (403, "CONSTRAINT"))):
+        agent = one.agent_with_leaf(f"authz-{name}-{front.kind}", constraints=[constraint])
+        assert front.ask(agent, "/v2/invoices/17?limit=1", headers={"X-Writ-Peer": "10.0.0.1"})[:2] == want, name
+
+
 @pytest.mark.parametrize("path", [
     "/v2/invoices/2026%2F17", "/v2/invoices/2026%2f17", "/v2/invoices%2F..%2Fpayroll", "/v2/invoices/2026%5C17", "/v2/invoices//17",
     "//v2/invoices/17", "/v2/invoices/17//", "/v2/invoices/./17", "/v2/invoices/../invoices/17", "/v2/payroll/../invoices/17",
