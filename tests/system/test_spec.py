@@ -1,6 +1,6 @@
 """The published ASN.1 module (deploy/spec) is one that a stranger's compiler takes, and what Writ issues is of its types.
 
-asn1c makes a decoder of the module; it knows nothing of our own reader and writer.
+asn1c makes a decoder of the module; it knows nothing of our own reader and writer.  The independent verifier of tests/vectors takes it, too.
 """
 import glob
 import json
@@ -8,17 +8,22 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
-from house import DELEGATION_OID, ROOT
+from house import DELEGATION_OID, ERP, ROOT, TD, wait_for
+from test_interop import ocsp_der
 
 SPEC = os.path.join(ROOT, "deploy", "spec")
 VECTORS = os.path.join(ROOT, "tests", "vectors")
 sys.path.insert(0, VECTORS)
 
+import judge  # noqa: E402
 import mutate  # noqa: E402
+import verifier  # noqa: E402
 
 CASES = {case["name"]: case for case in json.load(open(os.path.join(VECTORS, "cases.json"), encoding="utf-8"))["cases"]}
 LOG_REF_OID = DELEGATION_OID[:-1] + "2"
@@ -64,6 +69,41 @@ def test_a_leaf_that_writ_issued_is_read_by_a_decoder_compiled_from_the_module(o
         assert read.returncode == 0 and read.stdout == value, read.stderr
     text = decoder.read("TaskDelegation", extension(leaf, DELEGATION_OID), "xer").stdout.decode()
     assert "<kind><human/></kind>" in re.sub(r"\s", "", text) and "<id>" in text, text
+
+
+def der(thing):
+    return thing.public_bytes(serialization.Encoding.DER)
+
+
+def both_say(one, agent, ocsp=b""):
+    """What the independent verifier and libwrit make of a leaf, with the lists that are published now: the refusal's name, and the view as JSON."""
+    crl, issuing, now = one.crl(agent), one.issuing_of(agent), int(time.time())
+    files = {"anchor": der(one.anchor()), "leaf": der(agent.cert), "issuing": der(issuing), "crl": der(crl)}
+    case = {"anchor": "anchor", "chain": ["leaf", "issuing"], "trust_domain": TD, "identities": [ERP], "crls": ["crl"], "now": now, "options": {"ALLOW_SOFTWARE": 1}}
+    lines = judge.trust(case, files.get)
+    told = judge.ask([*lines, judge.verify([files["leaf"], files["issuing"]], now, ocsp), "json"])[len(lines):]
+    v = verifier.verifier_of(case, files.get)
+    try:
+        found = v.verify([files["leaf"], files["issuing"]], now, ocsp)
+        return "OK", found.json(), told[0][0], told[1][2]
+    except verifier.Refused as refused:
+        return refused.code, "", told[0][0], told[1][2]
+
+
+def test_the_independent_verifier_takes_what_writ_issues_and_refuses_it_once_it_is_revoked(one):
+    """Parent and child, by the published list and by a stapled response, and libwrit with it: the same view, the same refusal."""
+    parent = one.agent_with_leaf("spec-parent")
+    child = one.child_with_leaf(parent, "spec-child")
+    for agent, hops in ((parent, 1), (child, 2)):
+        for ocsp in (b"", ocsp_der(one, agent)):
+            code, view, theirs, their_view = both_say(one, agent, ocsp)
+            assert (code, theirs) == ("OK", "OK") and view == their_view, (view, their_view)
+        assert len(json.loads(view)["writ"]["hops"]) == hops and json.loads(view)["writ"]["tier"] == "software"
+    assert one.person("olga").ask("POST", "/v1/revocations", {"serial": parent.serial, "reason": "superseded"}).status == 200
+    wait_for("the list has the parent's leaf", lambda: one.crl(parent).get_revoked_certificate_by_serial_number(int(parent.serial, 16)))
+    for agent in (parent, child):
+        code, _, theirs, _ = both_say(one, agent)
+        assert (code, theirs) == ("REVOKED", "REVOKED"), (code, theirs)
 
 
 @pytest.mark.parametrize("name", [n for n, case in CASES.items() if case["expect"]["refusal"] == "OK"])
