@@ -16,13 +16,13 @@ fuzz_check_decision(const struct policy *policy)
 	static const struct writ_bytes audience = { (const uint8_t *)"https://erp.corp.example", 24 };
 	const struct entitlement e = { .actions = { 1, &action }, .resources = { 1, &resource } };
 	const struct grant grant = { .n_entitlements = 1, .entitlements = &e, .audience = { 1, &audience } };
-	const struct policy_facts facts = { .act = ACT_ISSUE,
-					    .delegator = WRIT_LIT("spiffe://agents.corp.example/human/corp/olga"),
-					    .delegator_kind = PRINCIPAL_HUMAN,
-					    .agent = WRIT_LIT("spiffe://agents.corp.example/agent/invoice-bot"),
-					    .grant = &grant,
-					    .edge_not_after = NOW + 600,
-					    .task_ends = NOW + 600 };
+	struct policy_facts facts = { .act = ACT_ISSUE,
+				      .delegator = WRIT_LIT("spiffe://agents.corp.example/human/corp/olga"),
+				      .delegator_kind = PRINCIPAL_HUMAN,
+				      .agent = WRIT_LIT("spiffe://agents.corp.example/agent/invoice-bot"),
+				      .grant = &grant,
+				      .edge_not_after = NOW + 600,
+				      .task_ends = NOW + 600 };
 	AUTO(writ_buf_done) struct writ_buf out = WRIT_BUF(4 << 20);
 	struct verdict verdict;
 
@@ -31,6 +31,15 @@ fuzz_check_decision(const struct policy *policy)
 	FUZZ_CHECK(fuzz_accepted(policy_explain(policy, &facts, NOW, &out)));
 	FUZZ_CHECK(out.len > 0 && out.data[out.len - 1] == '\n');
 	FUZZ_CHECK((memmem(out.data, out.len, "\nverdict: allowed", 17) != NULL) == (verdict.kind == VERDICT_ALLOW));
+	FUZZ_CHECK(verdict.kind != VERDICT_PENDING); /* only who opens a task waits */
+
+	facts.act = ACT_DELEGATE;
+	writ_buf_clear(&out);
+	policy_decide(policy, &facts, NOW, &verdict);
+	FUZZ_CHECK(verdict.kind != VERDICT_PENDING || (verdict.approvals >= 1 && verdict.approvals <= APPROVALS_MAX &&
+						       verdict.approvers.n > 0 && verdict.approve_within_s > 0));
+	FUZZ_CHECK(fuzz_accepted(policy_explain(policy, &facts, NOW, &out)));
+	FUZZ_CHECK((memmem(out.data, out.len, "\nverdict: pending", 17) != NULL) == (verdict.kind == VERDICT_PENDING));
 }
 
 static void

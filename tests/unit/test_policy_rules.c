@@ -377,17 +377,16 @@ approvals_are_checked(void **state)
 		  "/**' names no humans or services: spiffe://TRUST-DOMAIN/human/... or .../service/..." },
 		{ A("{of: 3, by: [\"" TD "/human/corp/ann\", \"" TD "/service/ci/gate\"]}"),
 		  "p.yaml:13:17: of: 3 approvals can never come from the 2 in 'by'" },
-		{ A("{of: 1, " BY ", quorum: 2}"),
-		  "p.yaml:13:76: unknown key \"quorum\"; known here: of, by, within" },
+		{ A("{of: 1, " BY ", quorum: 2}"), "p.yaml:13:76: unknown key \"quorum\"; known here: of, by, within" },
 		{ RULE_WITH("    delegator: [\"" TD "/agent/bot/*\"]\n    kind: agent\n", WHAT,
 			    LIMITS "    approvals: {of: 1, " BY "}\n"),
 		  "p.yaml:13:5: approvals: a rule of kind agent asks for none: ask where a human or service opens the "
 		  "task" },
 	};
-	AUTO(policy_freep) struct policy *policy = parsed(A("{of: 8, " BY "}"));
 
 	(void)state;
 	expect_faults(rows, N_OF(rows));
+	policy_free(parsed(A("{of: 8, " BY "}")));
 }
 
 /* Every construct once. */
