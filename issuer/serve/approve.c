@@ -41,17 +41,21 @@ has_role(struct work *work, enum policy_role role)
 
 /* ---- told to the journal ---- */
 
-static void
+/* Kept with the item, until the journal has it: an approval is durable with its note, or not at all. */
+WRIT_CHECKED static struct writ_err *
 note(struct work *work, struct json_out *out, struct writ_buf *said)
 {
+	struct store_item *item = &work->job.item;
 	struct writ_err *err = json_finish(out);
 
-	if (!err)
-		link_note(work->on->link, ENTRY_TASK, writ_view(said));
-	writ_err_free(err);
+	item->note_type = ENTRY_TASK;
+	item->note = kept(work, said);
+	if (!err && !item->note.data)
+		err = writ_fail(WRIT_EXHAUSTED, "no memory for a note");
+	return err;
 }
 
-static void
+WRIT_CHECKED static struct writ_err *
 note_pending(struct work *work)
 {
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
@@ -70,11 +74,11 @@ note_pending(struct work *work)
 	json_text(&out, "state", WRIT_LIT("pending"));
 	json_text(&out, "task", p->task.id);
 	json_end(&out);
-	note(work, &out, &said);
+	return note(work, &out, &said);
 }
 
 /* Who said what, under which certificate; why somebody refused stands in the evidence. */
-static void
+WRIT_CHECKED static struct writ_err *
 note_said(struct work *work)
 {
 	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(SIGNER_SAID_MAX);
@@ -86,13 +90,12 @@ note_said(struct work *work)
 	json_hex(&out, "cert", (struct writ_bytes){ work->who->cert_sha256, SHA256_LEN });
 	json_hex(&out, "digest", (struct writ_bytes){ a->digest, sizeof(a->digest) });
 	json_hex(&out, "evidence", (struct writ_bytes){ a->said.evidence, sizeof(a->said.evidence) });
-	json_int(&out, "given", (int64_t)work->job.item.n_given);
 	json_int(&out, "needed", work->pending.needed);
 	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
 	json_text(&out, "state", a->said.refuses ? WRIT_LIT("refused") : WRIT_LIT("approved"));
 	json_text(&out, "task", a->task);
 	json_end(&out);
-	note(work, &out, &text);
+	return note(work, &out, &text);
 }
 
 /* ---- asked for ---- */
@@ -126,7 +129,6 @@ waiting(struct job *job)
 		work_fail(work, err);
 		return;
 	}
-	note_pending(work);
 	event(EVENT_INFO, "serve.pending", EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })),
 	      EV_TEXT("who", work->who->principal), EV_TEXT("task", work->task.id), EV_TEXT("rule", work->pending.rule),
 	      EV_NUM("needed", work->pending.needed));
@@ -163,6 +165,8 @@ approve_wait(struct work *work)
 	memcpy(evidence->digest, p->digest, sizeof(evidence->digest));
 	work->job.item.n_evidence++;
 	err = answer_pending(p, NULL, work->now.wall, &work->answer);
+	if (!err)
+		err = note_pending(work);
 	if (!err && !evidence->bytes.data)
 		err = writ_fail(WRIT_EXHAUSTED, "no memory for what is asked");
 	if (err)
@@ -312,7 +316,6 @@ said(struct job *job)
 		work_fail(work, err);
 		return;
 	}
-	note_said(work);
 	if (opened)
 		delegate_note(work);
 	event(EVENT_INFO, refuses ? "serve.refused-by" : "serve.approved",
@@ -453,6 +456,8 @@ approve_say(struct work *work)
 	if (err || !go_on)
 		return err;
 	err = evidence(work);
+	if (!err)
+		err = note_said(work);
 	if (err)
 		return err;
 	work->job.item.approve = &work->approve;
