@@ -11,6 +11,7 @@
 enum file_trust {
 	FILE_ANY,     /* the owner does not matter (input of a command) */
 	FILE_CONFIG,  /* owned by root or us, not writable by group or others, no symlink */
+	FILE_PEER,    /* as FILE_CONFIG, but the owner does not matter: another process of ours, whose folder it is in */
 	FILE_PRIVATE, /* as FILE_CONFIG, and not readable by group or others */
 };
 

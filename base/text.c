@@ -169,6 +169,32 @@ writ_unbase64(enum base64_kind kind, struct writ_bytes text, struct writ_buf *re
 	return err;
 }
 
+bool
+writ_json_shallow(struct writ_bytes json, unsigned max)
+{
+	bool in_string = false;
+	unsigned depth = 0;
+
+	for (size_t i = 0; i < json.len; i++) {
+		const uint8_t c = json.data[i];
+
+		if (in_string) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		} else if (c == '"') {
+			in_string = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > max)
+				return false;
+		} else if ((c == '}' || c == ']') && depth > 0) {
+			depth--;
+		}
+	}
+	return true;
+}
+
 size_t
 writ_utf8(struct writ_bytes text, uint32_t *ret)
 {

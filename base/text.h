@@ -29,6 +29,9 @@ WRIT_CHECKED struct writ_err *writ_unbase64(enum base64_kind, struct writ_bytes 
  * line. */
 WRIT_CHECKED struct writ_err *writ_json_string(struct writ_bytes, struct writ_buf *ret);
 
+/* Brackets outside strings never nest deeper than `max`: asked before a JSON reader that recurses sees a byte. */
+bool writ_json_shallow(struct writ_bytes json, unsigned max);
+
 /* The first character of `text` and its length in bytes; 0 when it is not UTF-8 (overlong, surrogate, cut short) or
  * empty. */
 size_t writ_utf8(struct writ_bytes text, uint32_t *ret);

@@ -18,8 +18,12 @@ struct json_out {
 };
 
 struct json_out json_write(struct writ_buf *);
-void json_object(struct json_out *, const char *key);	/* key NULL: the outermost, or an array's item */
-void json_array(struct json_out *, const char *key);
+/*
+ * The linker knows these two by names of their own: jansson, which the issuer loads too, has functions of the same
+ * names, and ours would be called in their place.
+ */
+void json_object(struct json_out *, const char *key) __asm__("writ_json_object"); /* key NULL: the outermost, or an array's item */
+void json_array(struct json_out *, const char *key) __asm__("writ_json_array");
 void json_end(struct json_out *);
 void json_text(struct json_out *, const char *key, struct writ_bytes);
 void json_hex(struct json_out *, const char *key, struct writ_bytes);

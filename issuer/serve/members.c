@@ -12,33 +12,6 @@ members_done(json_t **json)
 	json_decref(*json);
 }
 
-/* Brackets outside strings, counted before any tree is built: jansson recurses. */
-WRIT_CHECKED static struct writ_err *
-depth_check(struct writ_bytes text, const char *what)
-{
-	bool in_string = false;
-	unsigned depth = 0;
-
-	for (size_t i = 0; i < text.len; i++) {
-		const uint8_t c = text.data[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > REQUEST_DEPTH_MAX)
-				return writ_fail(WRIT_INVALID, "%s nests deeper than %d", what, REQUEST_DEPTH_MAX);
-		} else if ((c == '}' || c == ']') && depth > 0) {
-			depth--;
-		}
-	}
-	return NULL;
-}
-
 /* In our words, not the library's, where the reader of the message would not know those. */
 WRIT_CHECKED static struct writ_err *
 syntax_refused(const char *what, const json_error_t *why)
@@ -63,14 +36,12 @@ syntax_refused(const char *what, const json_error_t *why)
 struct writ_err *
 members_parse(struct writ_bytes text, const char *what, json_t **ret)
 {
-	struct writ_err *err;
 	json_error_t why;
 
 	if (text.len > REQUEST_MAX)
 		return writ_fail(WRIT_INVALID, "%s has %zu bytes, over %d", what, text.len, REQUEST_MAX);
-	err = depth_check(text, what);
-	if (err)
-		return err;
+	if (!writ_json_shallow(text, REQUEST_DEPTH_MAX))
+		return writ_fail(WRIT_INVALID, "%s nests deeper than %d", what, REQUEST_DEPTH_MAX);
 	*ret = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
 	if (!*ret)
 		return syntax_refused(what, &why);

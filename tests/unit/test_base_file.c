@@ -128,6 +128,10 @@ a_file_of_another_user_is_refused(void **state)
 	assert_int_equal(chown(path, 12345, 0), 0);
 	expect_refused(file_read(path, FILE_CONFIG, &buf), WRIT_INVALID,
 		       with_path(" belongs to uid 12345: it must belong to root or to uid 0"));
+	expect_ok(file_read(path, FILE_PEER, &buf));
+	chmod(path, 0662);
+	expect_refused(file_read(path, FILE_PEER, &buf), WRIT_INVALID,
+		       with_path(" has mode 0662: others than its owner may write it: chmod go-w"));
 }
 
 static void

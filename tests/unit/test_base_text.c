@@ -293,6 +293,19 @@ digests_are_the_standard_ones(void **state)
 	assert_memory_not_equal(a, b, 32);
 }
 
+static void
+brackets_are_counted_outside_strings(void **state)
+{
+	(void)state;
+	assert_true(writ_json_shallow(WRIT_LIT("{\"a\":[{}]}"), 3));
+	assert_false(writ_json_shallow(WRIT_LIT("{\"a\":[{}]}"), 2));
+	assert_true(writ_json_shallow(WRIT_LIT("[[],[],[]]"), 2));
+	assert_true(writ_json_shallow(WRIT_LIT("[\"[[[[\",\"\\\"[[[\"]"), 1));
+	assert_false(writ_json_shallow(WRIT_LIT("[\"\\\\\",[]]"), 1));
+	assert_true(writ_json_shallow(WRIT_LIT("]]]}"), 0));
+	assert_true(writ_json_shallow(WRIT_LIT(""), 0));
+}
+
 int
 main(void)
 {
@@ -309,6 +322,7 @@ main(void)
 		cmocka_unit_test(a_clock_that_was_set_stops_issuing_until_it_is_right_again),
 		cmocka_unit_test(a_clock_that_was_set_forward_dates_nothing_ahead),
 		cmocka_unit_test(digests_are_the_standard_ones),
+		cmocka_unit_test(brackets_are_counted_outside_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
