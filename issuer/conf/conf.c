@@ -1,7 +1,7 @@
 /*
  * writ.yaml: from text to a checked struct.
  *
- * One reader a top key, in the file's order (the larger ones in custody.c, delegators.c and grants.c); each names the key in full
+ * One reader a top key, in the file's order (the larger ones in custody.c, delegators.c, grants.c and oidc.c); each names the key in full
  * ("api.listen") when it refuses.  Knows the grammar of values and how they exclude each other.  Opens no file but
  * writ.yaml: whether a certificate is there is for its user to find.
  */
@@ -277,7 +277,7 @@ read_log(const struct conf_reader *r, const struct yaml_node *root)
 static struct writ_err *
 read_users(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "issuer", "signer", "device", "log_group", NULL };
+	static const char *const keys[] = { "issuer", "signer", "device", "fetch", "log_group", NULL };
 	struct conf *conf = r->conf;
 	const struct {
 		const char *what;
@@ -286,6 +286,7 @@ read_users(const struct conf_reader *r, const struct yaml_node *root)
 		{ "users.issuer", &conf->users.issuer },
 		{ "users.signer", &conf->users.signer },
 		{ "users.device", &conf->users.device },
+		{ "users.fetch", &conf->users.fetch },
 		{ "users.log_group", &conf->users.log_group },
 	};
 	struct yaml_node *map;
@@ -341,12 +342,14 @@ static struct writ_err *
 read_root(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "version", "trust_domain", "state",	     "run",	  "api",
-					    "status",  "custody",      "delegators", "grants",	  "policy",
+					    "status",  "custody",      "delegators", "grants",	  "oidc",
+					    "policy",
 					    "limits",  "log",	       "users",	     "threads",	  "log_level",
 					    NULL };
 	static struct writ_err *(*const readers[])(const struct conf_reader *, const struct yaml_node *) = {
 		read_version,	 read_trust_domain, read_folders, read_api,   read_status,  conf_custody,
-		conf_delegators, conf_grants,	    read_limits,  read_log,   read_users,   read_process,
+		conf_delegators, conf_oidc,	    conf_grants,  read_limits,  read_log,     read_users,
+		read_process,
 	};
 	struct writ_err *err;
 

@@ -46,6 +46,26 @@ struct conf_grant_key {
 	const char *key;		/* PEM file: a public key, or a certificate, of which the key alone is taken */
 };
 
+#define CONF_OIDC_RS256 1U
+#define CONF_OIDC_PS256 2U
+#define CONF_OIDC_ES256 4U
+
+/* An OpenID provider: its ID tokens, bound by nonce to one grant, open tasks (delegation.md 8). */
+struct conf_oidc {
+	const char *alias;		/* our name for exactly that issuer: spiffe://TD/human/ALIAS/SUB */
+	const char *issuer;		/* what `iss` is, byte for byte */
+	const char *client_id;		/* what `aud` is, or holds */
+	const char *jwks_file;		/* its keys: a file, read again when it changes; or NULL, and */
+	const char *jwks_url;		/* where writ-fetchd asks for them: https, or http to this machine */
+	const char *ca;			/* PEM file for that URL; NULL: the system's */
+	uint32_t refresh_s;		/* the URL is asked this often; default 300 */
+	unsigned algorithms;		/* CONF_OIDC_*; default all three */
+	size_t n_acr;			/* 0: any, or none */
+	const char *const *acr;		/* one of these must be the token's */
+	uint32_t max_age_s;		/* since `iat`; default 120 */
+	uint32_t max_auth_age_s;	/* since `auth_time`; 0: not asked */
+};
+
 struct conf_limits {
 	uint32_t connections;			/* a loop thread; default 10000 */
 	uint32_t connections_per_address;	/* default 1000 */
@@ -81,17 +101,20 @@ struct conf {
 	const struct conf_delegators *delegators;
 
 	struct {
-		const char *audience;	/* what `aud` must be; NULL: signed grants are not accepted */
+		const char *audience;	/* what `aud` must be; NULL: neither signed grants nor ID tokens are accepted */
 		uint32_t redeem_within_s;	/* the most that `exp` may be after `iat`; default 900 */
 		size_t n_keys;
 		const struct conf_grant_key *keys;
 	} grants;
 
+	size_t n_oidc;
+	const struct conf_oidc *oidc;
+
 	const char *policy;		/* file */
 	struct conf_limits limits;
 	const char *log_origin;		/* default TRUST_DOMAIN/writ/NODE; node name default "n1" */
 	struct {
-		const char *issuer, *signer, *device;	/* NULL: the user who started writd */
+		const char *issuer, *signer, *device, *fetch;	/* NULL: the user who started writd */
 		const char *log_group;			/* may read the journal; NULL: none */
 	} users;
 	unsigned threads;		/* loop threads; default 1 */
@@ -106,6 +129,9 @@ WRIT_CHECKED struct writ_err *conf_read(const char *path, struct conf *ret);
 /* The same from memory (tests, fuzzing); `dir` is what relative paths are relative to. */
 WRIT_CHECKED struct writ_err *conf_parse(const char *name, const char *dir, struct writ_bytes text, struct conf *ret);
 void conf_done(struct conf *);
+
+/* Does it name an URL that writ-fetchd must ask? */
+bool conf_fetches(const struct conf *);
 
 /* STATE/keys/x and so on, built once: `out` holds 4096 bytes; returns it. */
 char *conf_path(const char *dir, const char *name, char *out);

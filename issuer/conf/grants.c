@@ -120,7 +120,10 @@ read_keys(const struct conf_reader *r, const struct yaml_node *map)
 	struct writ_err *err;
 	size_t n = 0;
 
-	err = conf_find(r, map, "grants.keys", READER_NEEDED, &list);
+	/* Without a key of its own a grant may still be bound to an ID token: see oidc.c. */
+	err = conf_find(r, map, "grants.keys", conf->oidc ? READER_OPTIONAL : READER_NEEDED, &list);
+	if (!err && !list)
+		return NULL;
 	if (!err)
 		err = yaml_kind_is(r->yaml, list, "grants.keys", YAML_LIST);
 	if (err)
@@ -153,6 +156,9 @@ conf_grants(const struct conf_reader *r, const struct yaml_node *root)
 	struct writ_err *err;
 
 	err = conf_map(r, root, "grants", READER_OPTIONAL, keys, &map);
+	if (!err && !map && r->conf->oidc)
+		err = yaml_fail(r->yaml, yaml_get(root, "oidc"),
+				"oidc needs grants.audience: what the grants that ID tokens authorise are for");
 	if (err || !map)
 		return err;
 	err = read_audience(r, map);

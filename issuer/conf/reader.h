@@ -58,5 +58,6 @@ WRIT_CHECKED struct writ_err *conf_word(const struct conf_reader *, const struct
 WRIT_CHECKED struct writ_err *conf_custody(const struct conf_reader *, const struct yaml_node *root);
 WRIT_CHECKED struct writ_err *conf_delegators(const struct conf_reader *, const struct yaml_node *root);
 WRIT_CHECKED struct writ_err *conf_grants(const struct conf_reader *, const struct yaml_node *root);
+WRIT_CHECKED struct writ_err *conf_oidc(const struct conf_reader *, const struct yaml_node *root); /* after delegators, before grants */
 
 #endif

@@ -256,7 +256,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(
 		parse(with_line(0, "trust-domain: x")), WRIT_INVALID,
 		"writ.yaml:16:1: unknown key \"trust-domain\"; known here: version, trust_domain, state, run, api, "
-		"status, custody, delegators, grants, policy, limits, log, users, threads, log_level");
+		"status, custody, delegators, grants, oidc, policy, limits, log, users, threads, log_level");
 	expect_refused(parse(with_line(5, "api: {certificate: c, key: k, ca: x}")), WRIT_INVALID,
 		       "writ.yaml:5:31: unknown key \"ca\"; known here: listen, certificate, key");
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
@@ -275,7 +275,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(0, "log: {name: x}")), WRIT_INVALID,
 		       "writ.yaml:16:7: unknown key \"name\"; known here: origin, node");
 	expect_refused(parse(with_line(0, "users: {root: x}")), WRIT_INVALID,
-		       "writ.yaml:16:9: unknown key \"root\"; known here: issuer, signer, device, log_group");
+		       "writ.yaml:16:9: unknown key \"root\"; known here: issuer, signer, device, fetch, log_group");
 }
 
 static void
