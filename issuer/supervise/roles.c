@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -20,12 +22,18 @@
 #define ARGUMENTS_MAX 48
 #define ROLE_SOCKET_FD 3
 
-static const char *const programs[ROLE_N] = { "writ-deviced", "writ-signerd", "writ-issuerd" };
+static const char *const programs[ROLE_N] = { "writ-deviced", "writ-signerd", "writ-issuerd", "writ-fetchd" };
 
 const char *
 role_program(enum role role)
 {
 	return programs[role];
+}
+
+bool
+role_wanted(const struct conf *conf, enum role role)
+{
+	return role != ROLE_FETCH || conf_fetches(conf);
 }
 
 static struct writ_err *
@@ -48,8 +56,9 @@ user_of(const char *name, const char *key, uid_t *ret_uid, gid_t *ret_gid)
 struct writ_err *
 role_users(const struct conf *conf, struct role_users *ret)
 {
-	const char *const names[ROLE_N] = { conf->users.device, conf->users.signer, conf->users.issuer };
-	static const char *const keys[ROLE_N] = { "device", "signer", "issuer" };
+	const char *const names[ROLE_N] = { conf->users.device, conf->users.signer, conf->users.issuer,
+					     conf->users.fetch };
+	static const char *const keys[ROLE_N] = { "device", "signer", "issuer", "fetch" };
 	const struct group *group;
 
 	*ret = (struct role_users){ .log_gid = (gid_t)-1 };
@@ -58,12 +67,15 @@ role_users(const struct conf *conf, struct role_users *ret)
 
 		ret->uid[i] = geteuid();
 		ret->gid[i] = getegid();
-		if (geteuid() == 0 && names[i])
+		if (geteuid() == 0 && names[i] && role_wanted(conf, (enum role)i))
 			err = user_of(names[i], keys[i], &ret->uid[i], &ret->gid[i]);
 		if (err)
 			return err;
 	}
-	ret->separate = geteuid() == 0 && (names[0] || names[1] || names[2]);
+	ret->separate = geteuid() == 0 && (names[0] || names[1] || names[2] || names[3]);
+	if (ret->separate && conf_fetches(conf) && !conf->users.fetch)
+		return writ_fail(WRIT_INVALID, "users.fetch is missing: writ-fetchd, which asks the URLs of `oidc`, would "
+					       "run as root");
 	if (geteuid() != 0 || !conf->users.log_group)
 		return NULL;
 	group = getgrnam(conf->users.log_group);
@@ -126,20 +138,24 @@ folders(const struct conf *conf, const struct role_users *users, bool make)
 		uid_t uid;
 		gid_t gid;
 		mode_t mode;
+		bool unwanted;
 	} all[] = {
-		{ conf->state, "", signer, signer_gid, 0755 }, /* it writes VERSION */
-		{ conf->state, "store", issuer, issuer_gid, 0700 },
-		{ conf->state, "keys", signer, signer_gid, 0700 },
-		{ conf->state, "certs", signer, signer_gid, 0700 },
+		{ conf->state, "", signer, signer_gid, 0755, false }, /* it writes VERSION */
+		{ conf->state, "store", issuer, issuer_gid, 0700, false },
+		{ conf->state, "keys", signer, signer_gid, 0700, false },
+		{ conf->state, "certs", signer, signer_gid, 0700, false },
 		{ conf->state, "journal", signer, users->log_gid == (gid_t)-1 ? signer_gid : users->log_gid,
-		  02750 }, /* setgid: new segments are the log group's */
-		{ conf->run, "", me, getegid(), 0755 },
+		  02750, false }, /* setgid: new segments are the log group's */
+		{ conf->run, "", me, getegid(), 0755, false },
+		{ conf->state, "fetched", users->uid[ROLE_FETCH], users->gid[ROLE_FETCH], 0755, !conf_fetches(conf) },
 	};
 
 	for (size_t i = 0; i < N_OF(all); i++) {
 		char path[4096];
 		struct writ_err *err = NULL;
 
+		if (all[i].unwanted)
+			continue;
 		snprintf(path, sizeof(path), "%s%s%s", all[i].base, *all[i].name ? "/" : "", all[i].name);
 		if (make)
 			err = folder_make(path, all[i].uid, all[i].gid, all[i].mode);
@@ -163,9 +179,28 @@ role_folders_check(const struct conf *conf, const struct role_users *users)
 	return folders(conf, users, false);
 }
 
+/* A bound datagram socket at `path`, mode 0660; a stale one is replaced. */
+static struct writ_err *
+datagrams_bind(const char *path, int *ret_fd)
+{
+	AUTO(file_closep) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(at.sun_path))
+		return writ_fail(WRIT_INVALID, "%s is too long for a socket", path);
+	memcpy(at.sun_path, path, strlen(path) + 1);
+	unlink(path);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof(at)) != 0 || chmod(path, 0660) != 0)
+		return writ_fail_errno(errno, "listening at %s", path);
+	*ret_fd = fd;
+	fd = -1;
+	return NULL;
+}
+
 struct writ_err *
 role_socket(const struct conf *conf, const struct role_users *users, enum role role, int *ret_fd)
 {
+	static const char *const names[ROLE_N] = { [ROLE_DEVICE] = "device", [ROLE_SIGNER] = "signer", [ROLE_FETCH] = "fetch" };
 	const enum role asked_by = role == ROLE_DEVICE ? ROLE_SIGNER : ROLE_ISSUER;
 	char path[4096];
 	struct writ_err *err;
@@ -173,8 +208,8 @@ role_socket(const struct conf *conf, const struct role_users *users, enum role r
 	*ret_fd = -1;
 	if (role == ROLE_ISSUER)
 		return NULL;
-	snprintf(path, sizeof(path), "%s/%s.sock", conf->run, role == ROLE_DEVICE ? "device" : "signer");
-	err = frame_listen(path, ret_fd);
+	snprintf(path, sizeof(path), "%s/%s.sock", conf->run, names[role]);
+	err = role == ROLE_FETCH ? datagrams_bind(path, ret_fd) : frame_listen(path, ret_fd);
 	if (err)
 		return err;
 	if (users->separate && chown(path, users->uid[role], users->gid[asked_by]) != 0)
@@ -278,7 +313,7 @@ role_arguments(const struct conf *conf, const struct role_users *users, enum rol
 	} else {
 		add(&a, "--config");
 		add(&a, "%s", conf->path);
-		if (role == ROLE_SIGNER) {
+		if (role == ROLE_SIGNER || role == ROLE_FETCH) {
 			add(&a, "--fd");
 			add(&a, "%d", ROLE_SOCKET_FD);
 		}

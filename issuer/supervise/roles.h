@@ -1,5 +1,5 @@
 /*
- * The three roles as processes: which user each runs as, what it is started with, the folders it needs.
+ * The roles as processes: which user each runs as, what it is started with, the folders it needs.
  *
  * Shared by writd, which keeps them running, and `writ init`, which runs device and signer once.  Knows no protocol
  * between them. Threading: call before other threads exist (fork).
@@ -11,7 +11,10 @@
 
 #include "issuer/conf/conf.h"
 
-enum role { ROLE_DEVICE, ROLE_SIGNER, ROLE_ISSUER, ROLE_N };
+enum role { ROLE_DEVICE, ROLE_SIGNER, ROLE_ISSUER, ROLE_FETCH, ROLE_N };
+
+/* Every role but ROLE_FETCH, which is there when the configuration names an URL to fetch. */
+bool role_wanted(const struct conf *, enum role);
 
 const char *role_program(enum role); /* "writ-deviced", ... */
 
@@ -27,7 +30,7 @@ WRIT_CHECKED struct writ_err *role_users(const struct conf *, struct role_users 
 /*
  * Makes state and run folders with their owners and modes, unless they are there; then checks them:
  *	STATE 0755 signer   STATE/store 0700 issuer   STATE/keys, STATE/certs 0700 signer   STATE/journal 02750
- *signer:log group   RUN 0755
+ *signer:log group   RUN 0755   and where writ-fetchd runs STATE/fetched 0755 fetch
  */
 WRIT_CHECKED struct writ_err *role_folders(const struct conf *, const struct role_users *);
 
@@ -37,7 +40,8 @@ WRIT_CHECKED struct writ_err *role_folders_check(const struct conf *, const stru
 /*
  * The listening socket of device or signer: RUN/device.sock, RUN/signer.sock, owned by its role, connected to by the
  * group of the role that asks it.  The role inherits it, so that nobody but us needs to write in RUN, and a restart
- * loses no connection request.  For ROLE_ISSUER `*ret_fd` is -1.
+ * loses no connection request.  That of ROLE_FETCH, RUN/fetch.sock, takes datagrams (issuer/fetch/wire.h) of the
+ * issuer's group.  For ROLE_ISSUER `*ret_fd` is -1.
  */
 WRIT_CHECKED struct writ_err *role_socket(const struct conf *, const struct role_users *, enum role, int *ret_fd);
 

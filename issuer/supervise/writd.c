@@ -1,10 +1,10 @@
 /*
- * writd: keeps device, signer and issuer running; see writd(8).
+ * writd: keeps device, signer, issuer and, where it is wanted, fetcher running; see writd(8).
  *
  * Terms: a crash is an end within 2 s of the start, but for the device's deadline, which never counts.
  * (1) A role that ended is started again after 0.1 s, doubling to 5 s, back to 0.1 s once it has run for 10 s.
  * (2) Three crashes in a row leave it down, with an alarm: an operator must look.  The others go on.
- * (3) SIGTERM ends issuer, signer, device in this order, so that nothing is asked of who is gone; each has 5 s.
+ * (3) SIGTERM ends fetcher, issuer, signer, device in this order, so that nothing is asked of who is gone; each has 5 s.
  * The listening sockets are made here and inherited, so a role's restart refuses nobody.  Knows no protocol between the
  * roles.
  */
@@ -38,7 +38,7 @@ struct child {
 	int64_t started_ms, start_ms; /* monotonic; start_ms: when to start it next */
 	int64_t backoff_ms;
 	unsigned crashes;
-	bool down; /* (2) */
+	bool down; /* (2), or never wanted */
 };
 
 struct supervisor {
@@ -136,6 +136,17 @@ start_due(struct supervisor *s)
 	return (int)wait_ms;
 }
 
+/* Both read the configuration anew. */
+static void
+hup(struct supervisor *s)
+{
+	static const enum role told[] = { ROLE_ISSUER, ROLE_FETCH };
+
+	for (size_t i = 0; i < N_OF(told); i++)
+		if (s->children[told[i]].pid > 0)
+			kill(s->children[told[i]].pid, SIGHUP);
+}
+
 /* Takes one signal; waits for it no longer than that (-1: for ever). */
 static void
 signal_take(struct supervisor *s, int wait_ms)
@@ -147,8 +158,8 @@ signal_take(struct supervisor *s, int wait_ms)
 		return;
 	if (info.ssi_signo == SIGCHLD)
 		reap(s);
-	else if (info.ssi_signo == SIGHUP && s->children[ROLE_ISSUER].pid > 0)
-		kill(s->children[ROLE_ISSUER].pid, SIGHUP);
+	else if (info.ssi_signo == SIGHUP)
+		hup(s);
 	else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 		s->stopping = true;
 }
@@ -194,6 +205,9 @@ prepare(struct supervisor *s, const char *path)
 
 		c->socket = -1;
 		c->backoff_ms = BACKOFF_FIRST_MS;
+		c->down = !role_wanted(&s->conf, (enum role)i);
+		if (c->down)
+			continue;
 		err = role_arguments(&s->conf, &s->users, (enum role)i, bin_dir, NULL, &s->arena, &c->arguments);
 		if (!err)
 			err = role_socket(&s->conf, &s->users, (enum role)i, &c->socket);
