@@ -79,6 +79,7 @@ WRIT_CHECKED struct writ_err *cli_write(const char *path, unsigned mode, struct 
 int cmd_init(int argc, char **argv);
 int cmd_delegate(int argc, char **argv);
 int cmd_grant(int argc, char **argv);
+int cmd_grant_prepare(int argc, char **argv);
 int cmd_issue(int argc, char **argv);
 int cmd_renew(int argc, char **argv);
 int cmd_complete(int argc, char **argv);

@@ -2,7 +2,7 @@
  * writ delegate: a person or service opens a task for an agent; an agent delegates on, one hop deeper.
  *
  * Which of the two is decided by the certificate that authenticates: a leaf of ours makes it the second.  Or a signed
- * grant is submitted, which says all of it.
+ * grant is submitted, which says all of it; or an ID token, and the grant that it was made for.
  */
 #include "issuer/cli/delegate.h"
 #include "base/file.h"
@@ -10,6 +10,9 @@
 #include "issuer/auth/jws.h"
 #include "issuer/cli/approvals.h"
 #include "issuer/cli/keys.h"
+
+#define TOKEN_MAX (16 * 1024)
+#define GRANT_BODY_MAX (24 * 1024)
 
 static const struct option_spec specs[] = {
 	DELEGATE_OPTIONS,
@@ -19,6 +22,13 @@ static const struct option_spec specs[] = {
 /* With --grant everything else is inside what was signed. */
 static const struct option_spec grant_specs[] = {
 	{ "--grant", OPTION_VALUE, true, NULL },
+	API_OPTIONS,
+};
+
+/* With --id-token it is in the grant that writ grant prepare wrote. */
+static const struct option_spec token_specs[] = {
+	{ "--id-token", OPTION_VALUE, true, NULL },
+	{ "--grant-body", OPTION_VALUE, true, NULL },
 	API_OPTIONS,
 };
 
@@ -175,8 +185,9 @@ told(const struct options *o, const struct api_answer *answer)
 
 /* One line of a file: a compact JWS. */
 static struct writ_err *
-grant_read(const char *path, json_t *body)
+grant_read(const struct options *o, json_t *body)
 {
+	const char *path = option(o, "--grant");
 	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(JWS_MAX + 1);
 	struct writ_err *err = file_read(path, FILE_ANY, &text);
 
@@ -190,19 +201,44 @@ grant_read(const char *path, json_t *body)
 	return NULL;
 }
 
-/* writ delegate --grant FILE: whoever submits it, the signature inside says who delegates. */
+/* A token, on a line of its own or not, and the exact bytes of its grant. */
+static struct writ_err *
+token_read(const struct options *o, json_t *body)
+{
+	AUTO(writ_buf_done)
+	struct writ_buf token = WRIT_BUF(TOKEN_MAX), grant = WRIT_BUF(GRANT_BODY_MAX),
+			text = WRIT_BUF(2 * GRANT_BODY_MAX);
+	struct writ_err *err = file_read(option(o, "--id-token"), FILE_ANY, &token);
+
+	if (!err)
+		err = file_read(option(o, "--grant-body"), FILE_ANY, &grant);
+	if (!err)
+		err = writ_base64url(writ_view(&grant), &text);
+	if (err)
+		return err;
+	while (token.len > 0 && strchr("\r\n", token.data[token.len - 1]))
+		token.len--;
+	json_object_set_new(body, "id_token", json_stringn((const char *)token.data, token.len));
+	json_object_set_new(body, "grant_body", json_stringn((const char *)text.data, text.len));
+	if (!json_object_get(body, "id_token"))
+		return writ_fail(WRIT_INVALID, "%s: not an ID token in compact form", option(o, "--id-token"));
+	return NULL;
+}
+
+/* writ delegate --grant FILE, or --id-token FILE: whoever submits it, the signature inside says who delegates. */
 static int
-submit(int argc, char **argv)
+submit(int argc, char **argv, const struct option_spec *of, size_t n_of,
+       struct writ_err *(*fill)(const struct options *, json_t *))
 {
 	AUTO(api_answer_done) struct api_answer answer = { 0 };
 	struct options o;
-	struct writ_err *err = options_read(argc, argv, grant_specs, N_OF(grant_specs), 0, &o);
+	struct writ_err *err = options_read(argc, argv, of, n_of, 0, &o);
 	json_t *body;
 
 	if (err)
 		return cli_misused("delegate", err);
 	body = json_object();
-	err = grant_read(option(&o, "--grant"), body);
+	err = fill(&o, body);
 	if (err) {
 		json_decref(body);
 		return cli_fail("delegate", err);
@@ -212,10 +248,12 @@ submit(int argc, char **argv)
 }
 
 static bool
-has_grant(int argc, char **argv)
+has(int argc, char **argv, const char *name)
 {
+	const size_t len = strlen(name);
+
 	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--grant") == 0 || strncmp(argv[i], "--grant=", 8) == 0)
+		if (strncmp(argv[i], name, len) == 0 && (argv[i][len] == '\0' || argv[i][len] == '='))
 			return true;
 	return false;
 }
@@ -229,8 +267,10 @@ cmd_delegate(int argc, char **argv)
 	json_t *body;
 	bool by_agent;
 
-	if (has_grant(argc, argv))
-		return submit(argc, argv);
+	if (has(argc, argv, "--grant"))
+		return submit(argc, argv, grant_specs, N_OF(grant_specs), grant_read);
+	if (has(argc, argv, "--id-token"))
+		return submit(argc, argv, token_specs, N_OF(token_specs), token_read);
 	err = options_read(argc, argv, specs, N_OF(specs), 0, &o);
 	if (err)
 		return cli_misused("delegate", err);

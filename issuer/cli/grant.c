@@ -1,6 +1,7 @@
 /*
  * writ grant: makes and signs a grant (delegation.md 8), offline, with a key of the user's own; writ grant key makes
- * such a key.  writ delegate --grant submits what is signed here, by whom and from where one likes.
+ * such a key.  writ delegate --grant submits what is signed here, by whom and from where one likes.  (writ grant
+ * prepare, for a log-in, is in grant_prepare.c.)
  */
 #include <stdlib.h>
 
@@ -208,6 +209,8 @@ cmd_grant(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "key") == 0)
 		return cmd_grant_key(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "prepare") == 0)
+		return cmd_grant_prepare(argc - 1, argv + 1);
 	err = options_read(argc, argv, specs, N_OF(specs), 0, &o);
 	if (!err)
 		err = claims_make(&o, claims);

@@ -18,7 +18,7 @@ static const struct {
 } commands[] = {
 	{ "init", cmd_init, "make the CA: anchor key in the device, issuing key, journal" },
 	{ "delegate", cmd_delegate, "open a task for an agent, or delegate on as one" },
-	{ "grant", cmd_grant, "sign a delegation offline, for writ delegate --grant; or make a key for that" },
+	{ "grant", cmd_grant, "sign a delegation offline, or prepare one for a log-in, for writ delegate" },
 	{ "issue", cmd_issue, "get a leaf for a key that a delegation names" },
 	{ "renew", cmd_renew, "get a new leaf for the same key" },
 	{ "task", cmd_task, "show a task; list, approve or refuse tasks" },

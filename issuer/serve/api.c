@@ -18,6 +18,7 @@
 #include "issuer/serve/freeze.h"
 #include "issuer/serve/issue.h"
 #include "issuer/serve/policy.h"
+#include "issuer/serve/prepare.h"
 #include "issuer/serve/revoke.h"
 #include "issuer/serve/work.h"
 
@@ -47,6 +48,7 @@ static const struct route routes[] = {
 	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task },
 	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf },
 	{ HTTP_POST, "/v1/tasks/{id}/approvals", WHO_APPROVER, true, false, approve_say },
+	{ HTTP_POST, "/v1/grants/prepare", WHO_ANYONE, true, false, prepare_grant },
 	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on },
 	{ HTTP_POST, "/v1/renew", WHO_AGENT, true, false, issue_renewal },
 	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete },
@@ -172,7 +174,8 @@ refused(struct work *work)
 
 	if (wanted == WHO_ANYONE)
 		return false;
-	if (wanted == WHO_PERSON_OR_GRANT && request_is_grant(work->request->body))
+	if (wanted == WHO_PERSON_OR_GRANT &&
+	    (request_is_grant(work->request->body) || request_is_token(work->request->body)))
 		return false; /* the signature inside says who asks */
 	if (!who) {
 		work_fail(work, writ_fail(WRIT_UNAUTHENTICATED, "this needs a client certificate of %s",

@@ -226,6 +226,9 @@ rebuild(struct work *work, struct opening *o)
 	o->opener_kind = hop.kind;
 	work->proof.method = hop.method;
 	memcpy(work->proof.digest, hop.auth_digest.data, sizeof(work->proof.digest));
+	work->proof.has_grant = hop.grant.len == sizeof(work->proof.grant_digest);
+	if (work->proof.has_grant)
+		memcpy(work->proof.grant_digest, hop.grant.data, sizeof(work->proof.grant_digest));
 	hop.granted_at = work->edge.granted_at;
 	hop.not_after = work->edge.not_after;
 	err = hop_write(&hop, &hops);

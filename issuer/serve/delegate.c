@@ -2,7 +2,7 @@
  * New edges.  An edge is granted as a leaf is issued, without the signer's stage: decide, build the hop, store, answer;
  * then the journal is told.
  *
- * Who delegates, and of which kind, comes from the certificate or the key that signed a grant (I7: proof.c); the parent's
+ * Who delegates, and of which kind, comes from the certificate, the key that signed a grant or the ID token (I7: proof.c); the parent's
  * authority from our own store; what is asked from the body.  The child gets what it asked for or nothing (I6); only missing constraints of the parent are
  * added.
  */
@@ -128,6 +128,8 @@ hops_write(struct work *work, const struct edge_asked *asked)
 		.method = work->proof.method,
 		.auth_digest = { work->proof.digest, SHA256_LEN },
 		.authority = work->proof.authority,
+		.acr = work->proof.acr,
+		.auth_time = work->proof.auth_time,
 		.granted_at = edge->granted_at,
 		.not_after = edge->not_after,
 		.depth_remaining = edge->depth_remaining,
@@ -136,8 +138,8 @@ hops_write(struct work *work, const struct edge_asked *asked)
 	struct writ_err *err;
 
 	writ_sha256(edge->grant, scope);
-	if (work->proof.method == AUTH_SIGNED_GRANT)
-		hop.grant = hop.auth_digest;
+	if (work->proof.has_grant)
+		hop.grant = (struct writ_bytes){ work->proof.grant_digest, SHA256_LEN };
 	if (who->is_leaf) {
 		hop.authority = writ_str(writ_hex((struct writ_bytes){ who->issuer_key_id, 20 }, authority));
 		hop.cert_sha256 = (struct writ_bytes){ who->cert_sha256, SHA256_LEN };
@@ -226,6 +228,13 @@ evidence(struct work *work)
 	writ_sha256(work->edge.grant, work->evidence[1].digest);
 	work->job.item.evidence = work->evidence;
 	work->job.item.n_evidence = 2;
+	if (work->proof.grant.len == 0)
+		return;
+	work->evidence[2] = (struct store_evidence){
+		.kind = WRIT_LIT("grant-body"), .bytes = work->proof.grant, .expires = expires
+	};
+	memcpy(work->evidence[2].digest, work->proof.grant_digest, SHA256_LEN);
+	work->job.item.n_evidence = 3;
 }
 
 /* ---- told to the journal, once durable ---- */
@@ -261,12 +270,16 @@ note_grant(struct work *work)
 	writ_sha256(edge->grant, grant);
 	json_object(&out, NULL);
 	json_text(&out, "agent", edge->agent);
-	if (work->proof.method != AUTH_SIGNED_GRANT)
+	if (!work->proof.has_grant)
 		json_hex(&out, "cert", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
 	json_text(&out, "delegator", edge->delegator);
 	json_int(&out, "depth", edge->depth_remaining);
 	json_hex(&out, "edge", (struct writ_bytes){ edge->id, EDGE_ID_LEN });
 	json_hex(&out, "grant", (struct writ_bytes){ grant, SHA256_LEN });
+	if (work->proof.method == AUTH_OIDC_ID_TOKEN) {
+		json_hex(&out, "grant_body", (struct writ_bytes){ work->proof.grant_digest, SHA256_LEN });
+		json_hex(&out, "id_token", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
+	}
 	json_int(&out, "not_after", edge->not_after);
 	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
 	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
@@ -376,20 +389,20 @@ task_name(struct work *work, struct writ_bytes asked, struct writ_bytes *ret)
 	return ret->data ? NULL : writ_fail(WRIT_EXHAUSTED, "no memory for a task's name");
 }
 
-/* What is asked, and by whom: a certificate and a body, or a signed grant that is both. */
+/* What is asked, and by whom: a certificate and a body, a signed grant that is both, or an ID token and its grant. */
 WRIT_CHECKED static struct writ_err *
 task_asked(struct work *work, struct edge_asked *ret)
 {
 	struct claims claims;
 	struct writ_err *err;
 
-	if (!request_is_grant(work->request->body)) {
+	if (!request_is_grant(work->request->body) && !request_is_token(work->request->body)) {
 		err = request_delegation(work->request->body, REQUEST_OPEN_TASK, &work->arena, &ret->body);
 		ret->not_after = work->now.wall + ret->body.ends_in_s;
 		proof_by_certificate(work);
 		return err;
 	}
-	err = proof_by_grant(work, &claims);
+	err = request_is_token(work->request->body) ? proof_by_token(work, &claims) : proof_by_grant(work, &claims);
 	if (err)
 		return err;
 	ret->body = claims.asked;

@@ -106,17 +106,24 @@ key_of(const struct work *work, const struct jws *jws, const struct grantkey **r
 	return NULL;
 }
 
-/* The principal of the key, with a share of requests of its own. */
-WRIT_CHECKED static struct writ_err *
-become(struct work *work, const struct grantkey *key)
+struct writ_err *
+proof_become(struct work *work, const struct identity *whom)
 {
 	struct identity *who = writ_arena_take(&work->arena, sizeof(*who));
 
 	if (!who)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a grant");
-	*who = (struct identity){ .kind = key->kind, .principal = key->principal, .authority = key->kid };
+	*who = *whom;
 	work->who = who;
 	return admission_take(work->on->serve->admission, who->principal, work->now.mono_ms);
+}
+
+struct writ_err *
+proof_reserve(struct work *work, const struct claims *claims)
+{
+	struct writ_err *err = once_make(work, claims);
+
+	return err ? err : reserve(work, claims);
 }
 
 struct writ_err *
@@ -125,6 +132,7 @@ proof_by_grant(struct work *work, struct claims *ret)
 	struct proof *proof = &work->proof;
 	const struct grantkey *key;
 	struct claims_wanted wanted;
+	struct identity who;
 	struct writ_err *err;
 	struct jws jws;
 
@@ -151,14 +159,15 @@ proof_by_grant(struct work *work, struct claims *ret)
 	proof->kind = WRIT_LIT("signed-grant");
 	proof->authority = key->kid;
 	writ_sha256(proof->bytes, proof->digest);
-	err = once_make(work, ret);
-	if (!err)
-		err = reserve(work, ret);
+	memcpy(proof->grant_digest, proof->digest, SHA256_LEN);
+	proof->has_grant = true;
+	err = proof_reserve(work, ret);
 	if (err)
 		return err;
 	err = jws_verify(&jws, &key->key);
 	if (err)
 		return writ_because(err, "grant: kid '%.*s'", WRIT_FMT(key->kid));
 	proof->n_once = N_OF(proof->once);
-	return become(work, key);
+	who = (struct identity){ .kind = key->kind, .principal = key->principal, .authority = key->kid };
+	return proof_become(work, &who);
 }

@@ -2,6 +2,9 @@
  * JSON bodies in: see request.h.  Each reader names its members once, in `names`, and takes them one by one.
  */
 #include "issuer/serve/request.h"
+
+#include <stdlib.h>
+
 #include "base/text.h"
 #include "issuer/auth/jws.h"
 #include "issuer/serve/members.h"
@@ -129,10 +132,10 @@ request_delegation(struct writ_bytes body, enum request_route route, struct writ
 
 /* ---- signed grants ---- */
 
-bool
-request_is_grant(struct writ_bytes body)
+/* Is the first member of the body called so?  `name` is with its quotes. */
+static bool
+first_member_is(struct writ_bytes body, const char *name)
 {
-	static const char name[] = "\"grant\"";
 	size_t at = 0;
 
 	while (at < body.len && memchr(" \t\r\n", body.data[at], 4))
@@ -141,7 +144,19 @@ request_is_grant(struct writ_bytes body)
 		return false;
 	while (at < body.len && memchr(" \t\r\n", body.data[at], 4))
 		at++;
-	return body.len - at >= sizeof(name) - 1 && memcmp(body.data + at, name, sizeof(name) - 1) == 0;
+	return body.len - at >= strlen(name) && memcmp(body.data + at, name, strlen(name)) == 0;
+}
+
+bool
+request_is_grant(struct writ_bytes body)
+{
+	return first_member_is(body, "\"grant\"");
+}
+
+bool
+request_is_token(struct writ_bytes body)
+{
+	return first_member_is(body, "\"id_token\"") || first_member_is(body, "\"grant_body\"");
 }
 
 struct writ_err *
@@ -157,6 +172,66 @@ request_grant(struct writ_bytes body, struct writ_arena *arena, struct writ_byte
 	if (!err)
 		err = member_text(json, "", "grant", MEMBER_REQUIRED, JWS_MAX, arena, ret);
 	return err;
+}
+
+/* ---- ID tokens ---- */
+
+struct writ_err *
+request_token(struct writ_bytes body, struct writ_arena *arena, struct writ_bytes *ret_token, struct writ_bytes *ret_grant)
+{
+	static const char *const names[] = { "id_token", "grant_body" };
+	AUTO(writ_buf_done) struct writ_buf grant = WRIT_BUF(REQUEST_GRANT_BODY_MAX);
+	AUTO(members_done) json_t *json = NULL;
+	struct writ_bytes text;
+	struct writ_err *err;
+
+	err = members_parse(body, "the body", &json);
+	if (!err)
+		err = members_only(json, "", names, N_OF(names));
+	if (!err)
+		err = member_text(json, "", "id_token", MEMBER_REQUIRED, JWS_MAX, arena, ret_token);
+	if (!err)
+		err = member_text(json, "", "grant_body", MEMBER_REQUIRED, REQUEST_MAX, arena, &text);
+	if (err)
+		return err;
+	err = writ_unbase64(BASE64_URL, text, &grant);
+	if (err && err->code == WRIT_EXHAUSTED)
+		return writ_recode(err, WRIT_INVALID, "member 'grant_body' has more than %d bytes", REQUEST_GRANT_BODY_MAX);
+	if (err)
+		return writ_because(err, "member 'grant_body' is not base64url");
+	return member_keep(arena, writ_view(&grant), ret_grant);
+}
+
+struct writ_err *
+request_prepare(struct writ_bytes body, struct writ_arena *arena, struct request_prepare *ret)
+{
+	static const char *const names[] = { "idp", "task" };
+	AUTO(members_done) json_t *json = NULL;
+	struct writ_err *err;
+	json_t *task;
+	char *text;
+
+	*ret = (struct request_prepare){ 0 };
+	err = members_parse(body, "the body", &json);
+	if (!err)
+		err = members_only(json, "", names, N_OF(names));
+	if (!err)
+		err = member_text(json, "", "idp", MEMBER_REQUIRED, 64, arena, &ret->idp);
+	if (err)
+		return err;
+	task = json_object_get(json, "task");
+	if (!task)
+		return member_missing("", "task");
+	if (!json_is_object(task))
+		return member_wrong("", "task", "an object: what POST /v1/tasks takes");
+	text = json_dumps(task, JSON_COMPACT);
+	if (!text)
+		return writ_fail(WRIT_EXHAUSTED, "the request needs more memory than one may have");
+	err = member_keep(arena, writ_str(text), &ret->task);
+	free(text);
+	if (!err)
+		err = request_delegation(ret->task, REQUEST_OPEN_TASK, arena, &ret->asked);
+	return err ? writ_because(err, "task") : NULL;
 }
 
 /* ---- leaves ---- */

@@ -41,6 +41,23 @@ WRIT_CHECKED struct writ_err *request_delegation(struct writ_bytes body, enum re
 bool request_is_grant(struct writ_bytes body);
 WRIT_CHECKED struct writ_err *request_grant(struct writ_bytes body, struct writ_arena *, struct writ_bytes *ret);
 
+/*
+ * POST /v1/tasks with {"id_token": "COMPACT JWS", "grant_body": "BASE64URL"}, in either order: the token authenticates
+ * whoever it names, for these bytes of a grant.
+ */
+#define REQUEST_GRANT_BODY_MAX (24 * 1024) /* octets, decoded */
+bool request_is_token(struct writ_bytes body);
+WRIT_CHECKED struct writ_err *request_token(struct writ_bytes body, struct writ_arena *, struct writ_bytes *ret_token,
+					    struct writ_bytes *ret_grant);
+
+/* POST /v1/grants/prepare: which provider, and the body of POST /v1/tasks as text of its own. */
+struct request_prepare {
+	struct writ_bytes idp;
+	struct writ_bytes task; /* JSON */
+	struct request_delegation asked;
+};
+WRIT_CHECKED struct writ_err *request_prepare(struct writ_bytes body, struct writ_arena *, struct request_prepare *ret);
+
 /* POST /v1/tasks/ID/leaves (csr) and /v1/renew (no csr; an empty body is all defaults). */
 struct request_leaf {
 	struct writ_bytes csr; /* DER */

@@ -8,6 +8,7 @@
 #include "base/event.h"
 #include "base/file.h"
 #include "base/yaml.h"
+#include "issuer/fetch/wire.h"
 
 struct rules *
 rules_ref(struct rules *rules)
@@ -26,6 +27,7 @@ rules_unref(struct rules *rules)
 	auth_free(rules->auth);
 	grantkeys_free(rules->grantkeys);
 	writ_buf_done(&rules->text);
+	oidc_free(rules->oidc);
 	conf_done(&rules->conf);
 	free(rules);
 }
@@ -82,6 +84,45 @@ grantkeys_load(struct rules *rules)
 	return err;
 }
 
+WRIT_CHECKED static struct writ_err *
+oidc_load(struct rules *rules)
+{
+	static const struct {
+		unsigned said, alg;
+	} algorithms[] = { { CONF_OIDC_RS256, JWS_ALLOW(JWS_RS256) },
+			   { CONF_OIDC_PS256, JWS_ALLOW(JWS_PS256) },
+			   { CONF_OIDC_ES256, JWS_ALLOW(JWS_ES256) } };
+	AUTO(writ_arena_done) struct writ_arena paths = WRIT_ARENA(64 * 1024);
+	const struct conf *conf = &rules->conf;
+	struct oidc_provider *list = writ_arena_take(&paths, (conf->n_oidc + 1) * sizeof(*list));
+
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the OpenID providers");
+	for (size_t i = 0; i < conf->n_oidc; i++) {
+		const struct conf_oidc *from = &conf->oidc[i];
+		char path[4096];
+		const char *keys = from->jwks_file ? from->jwks_file : fetch_keys_path(conf->state, from->alias, path);
+
+		list[i] = (struct oidc_provider){
+			.alias = from->alias,
+			.issuer = from->issuer,
+			.client_id = from->client_id,
+			.keys = (const char *)writ_arena_copy(&paths, writ_str(keys)).data,
+			.fetched = from->jwks_url != NULL,
+			.n_acr = from->n_acr,
+			.acr = from->acr,
+			.max_age_s = from->max_age_s,
+			.max_auth_age_s = from->max_auth_age_s,
+		};
+		if (!list[i].keys)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for the OpenID providers");
+		for (size_t j = 0; j < N_OF(algorithms); j++)
+			if (from->algorithms & algorithms[j].said)
+				list[i].algorithms |= algorithms[j].alg;
+	}
+	return oidc_new(writ_str(conf->trust_domain), list, conf->n_oidc, &rules->oidc);
+}
+
 static void
 rules_unrefp(struct rules **rules)
 {
@@ -108,11 +149,13 @@ rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time n
 		err = auth_load(rules, own_anchor);
 	if (!err)
 		err = grantkeys_load(rules);
+	if (!err)
+		err = oidc_load(rules);
 	if (err)
 		return err;
 	if (memcmp(rules->conf.digest, running->digest, sizeof(rules->conf.digest)) != 0)
 		event(EVENT_WARN, "serve.configuration_changed",
-		      EV_STR("text", "policy, delegators, grants and limits are taken; the rest at a restart"));
+		      EV_STR("text", "policy, delegators, grants, oidc and limits are taken; the rest at a restart"));
 	lists = auth_refresh(rules->auth, now);
 	if (lists) /* its holders are refused until it is there; the others are not */
 		event(EVENT_WARN, "serve.revocation_list", EV_ERR(lists));

@@ -1,7 +1,8 @@
 /*
  * Policy, delegators and grant keys in force: what a reload swaps whole.
  *
- * Threading: read-only once loaded, but for the CRLs inside `auth`, which auth_refresh() swaps under a lock of its own.
+ * Threading: read-only once loaded, but for the CRLs inside `auth`, which auth_refresh() swaps under a lock of its own,
+ * and the keys inside `oidc`.
  */
 #ifndef WRIT_ISSUER_SERVE_RULES_H
 #define WRIT_ISSUER_SERVE_RULES_H
@@ -10,6 +11,7 @@
 
 #include "issuer/auth/auth.h"
 #include "issuer/auth/grantkeys.h"
+#include "issuer/auth/oidc.h"
 #include "issuer/conf/conf.h"
 #include "policy/policy.h"
 
@@ -19,9 +21,10 @@ struct rules {
 	struct policy *policy;
 	struct auth *auth;
 	struct grantkeys *grantkeys;
+	struct oidc *oidc;
 	writ_time loaded_at;
 	struct writ_buf text; /* the policy's YAML: what the store keeps behind its digest */
-	struct conf conf; /* limits, delegators and grants are read from here; the rest of a reloaded file is not used */
+	struct conf conf; /* limits, delegators, oidc and grants are read from here; the rest of a reloaded file is not used */
 };
 struct rules *rules_ref(struct rules *);
 void rules_unref(struct rules *);

@@ -112,6 +112,7 @@ struct serve {
 	atomic_uint open_links;	    /* loops whose link is open */
 	sem_t done;		    /* a loop has done what the keeper told it */
 	sem_t wake;		    /* the keeper has something to do */
+	atomic_int_least64_t fetch_asked_ms; /* when writ-fetchd was last asked for keys */
 	atomic_bool list_due;	    /* a revocation: the CRL is due */
 	atomic_int_least64_t floor; /* time of the newest journal entry seen at recovery */
 

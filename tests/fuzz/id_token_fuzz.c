@@ -35,6 +35,7 @@ prepare(void)
 {
 	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(512);
 	static const char *const acr[] = { "mfa" };
+	static const char first[] = "{\"iss\":\"https://idp.example\",\"iat\":1}";
 	char path[] = "/tmp/writ-id-token-XXXXXX";
 	const struct oidc_provider provider = {
 		.alias = "idp",
@@ -56,7 +57,7 @@ prepare(void)
 	at = der.data;
 	key = d2i_AutoPrivateKey(NULL, &at, (long)der.len);
 	FUZZ_CHECK(key && fuzz_accepted(oidc_new(WRIT_LIT("agents.example"), &provider, 1, &oidc)));
-	(void)LLVMFuzzerTestOneInput((const uint8_t *)"{\"iss\":\"https://idp.example\",\"iat\":1}", 39);
+	(void)LLVMFuzzerTestOneInput((const uint8_t *)first, sizeof(first) - 1);
 	unlink(path); /* read, and kept */
 }
 

@@ -8,7 +8,9 @@ import re
 import pytest
 import yaml
 
-from house import ERP, INVOICES, PAYMENTS, POLICY, ROOT, TD, Agent, House, csr_der
+from grants import AUDIENCE
+from house import ERP, INVOICES, PAYMENTS, POLICY, ROOT, TD, Agent, House, csr_der, new_key
+from oidc import jwk, jwks
 
 with open(os.path.join(ROOT, "deploy", "api", "v1.yaml"), encoding="utf-8") as file:
     API = yaml.safe_load(file)
@@ -20,8 +22,11 @@ SCOPE = [{"actions": ["invoices:read"], "resources": [INVOICES], "delegable": Tr
 
 @pytest.fixture(scope="module")
 def one():
-    """With a rule that wants approvals."""
-    made = House("swtpm", policy=POLICY + PAYMENTS)
+    """With a rule that wants approvals, and an OpenID provider, for whose tokens grants are prepared."""
+    made = House("swtpm", policy=POLICY + PAYMENTS, extra=f"grants: {{audience: {AUDIENCE}}}\n"
+                 "oidc: [{alias: idp, issuer: \"https://idp.corp.example\", client_id: writ, jwks: idp.json}]\n")
+    with open(made.path("idp.json"), "wb") as f:
+        f.write(jwks(jwk(new_key(), "e1")))
     try:
         made.init()
         made.start()
@@ -163,6 +168,11 @@ def session(one):
     s.ask(alice, "POST", "/v1/tasks", dict(task, id="api.task-2", scope=[{"actions": ["payments:write"], "resources": [INVOICES]}]))
     s.ask(nobody, "POST", "/v1/tasks", task)
     s.ask(nobody, "POST", "/v1/tasks", {"grant": "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"})
+    prepared = s.ask(nobody, "POST", "/v1/grants/prepare", {"idp": "idp", "task": dict(task, id="api.task-3")})
+    assert prepared.status == 200, prepared
+    s.ask(nobody, "POST", "/v1/grants/prepare", {"idp": "other", "task": task})
+    s.ask(nobody, "POST", "/v1/grants/prepare", {"idp": "idp", "task": dict(task, depth=9)})
+    s.ask(nobody, "POST", "/v1/tasks", {"id_token": "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "grant_body": prepared.json["grant_body"]})
     leaf = {"csr": base64.b64encode(csr_der(bot.key)).decode(), "lifetime_s": 300, "ocsp": True}
     issued = s.ask(nobody, "POST", "/v1/tasks/api.task-1/leaves", leaf)
     assert issued.status == 201, issued
