@@ -55,7 +55,7 @@ public class Peer {
 
 	static void talk(SSLSocket socket, String id, boolean isServer) throws Exception {
 		try (socket) {
-			socket.setSoTimeout(10000);
+			socket.setSoTimeout(30000);
 			socket.setEnabledProtocols(new String[] { "TLSv1.3" });
 			socket.startHandshake();
 			if (!isNamed(socket.getSession(), id)) {

@@ -95,7 +95,7 @@ func config(id *string, usage x509.ExtKeyUsage) *tls.Config {
 }
 
 func talk(connection *tls.Conn, id string, isServer bool) {
-	connection.SetDeadline(time.Now().Add(10 * time.Second))
+	connection.SetDeadline(time.Now().Add(30 * time.Second))
 	err := connection.Handshake()
 	if err == nil && !isServer {
 		_, err = connection.Write([]byte("hello\n"))

@@ -7,7 +7,7 @@ const readline = require("readline");
 
 const [role, dir, expected] = process.argv.slice(2);
 const read = (name) => fs.readFileSync(dir + "/" + name);
-const options = { cert: read("chain.pem"), key: read("leaf.key"), ca: [read("anchor.pem")], minVersion: "TLSv1.3", timeout: 10000 };
+const options = { cert: read("chain.pem"), key: read("leaf.key"), ca: [read("anchor.pem")], minVersion: "TLSv1.3", timeout: 30000 };
 if (fs.existsSync(dir + "/crls.pem"))
 	options.crl = read("crls.pem").toString().split(/(?=-----BEGIN)/); // one CRL each
 

@@ -24,7 +24,7 @@ def context(side):
 
 
 def talk(made, plain, name, is_server):
-    plain.settimeout(10)
+    plain.settimeout(30)
     try:
         with made.wrap_socket(plain, server_side=is_server) as peer:
             if peer.getpeercert()["subjectAltName"] != (("URI", name),):

@@ -115,7 +115,7 @@ talk(gnutls_certificate_credentials_t credentials, int fd, const char *id, int i
 	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
 	gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
 	gnutls_transport_set_int(session, fd);
-	gnutls_handshake_set_timeout(session, 10000);
+	gnutls_handshake_set_timeout(session, 30000);
 	do
 		code = gnutls_handshake(session);
 	while (code < 0 && !gnutls_error_is_fatal(code));

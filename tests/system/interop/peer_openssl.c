@@ -87,7 +87,7 @@ static void
 talk(SSL_CTX *ctx, int fd, const char *id, int is_server)
 {
 	SSL *ssl = SSL_new(ctx);
-	const struct timeval patience = { .tv_sec = 10 };
+	const struct timeval patience = { .tv_sec = 30 };
 	char line[16];
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));

@@ -122,7 +122,7 @@ fn main() {
         id: Mutex::new(arguments.get(3).cloned().unwrap_or_default()),
         provider: provider.clone(),
     });
-    let patience = Some(Duration::from_secs(10));
+    let patience = Some(Duration::from_secs(30));
 
     if arguments[1] == "server" {
         let mut config = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]).unwrap()
