@@ -156,6 +156,8 @@ wait_for_cut(struct writer *w)
 WRIT_CHECKED static struct writ_err *
 done_add(struct writer *w, const struct store_revoked *revoked, size_t n)
 {
+	if (n == 0)
+		return NULL;
 	if (w->n_done + n > w->cap_done) {
 		const size_t cap = 2 * (w->n_done + n);
 		struct store_revoked *grown = realloc(w->done, cap * sizeof(*grown));
