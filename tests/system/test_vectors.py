@@ -6,6 +6,7 @@ import collections
 import filecmp
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import delegation  # noqa: E402
 import grants  # noqa: E402
 import judge  # noqa: E402
 import make  # noqa: E402
+import mint  # noqa: E402
 import mutate  # noqa: E402
 import verifier  # noqa: E402
 from verifier import load  # noqa: E402
@@ -27,6 +29,7 @@ CASES = json.loads(load("cases.json"))["cases"]
 BY_NAME = {case["name"]: case for case in CASES}
 names = [case["name"] for case in CASES]
 RULED = ("DELEGATION", "CONSTRAINT")        # where the specification names the rule that must be told
+MUTANTS, SEED = int(os.environ.get("WRIT_MUTANTS", "5000")), int(os.environ.get("WRIT_SEED", "20270115"))
 
 
 def comparable(code, rule):
@@ -120,14 +123,16 @@ def words(case):
     return case["parent"]["words"], case["child"]["words"]
 
 
-def independent_within(case):
-    """What the independent verifier makes of a child under a parent, as the case states its expectation."""
+def independent_within(parent, child):
+    """What the independent verifier makes of a child under a parent (DER), as a case states its expectation."""
     try:
-        parent, child = (delegation.read_hop_grant(bytes.fromhex(case[who]["der"])) for who in ("parent", "child"))
+        parent, child = map(delegation.read_hop_grant, (parent, child))
         inherited = grants.inherit(child, parent)
         rule = grants.excess(inherited, parent)
     except delegation.Broken as broken:
         return {"result": "REJECT", "rule": broken.rule}, None
+    except grants.Clash:
+        return {"result": "REJECT"}, None
     return ({"result": "DENY", "rule": rule} if rule else {"result": "OK"}), inherited
 
 
@@ -157,9 +162,44 @@ def test_a_childs_grant_within_its_parents(table_answers, i):
 @pytest.mark.parametrize("i", range(len(TABLE["within"])), ids=[row_id(case) for case in TABLE["within"]])
 def test_a_childs_grant_within_its_parents_by_the_independent_verifier(i):
     case = TABLE["within"][i]
-    found, inherited = independent_within(case)
+    found, inherited = independent_within(*(bytes.fromhex(case[who]["der"]) for who in ("parent", "child")))
     assert found == {k: v for k, v in case["expect"].items() if k != "inherited"}, words(case)
     assert not inherited or found["result"] != "OK" or inherited == delegation.read_hop_grant(bytes.fromhex(case["expect"]["inherited"]))
+
+
+def random_grant(r, is_parent):
+    """From few names and limits, so that a child often lies within a parent, or nearly."""
+    def some(values, most=2):
+        return sorted(r.sample(values, r.randint(1, most)))
+
+    def constraints():
+        kinds = r.sample(range(4), r.choice((0, 0, 1, 2)))
+        return [(lambda: mint.param_max("n", r.choice((1, 5, 9))), lambda: mint.param_in("to", *some(["a", "b", "c"])),
+                 lambda: mint.window(*r.choice(((10, 90), (20, 80), (10, 20)))), lambda: mint.source_net(*some(["10.0.0.0/8", "10.1.0.0/16", "::/0", "::1/128"])))[k]()
+                for k in kinds]
+
+    wide = is_parent and r.random() < 0.7
+    actions = ["x", "x:*", "z"] if wide else ["x", "x:y", "x:*", "x:y:*", "z"]
+    paths = ("/**", "/a/**", "/a/*") if wide else ("", "/a", "/a/b", "/a/b/c", "/a/*", "/a/**", "/a/b/*", "/**", "/ab", "/ab/*")
+    scope = [mint.entitlement(" ".join(some(actions, len(actions) if wide else 2)), " ".join(some([f"https://h{path}" for path in paths])),
+                              r.random() < (0.9 if is_parent else 0.2), constraints()) for _ in range(r.randint(1, 3))]
+    return mint.hop_grant(scope, some(["https://g", "https://h", "https://h/*"], 1) if r.random() < 0.3 else ["https://h"], constraints() if r.random() < 0.4 else [])
+
+
+def test_both_agree_on_random_grants_under_random_parents():
+    """The rule that a child breaks, or what it inherits."""
+    r, n, seen, differ, began = random.Random(SEED), MUTANTS // 2, collections.Counter(), [], time.monotonic()
+    pairs = [(random_grant(r, True), random_grant(r, False)) for _ in range(n)]
+    for (parent, child), (code, rule, more) in zip(pairs, judge.ask([judge.within(*pair) for pair in pairs])):
+        found, inherited = independent_within(parent, child)
+        same = (code, rule) == (found["result"], found.get("rule", ""))
+        if code == "OK" and same:
+            same = delegation.read_hop_grant(bytes.fromhex(more)) == inherited
+        seen[f"{code} {rule}".strip()] += 1
+        if not same:
+            differ.append((found, (code, rule, more), parent.hex(), child.hex()))
+    report("random grants", n, seen, differ, began)
+    assert min(seen[k] for k in ("OK", "DENY S1", "DENY K", "DENY A1")) > n / 200, seen
 
 
 @pytest.mark.parametrize("i", range(len(TABLE["decided"])), ids=[f"{row_id(case)}: {', '.join(case['changes']) or 'policy'}" for case in TABLE["decided"]])
@@ -186,7 +226,6 @@ def test_rows_that_are_about_a_certificate(answers, i):
 
 # ---- mutants ----
 
-MUTANTS, SEED = int(os.environ.get("WRIT_MUTANTS", "5000")), int(os.environ.get("WRIT_SEED", "20270115"))
 BATCH = 2500        # a process that answers for libwrit
 SEEDS = ["P1", "P3", "P4", "P5", "P7", "P8", "P10", "P11"]
 REQUESTS = [request for case in CASES for request in case.get("requests", [])]
