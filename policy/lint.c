@@ -167,9 +167,8 @@ any_overlap(const struct texts *a, const struct texts *b, covers_fn *covers)
 
 /* ---- shadowed ---- */
 
-/* Is all that `b` allows allowed by `a` as well? */
-static bool
-allows_all_of(const struct rule *a, const struct rule *b)
+bool
+rule_allows_all_of(const struct rule *a, const struct rule *b)
 {
 	return a->kind == b->kind && !first_outside(&b->delegators, &a->delegators, resource_covers) &&
 	       !first_outside(&b->agents, &a->agents, resource_covers) &&
@@ -185,13 +184,13 @@ lint_shadow(struct linter *l, const struct rule *rule)
 	const struct rule *rules = l->policy->rules, *end = rules + l->policy->n_rules;
 
 	for (const struct rule *a = rules; a < rule; a++)
-		if (allows_all_of(a, rule))
+		if (rule_allows_all_of(a, rule))
 			return remark(l, rule->line,
 				      "rule '%.*s' never decides: rule '%.*s' (line %u), tried before it, allows all "
 				      "that it allows; remove one of them, or narrow '%.*s'",
 				      ALL(rule->name), ALL(a->name), a->line, ALL(a->name));
 	for (const struct rule *a = rule + 1; a < end; a++)
-		if (a->approvals < rule->approvals && allows_all_of(a, rule) && !allows_all_of(rule, a))
+		if (a->approvals < rule->approvals && rule_allows_all_of(a, rule) && !rule_allows_all_of(rule, a))
 			return remark(
 				l, rule->line,
 				"rule '%.*s' wants %u approvals, but who asks for a little more than it allows passes "
@@ -199,7 +198,7 @@ lint_shadow(struct linter *l, const struct rule *rule)
 				"too",
 				ALL(rule->name), rule->approvals, ALL(a->name), a->line, a->approvals, ALL(a->name));
 	for (const struct rule *a = rule + 1; a < end; a++)
-		if (allows_all_of(a, rule) && !allows_all_of(rule, a))
+		if (rule_allows_all_of(a, rule) && !rule_allows_all_of(rule, a))
 			return remark(l, rule->line,
 				      "rule '%.*s' limits nothing: what it refuses, rule '%.*s' (line %u) below "
 				      "allows; narrow '%.*s', or remove one of them",

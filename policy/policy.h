@@ -108,4 +108,10 @@ WRIT_CHECKED struct writ_err *policy_explain(const struct policy *, const struct
 WRIT_CHECKED struct writ_err *policy_lint(const struct policy *, struct writ_bytes trust_domain, writ_time now, struct writ_buf *ret,
 					  unsigned *ret_n);
 
+/*
+ * What differs between two policies in meaning, rule by rule, rules matched by name: a line each; returns how many.  Comments, layout and the order
+ * of lists are no difference; the order of rules is, where it may decide which of two does.
+ */
+WRIT_CHECKED struct writ_err *policy_diff(const struct policy *before, const struct policy *after, struct writ_buf *ret, unsigned *ret_n);
+
 #endif

@@ -70,6 +70,9 @@ void rule_refusal(const struct rule *, const struct policy_facts *, writ_time no
 /* The class URI of an agent, given its class or its full id; empty when it is no agent's. */
 struct writ_bytes agent_class(struct writ_bytes agent);
 
+/* Is all that `b` allows allowed by `a` as well?  Sound, incomplete, as S1: patterns that only together cover are not seen. */
+bool rule_allows_all_of(const struct rule *a, const struct rule *b);
+
 /* Everything but the rules: true when nothing stands against it, else the refusal is in `ret`. */
 bool facts_allowed(const struct policy_facts *, writ_time now, struct verdict *ret);
 

@@ -69,6 +69,7 @@ static const struct {
 	{ "check", check },
 	{ "test", policy_cmd_test },
 	{ "explain", policy_cmd_explain },
+	{ "diff", policy_cmd_diff },
 };
 
 int
@@ -77,6 +78,6 @@ cmd_policy(int argc, char **argv)
 	for (size_t i = 0; argc >= 2 && i < N_OF(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	fputs("writ policy: check, test or explain is wanted\n", stderr);
+	fputs("writ policy: check, test, explain or diff is wanted\n", stderr);
 	return CLI_MISUSED;
 }

@@ -16,5 +16,6 @@ int policy_cmd_fail(const char *command, struct writ_err *);
 /* Each with argv[0] its own name. */
 int policy_cmd_test(int argc, char **argv);
 int policy_cmd_explain(int argc, char **argv);
+int policy_cmd_diff(int argc, char **argv);
 
 #endif

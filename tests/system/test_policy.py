@@ -271,6 +271,57 @@ def test_a_policy_that_others_may_write_is_not_loaded(restored):
     assert in_force(house)["id"] == "test-policy"
 
 
+# ---- diff ----
+
+def test_two_policies_are_compared_rule_by_rule(tmp_path):
+    old = written(tmp_path, "old.yaml", POLICY)
+    same = policy("diff", old, written(tmp_path, "same.yaml", "# the same\n" + POLICY))
+    assert (same.returncode, same.stdout, same.stderr) == (0, "rules: 0 differences\n", "")
+    new = written(tmp_path, "new.yaml", changed(POLICY, ("    max_lifetime: 15m", "    max_lifetime: 5m"), ("id: test-policy", "id: test-policy\nrevision: 2")))
+    told = policy("diff", old, new)
+    assert told.returncode == 1 and told.stdout.splitlines() == [
+        "revision: 0 -> 2", "rule 'invoices' (line 8, was 7): allows less than before", "rule 'invoices': max_lifetime: 900 s -> 300 s",
+        "rules: 3 differences"], told
+    for arguments, complaint in (([old], "2 arguments are wanted, 1 given"), (["in-force", new], "'in-force' is in a store: name it with --state or --store"),
+                                 ([old, new, "--state", "/x", "--store", "/y"], "--store and --state both name the store: leave one out")):
+        result = policy("diff", *arguments)
+        assert (result.returncode, result.stdout, result.stderr) == (2, "", f"writ policy diff: {complaint}\n"), result
+    gone = policy("diff", old, new, "--state", str(tmp_path))
+    assert gone.returncode == 1 and "there is no such store" in gone.stderr and gone.stdout == "", gone
+
+
+def test_history_tells_what_would_newly_be_refused_and_which_renewals(fresh, tmp_path):
+    house = fresh()
+    deep = house.agent_with_leaf("deep", depth=2)
+    house.child_with_leaf(deep, "below", depth=1)
+    shallow = [house.agent_with_leaf(f"shallow-{i}", depth=0, scope=[{"actions": ["invoices:read"], "resources": [ERP + "/v2/invoices/**"]}]) for i in range(3)]
+    assert house.person().ask("POST", f"/v1/tasks/{shallow[0].task}/complete").status == 200
+    state = house.path("state")
+    old = house.path("policy.yaml")
+    unchanged = policy("diff", "in-force", old, "--state", state)
+    assert unchanged.returncode == 0 and unchanged.stdout.splitlines()[0] == "rules: 0 differences", unchanged
+    assert re.search(r"^history: 5 delegations granted from \S+Z to \S+Z: 0 newly refused, 0 newly allowed, 0 by another rule$", unchanged.stdout, re.M), unchanged
+    assert re.search("^live: 4 of them, of which the next renewal of 0 is refused$", unchanged.stdout, re.M), unchanged
+
+    tight = written(tmp_path, "tight.yaml", changed(POLICY, ("    max_depth: 3", "    max_depth: 1"), ("  - name: readers", "  - name: handed-on")))
+    told = policy("diff", old, tight, "--store", state + "/store/writ.db")
+    assert told.returncode == 1 and told.stderr == "", told
+    refused = (f"1 of spiffe://{TD}/human/corp/alice to spiffe://{TD}/agent/invoice-bot, first in task {deep.task}: "
+               "invoices: max_depth (line 7): depth 2; limit: depth 1")
+    lines = told.stdout.splitlines()
+    assert "newly refused: " + refused in lines and "renewal refused: " + refused in lines, told.stdout
+    assert f"other rule: 1 of {deep.id} to spiffe://{TD}/agent/pdf-reader, first in task {deep.task}: allowed by handed-on, leaves of 900 s; before by readers, 900 s" in lines
+    assert any(re.fullmatch("history: 5 delegations .*: 1 newly refused, 0 newly allowed, 1 by another rule", line) for line in lines), told.stdout
+    assert "live: 4 of them, of which the next renewal of 1 is refused" in lines, told.stdout
+
+    back = policy("diff", tight, old, "--state", state)
+    assert back.returncode == 1 and any(line.startswith(f"newly allowed: 1 of spiffe://{TD}/human/corp/alice to ") and "refused before by invoices: max_depth (line 7): "
+                                        "depth 2; limit: depth 1" in line for line in back.stdout.splitlines()), back
+    without = written(tmp_path, "without.yaml", POLICY[:POLICY.index("  - name: readers")].replace("human/corp/**", "human/corp/bob"))
+    nobody = policy("diff", "in-force", without, "--state", state)
+    assert f"newly refused: 4 of spiffe://{TD}/human/corp/alice to spiffe://{TD}/agent/invoice-bot" in nobody.stdout and "default-deny" in nobody.stdout, nobody
+
+
 # ---- revisions ----
 
 def revision(number, comment=""):
