@@ -1,10 +1,10 @@
 /*
  * writ policy diff: two policies compared, and asked again what a store's history holds.
  *
- * History is the delegations that the store still keeps: each was allowed once, and is decided under both policies as
- * of the time when it was granted.  Those that live are asked for a renewal as of now.  What was refused is not kept,
- * so what a policy would newly allow shows only where an older policy granted what the one before would not.  Lifetimes
- * that were asked for are not kept either: a lower max_lifetime shows under the rules alone.
+ * History is what the store still keeps.  Delegations: each was allowed once, and is decided under both policies as of
+ * the time when it was granted; those that live are asked for a renewal as of now.  And requests for delegations that a
+ * policy denied, the last few of each principal.  Not kept are lifetimes that were asked for: a lower max_lifetime
+ * shows under the rules alone.
  */
 #include <stdlib.h>
 
@@ -26,10 +26,19 @@ static const char *const change_words[] = {
 	[RENEWAL_REFUSED] = "renewal refused",
 };
 
-/* Delegations from one principal to one class that fare alike: a line. */
+/* A delegation, or a request for one that was denied. */
+struct event {
+	struct writ_bytes from, to; /* principal, class */
+	bool denied;
+	writ_time at;
+	const char *where; /* "in task T" or "denied 2026-..." */
+};
+
+/* Those from one principal to one class that fare alike: a line. */
 struct group {
 	enum change change;
-	char from[PRINCIPAL_MAX + 1], to[PRINCIPAL_MAX + 1], task[TASK_ID_MAX + 1], why[600];
+	bool denied;
+	char from[PRINCIPAL_MAX + 1], to[PRINCIPAL_MAX + 1], where[100], why[600];
 	char key[200]; /* rules that decide it */
 	unsigned n;
 };
@@ -38,7 +47,7 @@ struct history {
 	struct store *store;
 	const struct policy *before, *after;
 	writ_time now, first, last;
-	uint64_t edges, live, of[N_CHANGES], beyond;
+	uint64_t edges, live, denied, orphans, of[N_CHANGES], beyond;
 	size_t n_groups;
 	struct group groups[GROUPS_MAX];
 };
@@ -50,16 +59,15 @@ keep_text(char *out, size_t size, struct writ_bytes text)
 }
 
 static void
-add(struct history *h, enum change change, const struct store_edge *edge, struct writ_bytes class, const char *key,
-    const char *why)
+add(struct history *h, enum change change, const struct event *event, const char *key, const char *why)
 {
 	struct group *g;
 
 	h->of[change]++;
 	for (size_t i = 0; i < h->n_groups; i++) {
 		g = &h->groups[i];
-		if (g->change == change && strcmp(g->key, key) == 0 && writ_equal(writ_str(g->from), edge->delegator) &&
-		    writ_equal(writ_str(g->to), class)) {
+		if (g->change == change && g->denied == event->denied && strcmp(g->key, key) == 0 &&
+		    writ_equal(writ_str(g->from), event->from) && writ_equal(writ_str(g->to), event->to)) {
 			g->n++;
 			return;
 		}
@@ -70,10 +78,11 @@ add(struct history *h, enum change change, const struct store_edge *edge, struct
 	}
 	g = &h->groups[h->n_groups++];
 	g->change = change;
+	g->denied = event->denied;
 	g->n = 1;
-	keep_text(g->from, sizeof(g->from), edge->delegator);
-	keep_text(g->to, sizeof(g->to), class);
-	keep_text(g->task, sizeof(g->task), edge->task);
+	keep_text(g->from, sizeof(g->from), event->from);
+	keep_text(g->to, sizeof(g->to), event->to);
+	snprintf(g->where, sizeof(g->where), "%s", event->where);
 	snprintf(g->key, sizeof(g->key), "%s", key);
 	snprintf(g->why, sizeof(g->why), "%s", why);
 }
@@ -88,32 +97,52 @@ refusal_words(const struct verdict *v, char out[600])
 	snprintf(out, 600, "%s%s: %s; limit: %s", v->rule, line, v->value, v->limit);
 }
 
+/* A verdict that waits for approvals does not refuse. */
+static bool
+passes(const struct verdict *v)
+{
+	return v->kind == VERDICT_ALLOW || v->kind == VERDICT_PENDING;
+}
+
+/* "rule" or "rule after 2 approvals". */
+static const char *
+by_words(const struct verdict *v, char out[100])
+{
+	if (v->kind == VERDICT_PENDING)
+		snprintf(out, 100, "%s after %u approval%s", v->rule, v->approvals, v->approvals == 1 ? "" : "s");
+	else
+		snprintf(out, 100, "%s", v->rule);
+	return out;
+}
+
 static void
-compare(struct history *h, const struct store_edge *edge, struct writ_bytes class, const struct policy_facts *facts)
+compare(struct history *h, const struct event *event, const struct policy_facts *facts)
 {
 	struct verdict before, after;
-	char key[200], why[600], refusal[600];
+	char key[200], why[600], refusal[600], by[100], was[100];
 
-	policy_decide(h->before, facts, edge->granted_at, &before);
-	policy_decide(h->after, facts, edge->granted_at, &after);
+	policy_decide(h->before, facts, event->at, &before);
+	policy_decide(h->after, facts, event->at, &after);
 	snprintf(key, sizeof(key), "%s|%s", before.rule, after.rule);
-	if (before.kind == VERDICT_ALLOW && after.kind != VERDICT_ALLOW) {
+	if (passes(&before) && !passes(&after)) {
 		refusal_words(&after, why);
-		add(h, NEWLY_REFUSED, edge, class, key, why);
-	} else if (before.kind != VERDICT_ALLOW && after.kind == VERDICT_ALLOW) {
+		add(h, NEWLY_REFUSED, event, key, why);
+	} else if (!passes(&before) && passes(&after)) {
 		refusal_words(&before, refusal);
-		snprintf(why, sizeof(why), "%s (line %u); refused before by %.480s", after.rule, after.line, refusal);
-		add(h, NEWLY_ALLOWED, edge, class, key, why);
-	} else if (before.kind == VERDICT_ALLOW && !writ_equal(before.by, after.by)) {
-		snprintf(why, sizeof(why), "allowed by %s, leaves of %u s; before by %s, %u s", after.rule,
-			 after.max_lifetime_s, before.rule, before.max_lifetime_s);
-		add(h, OTHER_RULE, edge, class, key, why);
+		snprintf(why, sizeof(why), "%s (line %u); refused before by %.460s", by_words(&after, by), after.line,
+			 refusal);
+		add(h, NEWLY_ALLOWED, event, key, why);
+	} else if (passes(&before) && !event->denied &&
+		   (!writ_equal(before.by, after.by) || before.approvals != after.approvals)) {
+		snprintf(why, sizeof(why), "allowed by %s, leaves of %u s; before by %s, %u s", by_words(&after, by),
+			 after.max_lifetime_s, by_words(&before, was), before.max_lifetime_s);
+		add(h, OTHER_RULE, event, key, why);
 	}
 }
 
 /* A live delegation, as its agent would renew it now, for as long as the rule gives. */
 WRIT_CHECKED static struct writ_err *
-compare_renewal(struct history *h, const struct store_edge *edge, struct writ_bytes class, struct policy_facts facts,
+compare_renewal(struct history *h, const struct store_edge *edge, const struct event *event, struct policy_facts facts,
 		struct writ_arena *arena)
 {
 	struct verdict before, after;
@@ -133,35 +162,57 @@ compare_renewal(struct history *h, const struct store_edge *edge, struct writ_by
 	if (before.kind != VERDICT_ALLOW || after.kind == VERDICT_ALLOW)
 		return NULL;
 	refusal_words(&after, why);
-	add(h, RENEWAL_REFUSED, edge, class, after.rule, why);
+	add(h, RENEWAL_REFUSED, event, after.rule, why);
 	return NULL;
 }
 
-/* Arena: cleared by the store before each edge. */
+/* The arena is cleared by the store before each row. */
 struct pass {
 	struct history *h;
 	struct writ_arena *arena;
+	struct grant grant, parent_grant;
+	struct policy_parent parent;
 };
+
+/* What the parent's leaf was granted, and that it was live: so it was, when the request was decided.  NOT_FOUND: it is
+ * not kept any more. */
+WRIT_CHECKED static struct writ_err *
+parent_load(struct pass *pass, const uint8_t id[EDGE_ID_LEN], struct policy_facts *facts)
+{
+	static const uint8_t none[EDGE_ID_LEN];
+	struct store_edge above;
+	struct writ_err *err;
+
+	if (memcmp(id, none, sizeof(none)) == 0)
+		return NULL;
+	err = store_edge(pass->h->store, id, pass->arena, &above);
+	if (!err)
+		err = hop_grant_read(above.grant, pass->arena, &pass->parent_grant);
+	if (err)
+		return err;
+	pass->parent = (struct policy_parent){ .grant = &pass->parent_grant,
+					       .depth_remaining = above.depth_remaining,
+					       .hop_not_after = above.not_after };
+	facts->parent = &pass->parent;
+	return NULL;
+}
 
 static struct writ_err *
 edge_asked_again(const struct store_edge *edge, void *ctx)
 {
-	static const uint8_t none[EDGE_ID_LEN];
 	struct pass *pass = ctx;
 	struct history *h = pass->h;
-	struct policy_parent parent = { 0 };
 	struct spiffe_id delegator, agent;
-	struct store_edge above;
-	struct grant grant, parent_grant;
+	char where[100];
+	struct event event = { .from = edge->delegator, .at = edge->granted_at, .where = where };
 	struct policy_facts facts = {
 		.act = ACT_DELEGATE,
 		.delegator = edge->delegator,
 		.agent = edge->agent,
-		.grant = &grant,
+		.grant = &pass->grant,
 		.depth = edge->depth_remaining,
 		.edge_not_after = edge->not_after,
-		.task_ends =
-			edge->not_after, /* it was granted: within its task's end, and its parent's leaf was live */
+		.task_ends = edge->not_after, /* it was granted, so it was within its task's end */
 	};
 	struct writ_err *err;
 
@@ -169,27 +220,57 @@ edge_asked_again(const struct store_edge *edge, void *ctx)
 	if (!err)
 		err = spiffe_parse(edge->agent, &agent);
 	if (!err)
-		err = hop_grant_read(edge->grant, pass->arena, &grant);
-	if (!err && memcmp(edge->parent, none, sizeof(none)) != 0) {
-		err = store_edge(h->store, edge->parent, pass->arena, &above);
-		if (!err)
-			err = hop_grant_read(above.grant, pass->arena, &parent_grant);
-		if (err)
-			return err;
-		parent = (struct policy_parent){ .grant = &parent_grant,
-						 .depth_remaining = above.depth_remaining,
-						 .hop_not_after = above.not_after };
-		facts.parent = &parent;
-	}
+		err = hop_grant_read(edge->grant, pass->arena, &pass->grant);
+	if (!err)
+		err = parent_load(pass, edge->parent, &facts);
 	if (err)
 		return err;
 	facts.delegator_kind = delegator.kind;
+	event.to = agent.class_uri;
+	snprintf(where, sizeof(where), "first in task %.*s", (int)edge->task.len, (const char *)edge->task.data);
 	h->edges++;
 	if (!h->first)
 		h->first = edge->granted_at;
 	h->last = edge->granted_at;
-	compare(h, edge, agent.class_uri, &facts);
-	return compare_renewal(h, edge, agent.class_uri, facts, pass->arena);
+	compare(h, &event, &facts);
+	return compare_renewal(h, edge, &event, facts, pass->arena);
+}
+
+static struct writ_err *
+denied_asked_again(const struct store_denied *denied, void *ctx)
+{
+	struct pass *pass = ctx;
+	struct history *h = pass->h;
+	char where[100], when[WRIT_RFC3339_LEN + 1];
+	const struct event event = {
+		.from = denied->delegator, .to = denied->agent, .denied = true, .at = denied->at, .where = where
+	};
+	struct policy_facts facts = {
+		.act = ACT_DELEGATE,
+		.delegator = denied->delegator,
+		.delegator_kind = (enum principal_kind)denied->kind,
+		.agent = denied->agent,
+		.grant = &pass->grant,
+		.depth = denied->depth,
+		.edge_not_after = denied->at + denied->ends_s,
+		.task_ends = denied->at + denied->task_ends_s,
+	};
+	struct writ_err *err;
+
+	err = hop_grant_read(denied->grant, pass->arena, &pass->grant);
+	if (!err)
+		err = parent_load(pass, denied->parent, &facts);
+	if (err && err->code == WRIT_NOT_FOUND) {
+		writ_err_free(err);
+		h->orphans++;
+		return NULL;
+	}
+	if (err)
+		return err;
+	snprintf(where, sizeof(where), "one denied %s", writ_time_rfc3339(denied->at, when));
+	h->denied++;
+	compare(h, &event, &facts);
+	return NULL;
 }
 
 static void
@@ -202,23 +283,27 @@ history_print(const struct history *h)
 			const struct group *g = &h->groups[i];
 
 			if (g->change == change)
-				printf("%s: %u of %s to %s, first in task %s: %s\n", change_words[change], g->n,
-				       g->from, g->to, g->task, g->why);
+				printf("%s: %u %s of %s to %s, %s: %s\n", change_words[change], g->n,
+				       g->denied ? "denied" : "granted", g->from, g->to, g->where, g->why);
 		}
 	if (h->beyond > 0)
 		printf("and %llu more, in more than %d groups\n", (unsigned long long)h->beyond, GROUPS_MAX);
-	if (h->edges == 0) {
-		cli_say("history", "no delegation is kept");
-		return;
-	}
 	cli_say("history",
-		"%llu delegations granted from %s to %s: %llu newly refused, %llu newly allowed, %llu by another rule",
-		(unsigned long long)h->edges, writ_time_rfc3339(h->first, from), writ_time_rfc3339(h->last, to),
-		(unsigned long long)h->of[NEWLY_REFUSED], (unsigned long long)h->of[NEWLY_ALLOWED],
-		(unsigned long long)h->of[OTHER_RULE]);
-	cli_say("live", "%llu of them, of which the next renewal of %llu is refused", (unsigned long long)h->live,
-		(unsigned long long)h->of[RENEWAL_REFUSED]);
-	cli_say("not covered", "requests that were denied, and lifetimes that were asked for: they are not kept");
+		"%llu delegations, %llu denied requests: %llu newly refused, %llu newly allowed, %llu by another rule",
+		(unsigned long long)h->edges, (unsigned long long)h->denied, (unsigned long long)h->of[NEWLY_REFUSED],
+		(unsigned long long)h->of[NEWLY_ALLOWED], (unsigned long long)h->of[OTHER_RULE]);
+	if (h->edges > 0)
+		cli_say("granted", "from %s to %s; %llu live, of which the next renewal of %llu is refused",
+			writ_time_rfc3339(h->first, from), writ_time_rfc3339(h->last, to), (unsigned long long)h->live,
+			(unsigned long long)h->of[RENEWAL_REFUSED]);
+	if (h->orphans > 0)
+		cli_say("not asked",
+			"%llu denied requests, as the delegation that they came under is not kept any more",
+			(unsigned long long)h->orphans);
+	cli_say("not covered",
+		"what ended more than a day ago, denied requests beyond the last %d of a principal, lifetimes that "
+		"were asked for",
+		STORE_DENIED_SLOTS);
 }
 
 /* ---- which store, which policies ---- */
@@ -310,6 +395,8 @@ policy_cmd_diff(int argc, char **argv)
 		h->after = after;
 		h->now = clock_read().wall;
 		err = store_all_edges(store, &arena, edge_asked_again, &pass);
+		if (!err)
+			err = store_all_denied(store, &arena, denied_asked_again, &pass);
 	}
 	if (err)
 		return policy_cmd_fail("policy diff", err);

@@ -67,6 +67,36 @@ class_check(struct work *work, const struct request_delegation *body)
 	return NULL;
 }
 
+/* What was asked, so that another policy can be asked of it.  What cannot be written is not kept. */
+static void
+denied_note(struct work *work, const struct edge_asked *asked)
+{
+	AUTO(writ_buf_done) struct writ_buf grant = WRIT_BUF(HOP_GRANT_MAX);
+	struct store_denied *denied = writ_arena_take(&work->arena, sizeof(*denied));
+	struct writ_err *err;
+
+	if (asked->not_after <= work->now.wall || asked->task_ends <= work->now.wall)
+		return; /* no policy would grant it */
+	err = denied ? hop_grant_write(&asked->grant, &grant) : writ_fail(WRIT_EXHAUSTED, "no memory");
+	if (err) {
+		writ_err_free(err);
+		return;
+	}
+	*denied = (struct store_denied){
+		.delegator = work->who->principal,
+		.kind = (uint8_t)work->who->kind,
+		.agent = asked->body.agent_class,
+		.grant = writ_arena_copy(&work->arena, writ_view(&grant)),
+		.depth = asked->body.depth,
+		.ends_s = (uint32_t)(asked->not_after - work->now.wall),
+		.task_ends_s = (uint32_t)(asked->task_ends - work->now.wall),
+		.at = work->now.wall,
+	};
+	if (asked->parent_edge)
+		memcpy(denied->parent, asked->parent_edge->id, EDGE_ID_LEN);
+	work->denied = denied->grant.data ? denied : NULL;
+}
+
 /* ---- the edge ---- */
 
 /* The instance is ours: 64 random bits, never used again. */
@@ -342,6 +372,7 @@ go_on(struct work *work, const struct edge_asked *asked, enum store_op op)
 	bool refused = false;
 
 	if (work->verdict.kind != VERDICT_ALLOW && !waits) {
+		denied_note(work, asked);
 		work_refuse(work, &work->verdict);
 		return NULL;
 	}

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
+#include "issuer/serve/denied.h"
 
 struct work *
 work_take(struct serve_loop *on, struct http_request *request)
@@ -45,6 +46,7 @@ work_take(struct serve_loop *on, struct http_request *request)
 	work->job = (struct job){ 0 };
 	work->csr = (struct csr){ 0 };
 	work->renewal = work->flying = false;
+	work->denied = NULL;
 	writ_random(work->id, sizeof(work->id));
 	return work;
 }
@@ -138,7 +140,7 @@ work_who(struct work *work)
 	return writ_arena_copy(&work->arena, writ_str(text));
 }
 
-/* The journal learns of it, at most ten times a second a principal; nobody waits (DESIGN.md, Formats). */
+/* The journal learns of it, and the store of what was asked, at most ten times a second a principal; nobody waits. */
 static void
 note_denial(struct work *work, const struct verdict *verdict)
 {
@@ -150,6 +152,8 @@ note_denial(struct work *work, const struct verdict *verdict)
 
 	if (!admission_note(work->on->serve->admission, who, work->now.mono_ms, &skipped))
 		return;
+	if (work->denied)
+		denied_keep(work->on, work->denied);
 	out = json_write(&said);
 	json_object(&out, NULL);
 	json_text(&out, "limit", writ_str(verdict->limit));
@@ -327,18 +331,24 @@ work_keep_answer(struct work *work)
 }
 
 void
-work_store(struct work *work, enum store_op op, void (*done)(struct job *))
+work_put_job(struct serve_loop *on, struct job *job)
 {
-	struct serve_loop *on = work->on;
-	struct job *job = &work->job;
+	const struct clock now = loop_now(on->loop);
 
-	job->item.op = op;
-	job->item.now = loop_now(on->loop).wall;
+	job->item.now = now.wall;
 	job->loop = on;
-	job->done = done;
-	job->asked_ms = work->now.mono_ms;
+	job->asked_ms = now.mono_ms;
 	job->next = NULL;
 	*on->jobs_end = job;
 	on->jobs_end = &job->next;
 	on->n_jobs++;
+}
+
+void
+work_store(struct work *work, enum store_op op, void (*done)(struct job *))
+{
+	work->job.item.op = op;
+	work->job.done = done;
+	work_put_job(work->on, &work->job);
+	work->job.asked_ms = work->now.mono_ms;
 }

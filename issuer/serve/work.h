@@ -54,6 +54,7 @@ struct work {
 	/* issuance: issue.c */
 	struct lineage lineage;
 	struct verdict verdict;
+	const struct store_denied *denied; /* what a refusal keeps; NULL: nothing */
 	struct request_leaf asked;
 	struct csr csr; /* empty: a renewal */
 	bool renewal, flying;
@@ -88,6 +89,9 @@ void work_note_denial(struct work *, const char *rule, struct writ_bytes value, 
 bool work_once(struct work *, struct writ_bytes who);
 /* Sets item.answer so that work->answer is kept with the commit. */
 void work_keep_answer(struct work *);
+
+/* A job of the loop, with its op and its part of the item, to the writer at the end of this wake-up. */
+void work_put_job(struct serve_loop *, struct job *);
 
 /* Hands the job to the writer at the end of this wake-up; `done` runs on this loop afterwards. */
 void work_store(struct work *, enum store_op, void (*done)(struct job *));

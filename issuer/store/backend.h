@@ -59,6 +59,7 @@ struct store_ops {
 	struct writ_err *(*frozen)(struct store *, struct writ_bytes principal, enum revoke_what *ret);
 	struct writ_err *(*ended)(struct store *, writ_time now, unsigned max, store_each_ended *, void *ctx);
 	struct writ_err *(*notes)(struct store *, unsigned max, store_each_note *, void *ctx);
+	struct writ_err *(*all_denied)(struct store *, struct writ_arena *, store_each_denied *, void *ctx);
 	struct writ_err *(*counts)(struct store *, writ_time now, struct store_counts *ret);
 };
 

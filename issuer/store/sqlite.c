@@ -106,6 +106,12 @@ static const char *const migrations[] = {
 	"  asked_by TEXT NOT NULL) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE note (n INTEGER PRIMARY KEY, type INTEGER NOT NULL, text BLOB NOT NULL) STRICT;"
 	"CREATE INDEX task_open ON task(ends) WHERE state = 1;",
+
+	/* 3: requests that a policy denied */
+	"CREATE TABLE denied (delegator TEXT NOT NULL, slot INTEGER NOT NULL, kind INTEGER NOT NULL, agent TEXT NOT NULL,"
+	"  grant_der BLOB NOT NULL, depth INTEGER NOT NULL, ends INTEGER NOT NULL, task_ends INTEGER NOT NULL,"
+	"  parent BLOB NOT NULL CHECK (length(parent) = 16), at INTEGER NOT NULL, UNIQUE (delegator, slot)) STRICT;"
+	"CREATE INDEX denied_at ON denied(at);",
 };
 
 #define SCHEMA_VERSION ((int64_t)N_OF(migrations) + 1)
@@ -152,6 +158,8 @@ static const char *const queries[N_QUERIES] = {
 	[Q_EDGES] = SELECT_EDGE "WHERE e.task = (SELECT n FROM task WHERE id = ?1) ORDER BY e.n",
 	[Q_ALL_EDGES] = SELECT_EDGE "ORDER BY e.n",
 	[Q_POLICY_LAST] = "SELECT digest, revision, id, since, text FROM policy ORDER BY n DESC LIMIT 1",
+	[Q_ALL_DENIED] = "SELECT delegator, slot, kind, agent, grant_der, depth, ends, task_ends, parent, at FROM denied "
+			 "ORDER BY delegator, slot",
 	[Q_STEP_BY_ID] = SELECT_STEP "WHERE e.id = ?1",
 	[Q_STEP_BY_N] = SELECT_STEP "WHERE e.n = ?1",
 	[Q_CERT] = SELECT_CERT "WHERE c.serial = ?1",
@@ -203,6 +211,8 @@ static const char *const queries[N_QUERIES] = {
 	[Q_CLASS] = "SELECT n FROM principal WHERE " IN_CLASS " LIMIT 1",
 	[Q_ADD_PRINCIPAL] = "INSERT INTO principal (uri) VALUES (?1)",
 	[Q_ADD_POLICY] = "INSERT OR REPLACE INTO policy (digest, revision, id, since, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+	[Q_ADD_DENIED] = "INSERT OR REPLACE INTO denied (delegator, slot, kind, agent, grant_der, depth, ends, task_ends, "
+			 "parent, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
 	[Q_ADD_TASK] = "INSERT INTO task (id, opener, purpose, parent, created, ends, state, ended) "
 		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0)",
 	[Q_ADD_EDGE] =
@@ -302,6 +312,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_PRUNE_ANSWERS] = "DELETE FROM answer WHERE n IN (SELECT n FROM answer WHERE expires < ?1 LIMIT ?2)",
 	[Q_PRUNE_ONCE] = "DELETE FROM once WHERE n IN (SELECT n FROM once WHERE expires < ?1 LIMIT ?2)",
 	[Q_PRUNE_EVIDENCE] = "DELETE FROM evidence WHERE n IN (SELECT n FROM evidence WHERE expires < ?1 LIMIT ?2)",
+	[Q_PRUNE_DENIED] = "DELETE FROM denied WHERE rowid IN (SELECT rowid FROM denied WHERE at < ?1 LIMIT ?2)",
 	[Q_PRUNE_EDGES] = "DELETE FROM edge WHERE n IN (SELECT n FROM edge e WHERE e.not_after < ?1 "
 			  "AND NOT EXISTS (SELECT 1 FROM edge c WHERE c.parent = e.n) "
 			  "AND NOT EXISTS (SELECT 1 FROM cert c WHERE c.edge = e.n AND c.state = 1) "
@@ -783,5 +794,6 @@ const struct store_ops store_sqlite = {
 	.frozen = sqlite_frozen,
 	.ended = sqlite_ended,
 	.notes = sqlite_notes,
+	.all_denied = sqlite_all_denied,
 	.counts = sqlite_counts,
 };

@@ -20,6 +20,7 @@ enum query {
 	Q_EDGES,
 	Q_ALL_EDGES,
 	Q_POLICY_LAST,
+	Q_ALL_DENIED,
 	Q_STEP_BY_ID,
 	Q_STEP_BY_N,
 	Q_CERT,
@@ -58,6 +59,7 @@ enum query {
 	Q_CLASS,
 	Q_ADD_PRINCIPAL,
 	Q_ADD_POLICY,
+	Q_ADD_DENIED,
 	Q_ADD_TASK,
 	Q_ADD_EDGE,
 	Q_ADD_EDGE_TEXT,
@@ -113,6 +115,7 @@ enum query {
 	Q_PRUNE_ANSWERS,
 	Q_PRUNE_ONCE,
 	Q_PRUNE_EVIDENCE,
+	Q_PRUNE_DENIED,
 	Q_PRUNE_EDGES,
 	Q_PRUNE_EDGE_TEXT,
 	Q_PRUNE_TASKS,
@@ -220,6 +223,8 @@ WRIT_CHECKED struct writ_err *sqlite_prune(struct sqlite *, struct store_item *)
 
 /* sqlite_policy.c: one item, inside the transaction; and the last one, for any reader. */
 WRIT_CHECKED struct writ_err *sqlite_policy_take(struct sqlite *, const struct store_item *);
+WRIT_CHECKED struct writ_err *sqlite_denied_keep(struct sqlite *, const struct store_item *);
+struct writ_err *sqlite_all_denied(struct store *, struct writ_arena *, store_each_denied *, void *ctx);
 struct writ_err *sqlite_policy_last(struct store *, struct writ_arena *, struct store_policy *ret);
 
 /* sqlite_read.c */

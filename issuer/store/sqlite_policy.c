@@ -1,5 +1,5 @@
 /*
- * Policies that were in force, in SQLite.
+ * Policies that were in force, and requests that they denied, in SQLite.
  *
  * A row's number is the order in which policies were taken: the last row is the one in force.  A policy that comes back
  * gets a new number, so that the table has one row a content.
@@ -86,4 +86,49 @@ sqlite_policy_last(struct store *store, struct writ_arena *arena, struct store_p
 	};
 	column_fixed(row, 0, ret->digest, sizeof(ret->digest));
 	return ret->id.data && ret->text.data ? NULL : writ_fail(WRIT_EXHAUSTED, "store: no room for a policy");
+}
+
+struct writ_err *
+sqlite_denied_keep(struct sqlite *s, const struct store_item *item)
+{
+	const struct store_denied *d = item->denied;
+
+	return sqlite_do(s, Q_ADD_DENIED,
+			 VALUES(V_TEXT(d->delegator), V_INT(d->slot), V_INT(d->kind), V_TEXT(d->agent),
+				V_BYTES(d->grant), V_INT(d->depth), V_INT(d->ends_s), V_INT(d->task_ends_s),
+				V_FIXED(d->parent, EDGE_ID_LEN), V_INT(d->at)));
+}
+
+struct writ_err *
+sqlite_all_denied(struct store *store, struct writ_arena *arena, store_each_denied *each, void *ctx)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	s->failed = false;
+	err = sqlite_ask(s, Q_ALL_DENIED, &row, NULL, 0);
+	while (!err && row) {
+		struct store_denied d;
+
+		writ_arena_clear(arena);
+		d = (struct store_denied){
+			.delegator = writ_arena_copy(arena, column_bytes(row, 0)),
+			.slot = (uint8_t)sqlite3_column_int(row, 1),
+			.kind = (uint8_t)sqlite3_column_int(row, 2),
+			.agent = writ_arena_copy(arena, column_bytes(row, 3)),
+			.grant = writ_arena_copy(arena, column_bytes(row, 4)),
+			.depth = (unsigned)sqlite3_column_int(row, 5),
+			.ends_s = (uint32_t)sqlite3_column_int64(row, 6),
+			.task_ends_s = (uint32_t)sqlite3_column_int64(row, 7),
+			.at = sqlite3_column_int64(row, 9),
+		};
+		column_fixed(row, 8, d.parent, EDGE_ID_LEN);
+		if (!d.delegator.data || !d.agent.data || !d.grant.data)
+			return writ_fail(WRIT_EXHAUSTED, "store: no room for a denied request");
+		err = each(&d, ctx);
+		if (!err)
+			err = sqlite_next(s, &row);
+	}
+	return err;
 }

@@ -341,6 +341,9 @@ sqlite_prune(struct sqlite *s, struct store_item *item)
 	err = prune_plain(s, item, Q_PRUNE_EVIDENCE);
 	if (err)
 		return err;
+	err = prune_plain(s, item, Q_PRUNE_DENIED);
+	if (err)
+		return err;
 	err = prune_with(s, item, Q_PRUNE_PENDING, &approvals, -1);
 	if (err)
 		return err;

@@ -471,6 +471,9 @@ item_do(struct sqlite *s, struct store_item *item)
 	case STORE_NOTED:
 		err = sqlite_do(s, Q_NOTED, VALUES(V_INT(item->noted)));
 		break;
+	case STORE_DENIED:
+		err = sqlite_denied_keep(s, item);
+		break;
 	case STORE_OUTBOX_DONE:
 		err = outbox_done(s, item);
 		break;

@@ -189,6 +189,11 @@ item_check(const struct store_item *item)
 	case STORE_CLOSE:
 		whole = item->task;
 		break;
+	case STORE_DENIED:
+		whole = item->denied && item->denied->slot < STORE_DENIED_SLOTS &&
+			is_some(item->denied->delegator, STORE_PRINCIPAL_MAX) &&
+			is_some(item->denied->agent, STORE_PRINCIPAL_MAX) && item->denied->grant.len > 0;
+		break;
 	case STORE_OUTBOX_DONE:
 	case STORE_PRUNE:
 	case STORE_NOTED:
@@ -401,6 +406,12 @@ struct writ_err *
 store_notes(struct store *store, unsigned max, store_each_note *each, void *ctx)
 {
 	return store->ops->notes(store, max, each, ctx);
+}
+
+struct writ_err *
+store_all_denied(struct store *store, struct writ_arena *arena, store_each_denied *each, void *ctx)
+{
+	return store->ops->all_denied(store, arena, each, ctx);
 }
 
 struct writ_err *

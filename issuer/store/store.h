@@ -129,6 +129,23 @@ struct store_policy {
 	writ_time since;		/* when it was taken; of one that came back, the last time */
 };
 
+/*
+ * A request for a delegation that a policy denied, kept so that a new policy can be asked of it.  A principal has STORE_DENIED_SLOTS of them at most:
+ * the same request takes the same slot again, another that falls on it replaces it.
+ */
+#define STORE_DENIED_SLOTS 64
+struct store_denied {
+	struct writ_bytes delegator;	/* principal URI */
+	uint8_t slot;			/* by what is asked */
+	uint8_t kind;			/* enum principal_kind */
+	struct writ_bytes agent;	/* class URI */
+	struct writ_bytes grant;	/* DER HopGrant, with what was copied down */
+	unsigned depth;
+	uint32_t ends_s, task_ends_s;	/* from `at` */
+	uint8_t parent[EDGE_ID_LEN];	/* all zero: a root; else the edge of the leaf that authorised it */
+	writ_time at;
+};
+
 /* What an idempotency key answered. */
 struct store_answer {
 	struct writ_bytes key;		/* "principal\0key" */
@@ -171,6 +188,7 @@ enum store_op {
 	 * The last one again is done at once.
 	 */
 	STORE_POLICY,
+	STORE_DENIED,		/* a denied request is kept, for a day as the edges of what ended */
 	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
 	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
 	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
@@ -226,6 +244,7 @@ struct store_item {
 	const struct store_cert *cert;			/* ISSUE, ABORT */
 	const struct store_policy *policy;		/* POLICY */
 	const struct store_revoke *revoke;		/* REVOKE; THAW: what and id */
+	const struct store_denied *denied;		/* DENIED */
 	const struct store_once *once;			/* with OPEN_TASK, PEND, ADD_EDGE, ISSUE */
 	size_t n_once;
 	const struct store_answer *answer;		/* with any; NULL without an Idempotency-Key */
@@ -337,6 +356,10 @@ WRIT_CHECKED struct writ_err *store_ended(struct store *, writ_time now, unsigne
 /* What the journal has not been told, at most `max`, in order. */
 typedef struct writ_err *store_each_note(uint64_t number, unsigned type, struct writ_bytes text, void *ctx);
 WRIT_CHECKED struct writ_err *store_notes(struct store *, unsigned max, store_each_note *, void *ctx);
+
+/* As store_all_edges(), of denied requests; by principal. */
+typedef struct writ_err *store_each_denied(const struct store_denied *, void *ctx);
+WRIT_CHECKED struct writ_err *store_all_denied(struct store *, struct writ_arena *, store_each_denied *, void *ctx);
 
 struct store_counts {
 	uint64_t tasks_open, edges_live, certs_good, certs_revoked, certs_aborted;	/* certificates: unexpired */

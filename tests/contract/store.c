@@ -476,6 +476,55 @@ a_policys_revision_only_grows(void **state)
 	expect_policy(3, UINT64_C(9007199254740991), NOW + 3);
 }
 
+/* ---- denied requests ---- */
+
+struct seen_denied {
+	unsigned n;
+	char all[512];
+};
+
+static struct writ_err *
+denied_seen(const struct store_denied *d, void *ctx)
+{
+	struct seen_denied *seen = ctx;
+	const size_t at = strlen(seen->all);
+
+	seen->n++;
+	snprintf(seen->all + at, sizeof(seen->all) - at, "%.*s/%u kind %u %.*s '%.*s' depth %u %u %u parent %u at +%lld;",
+		 WRIT_FMT(d->delegator), d->slot, d->kind, WRIT_FMT(d->agent), WRIT_FMT(d->grant), d->depth, d->ends_s,
+		 d->task_ends_s, d->parent[0], (long long)(d->at - NOW));
+	return NULL;
+}
+
+static struct writ_err *
+deny(const char *delegator, unsigned slot, const char *grant, writ_time at)
+{
+	const struct store_denied d = { .delegator = writ_str(delegator), .slot = (uint8_t)slot, .kind = 1, .agent = WRIT_LIT("c"),
+					.grant = writ_str(grant), .depth = 2, .ends_s = 60, .task_ends_s = 70, .parent = { 9 }, .at = at };
+
+	return commit(&(struct store_item){ .op = STORE_DENIED, .denied = &d });
+}
+
+static void
+a_principal_has_a_few_denied_requests_each_in_its_slot(void **state)
+{
+	struct seen_denied seen = { 0 };
+	struct store_item prune = { .op = STORE_PRUNE, .before = NOW + 5 };
+
+	(void)state;
+	expect_ok(deny("b", 7, "one", NOW));
+	expect_ok(deny("a", STORE_DENIED_SLOTS - 1, "two", NOW + 5));
+	expect_ok(deny("b", 7, "three", NOW + 4)); /* the slot is one */
+	expect_refused(deny("b", STORE_DENIED_SLOTS, "four", NOW), WRIT_BROKEN, "store: an item of operation 6 lacks what that needs");
+	expect_ok(store_all_denied(w.store, &w.arena, denied_seen, &seen));
+	assert_string_equal(seen.all, "a/63 kind 1 c 'two' depth 2 60 70 parent 9 at +5;b/7 kind 1 c 'three' depth 2 60 70 parent 9 at +4;");
+	expect_ok(commit(&prune));
+	assert_int_equal(prune.n_pruned, 1);
+	seen = (struct seen_denied){ 0 };
+	expect_ok(store_all_denied(w.store, &w.arena, denied_seen, &seen));
+	assert_string_equal(seen.all, "a/63 kind 1 c 'two' depth 2 60 70 parent 9 at +5;");
+}
+
 static void
 a_task_id_is_given_once(void **state)
 {
@@ -2501,7 +2550,7 @@ only_a_whole_root_waits(void **state)
 
 	(void)state;
 	expect_refused(commit(&(struct store_item){ .op = STORE_PEND }), WRIT_BROKEN,
-		       "store: an item of operation 8 lacks what that needs");
+		       "store: an item of operation 9 lacks what that needs");
 	expect_refused(commit(&(struct store_item){ .op = STORE_PEND, .pending = &p }), WRIT_INVALID,
 		       "task t2: only a root waits for approvals");
 	p.edge = edge_of(2, 0, 2);
@@ -2599,6 +2648,7 @@ main(int argc, char **argv)
 		CLAIM(all_edges_of_all_tasks_are_told_oldest_first),
 		CLAIM(policies_without_a_revision_follow_each_other_in_any_order),
 		CLAIM(a_policys_revision_only_grows),
+		CLAIM(a_principal_has_a_few_denied_requests_each_in_its_slot),
 		CLAIM(a_task_id_is_given_once),
 		CLAIM(an_item_without_a_name_is_refused),
 		CLAIM(a_child_edge_needs_an_open_task_and_a_parent_alive_with_a_leaf),

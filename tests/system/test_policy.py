@@ -290,36 +290,54 @@ def test_two_policies_are_compared_rule_by_rule(tmp_path):
     assert gone.returncode == 1 and "there is no such store" in gone.stderr and gone.stdout == "", gone
 
 
-def test_history_tells_what_would_newly_be_refused_and_which_renewals(fresh, tmp_path):
+def test_history_tells_what_would_newly_be_refused_or_allowed_and_which_renewals(fresh, tmp_path):
     house = fresh()
+    alice, bot = f"spiffe://{TD}/human/corp/alice", f"spiffe://{TD}/agent/invoice-bot"
     deep = house.agent_with_leaf("deep", depth=2)
     house.child_with_leaf(deep, "below", depth=1)
-    shallow = [house.agent_with_leaf(f"shallow-{i}", depth=0, scope=[{"actions": ["invoices:read"], "resources": [ERP + "/v2/invoices/**"]}]) for i in range(3)]
+    flat = [{"actions": ["invoices:read"], "resources": [ERP + "/v2/invoices/**"]}]
+    shallow = [house.agent_with_leaf(f"shallow-{i}", depth=0, scope=flat) for i in range(3)]
     assert house.person().ask("POST", f"/v1/tasks/{shallow[0].task}/complete").status == 200
-    state = house.path("state")
-    old = house.path("policy.yaml")
-    unchanged = policy("diff", "in-force", old, "--state", state)
-    assert unchanged.returncode == 0 and unchanged.stdout.splitlines()[0] == "rules: 0 differences", unchanged
-    assert re.search(r"^history: 5 delegations granted from \S+Z to \S+Z: 0 newly refused, 0 newly allowed, 0 by another rule$", unchanged.stdout, re.M), unchanged
-    assert re.search("^live: 4 of them, of which the next renewal of 0 is refused$", unchanged.stdout, re.M), unchanged
+    for i in range(3):  # the same request again is kept once
+        assert house.open_task(Agent(house, f"too-deep-{i}"), depth=4).json["rule"] == "invoices: max_depth"
+    payments = [{"actions": ["payments:write"], "resources": [ERP + "/v2/invoices/**"]}]
+    assert house.open_task(Agent(house, "payer"), scope=payments, depth=0).json["rule"] == "invoices: entitlements"
+    assert house.delegate(deep, Agent(house, "child-of-deep"), ends_in_s=28800).status == 403
+    assert house.open_task(Agent(house, "no-such-time"), ends_in_s=28800).json["rule"] == "invoices: max_grant"
+    state, old = house.path("state"), house.path("policy.yaml")
+
+    def asked(*arguments):
+        result = policy("diff", *arguments)
+        assert result.stderr == "", result
+        return result.returncode, result.stdout.splitlines()
+
+    def denied_are_kept():
+        return any(line.startswith("history: 5 delegations, 4 denied requests: 0 newly refused, 0 newly allowed, 0 by another rule")
+                   for line in asked("in-force", old, "--state", state)[1])
+    wait_for("the denied requests in the store", denied_are_kept)
+    status, lines = asked("in-force", old, "--state", state)
+    assert status == 0 and lines[0] == "rules: 0 differences" and re.fullmatch(r"granted: from \S+Z to \S+Z; 4 live, of which the next renewal of 0 is refused", lines[2]), lines
 
     tight = written(tmp_path, "tight.yaml", changed(POLICY, ("    max_depth: 3", "    max_depth: 1"), ("  - name: readers", "  - name: handed-on")))
-    told = policy("diff", old, tight, "--store", state + "/store/writ.db")
-    assert told.returncode == 1 and told.stderr == "", told
-    refused = (f"1 of spiffe://{TD}/human/corp/alice to spiffe://{TD}/agent/invoice-bot, first in task {deep.task}: "
-               "invoices: max_depth (line 7): depth 2; limit: depth 1")
-    lines = told.stdout.splitlines()
-    assert "newly refused: " + refused in lines and "renewal refused: " + refused in lines, told.stdout
-    assert f"other rule: 1 of {deep.id} to spiffe://{TD}/agent/pdf-reader, first in task {deep.task}: allowed by handed-on, leaves of 900 s; before by readers, 900 s" in lines
-    assert any(re.fullmatch("history: 5 delegations .*: 1 newly refused, 0 newly allowed, 1 by another rule", line) for line in lines), told.stdout
-    assert "live: 4 of them, of which the next renewal of 1 is refused" in lines, told.stdout
+    status, lines = asked(old, tight, "--store", state + "/store/writ.db")
+    refused = f"1 granted of {alice} to {bot}, first in task {deep.task}: invoices: max_depth (line 7): depth 2; limit: depth 1"
+    assert status == 1 and "newly refused: " + refused in lines and "renewal refused: " + refused in lines, lines
+    assert (f"other rule: 1 granted of {deep.id} to spiffe://{TD}/agent/pdf-reader, first in task {deep.task}: "
+            "allowed by handed-on, leaves of 900 s; before by readers, 900 s") in lines, lines
+    assert "history: 5 delegations, 4 denied requests: 1 newly refused, 0 newly allowed, 1 by another rule" in lines, lines
+    assert lines[-2].endswith("; 4 live, of which the next renewal of 1 is refused"), lines
 
-    back = policy("diff", tight, old, "--state", state)
-    assert back.returncode == 1 and any(line.startswith(f"newly allowed: 1 of spiffe://{TD}/human/corp/alice to ") and "refused before by invoices: max_depth (line 7): "
-                                        "depth 2; limit: depth 1" in line for line in back.stdout.splitlines()), back
+    loose = written(tmp_path, "loose.yaml", changed(POLICY, ("    max_depth: 3", "    max_depth: 4"), ("    max_grant: 2h", "    max_grant: 8h"),
+                                                    ('actions: ["invoices:*"]', 'actions: ["invoices:*", "payments:*"]')))
+    status, lines = asked("in-force", loose, "--state", state)
+    allowed = {re.sub(r"\d{4}-\S+Z", "TIME", line) for line in lines if line.startswith("newly allowed: ")}
+    assert status == 1 and allowed == {f"newly allowed: 1 denied of {alice} to {bot}, one denied TIME: invoices (line 7); refused before by invoices: {why}" for why in (
+        "max_depth (line 7): depth 4; limit: depth 3", "max_grant (line 7): 28800 s; limit: 7200 s",
+        f"entitlements (line 7): payments:write on {ERP}/v2/invoices/**; limit: rule grants invoices:* on {ERP}/v2/invoices/**")}, lines
     without = written(tmp_path, "without.yaml", POLICY[:POLICY.index("  - name: readers")].replace("human/corp/**", "human/corp/bob"))
-    nobody = policy("diff", "in-force", without, "--state", state)
-    assert f"newly refused: 4 of spiffe://{TD}/human/corp/alice to spiffe://{TD}/agent/invoice-bot" in nobody.stdout and "default-deny" in nobody.stdout, nobody
+    status, lines = asked("in-force", without, "--state", state)
+    assert status == 1 and any(line.startswith(f"newly refused: 4 granted of {alice} to {bot}, first in task {deep.task}: default-deny: ") for line in lines), lines
+    assert lines[-1] == "not covered: what ended more than a day ago, denied requests beyond the last 64 of a principal, lifetimes that were asked for"
 
 
 # ---- revisions ----
