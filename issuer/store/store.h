@@ -188,7 +188,6 @@ enum store_op {
 	 * The last one again is done at once.
 	 */
 	STORE_POLICY,
-	STORE_DENIED,		/* a denied request is kept, for a day as the edges of what ended */
 	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
 	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
 	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
@@ -202,6 +201,7 @@ enum store_op {
 	STORE_THAW,		/* lifts a freeze; NOT_FOUND when there is none.  What was revoked stays so (delegation.md R7) */
 	STORE_CLOSE,		/* a task whose end is before `now` becomes expired; CONFLICT when it is not open or has not ended */
 	STORE_NOTED,		/* the journal has the notes up to this number */
+	STORE_DENIED,		/* a denied request is kept, for a day as the edges of what ended */
 };
 
 /* A class, "spiffe://TD/agent/CLASS", stands for all its instances, those to come as well. */

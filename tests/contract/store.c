@@ -515,7 +515,7 @@ a_principal_has_a_few_denied_requests_each_in_its_slot(void **state)
 	expect_ok(deny("b", 7, "one", NOW));
 	expect_ok(deny("a", STORE_DENIED_SLOTS - 1, "two", NOW + 5));
 	expect_ok(deny("b", 7, "three", NOW + 4)); /* the slot is one */
-	expect_refused(deny("b", STORE_DENIED_SLOTS, "four", NOW), WRIT_BROKEN, "store: an item of operation 6 lacks what that needs");
+	expect_refused(deny("b", STORE_DENIED_SLOTS, "four", NOW), WRIT_BROKEN, "store: an item of operation 13 lacks what that needs");
 	expect_ok(store_all_denied(w.store, &w.arena, denied_seen, &seen));
 	assert_string_equal(seen.all, "a/63 kind 1 c 'two' depth 2 60 70 parent 9 at +5;b/7 kind 1 c 'three' depth 2 60 70 parent 9 at +4;");
 	expect_ok(commit(&prune));
@@ -2550,7 +2550,7 @@ only_a_whole_root_waits(void **state)
 
 	(void)state;
 	expect_refused(commit(&(struct store_item){ .op = STORE_PEND }), WRIT_BROKEN,
-		       "store: an item of operation 9 lacks what that needs");
+		       "store: an item of operation 8 lacks what that needs");
 	expect_refused(commit(&(struct store_item){ .op = STORE_PEND, .pending = &p }), WRIT_INVALID,
 		       "task t2: only a root waits for approvals");
 	p.edge = edge_of(2, 0, 2);
