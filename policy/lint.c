@@ -217,37 +217,43 @@ enum step {
 	STEP_REACHED,
 };
 
-/* A class in a rule's `agents` against a pattern of agents' full ids. */
+/* What an agent of a class can be called: the class with one segment more, or of every class anything below. */
 static bool
-class_overlaps(struct writ_bytes class, struct writ_bytes pattern)
+below_class(struct writ_bytes class, char out[PRINCIPAL_MAX + 3])
 {
-	char below[PRINCIPAL_MAX + 3];
+	const int len = snprintf(out, PRINCIPAL_MAX + 3, resource_is_pattern(class) ? "%.*s*" : "%.*s/*", ALL(class));
+
+	return len > 0 && len < PRINCIPAL_MAX + 3;
+}
+
+/* Against a pattern of agents' full ids. */
+static bool
+class_overlaps(struct writ_bytes class, struct writ_bytes below, struct writ_bytes pattern)
+{
 	struct spiffe_id id;
 	struct writ_err *err;
-	int len;
 
-	if (resource_is_pattern(class)) /* every class: spiffe://TD/agent/ and a star */
-		len = snprintf(below, sizeof(below), "%.*s*", ALL(class));
-	else
-		len = snprintf(below, sizeof(below), "%.*s/*", ALL(class));
-	if (len < 0 || (size_t)len >= sizeof(below))
-		return true; /* too long to be looked at: nothing is claimed */
-	if (!resource_is_pattern(pattern)) {
-		err = spiffe_parse(pattern, &id);
-		if (!err)
-			return principal_matches(class, id.class_uri);
-		writ_err_free(err);
-	}
-	return overlap(writ_str(below), pattern, resource_covers);
+	if (resource_is_pattern(pattern))
+		return overlap(below, pattern, resource_covers);
+	err = spiffe_parse(pattern, &id);
+	if (!err)
+		return principal_matches(class, id.class_uri);
+	writ_err_free(err);
+	return false;
 }
 
 static bool
 names_agents_of(const struct rule *rule, const struct rule *from)
 {
-	for (size_t i = 0; i < from->agents.n; i++)
+	char below[PRINCIPAL_MAX + 3];
+
+	for (size_t i = 0; i < from->agents.n; i++) {
+		if (!below_class(from->agents.list[i], below))
+			return true; /* too long to be looked at: nothing is claimed */
 		for (size_t k = 0; k < rule->delegators.n; k++)
-			if (class_overlaps(from->agents.list[i], rule->delegators.list[k]))
+			if (class_overlaps(from->agents.list[i], writ_str(below), rule->delegators.list[k]))
 				return true;
+	}
 	return false;
 }
 

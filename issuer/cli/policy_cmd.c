@@ -66,10 +66,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "check", check },
-	{ "test", policy_cmd_test },
-	{ "explain", policy_cmd_explain },
-	{ "diff", policy_cmd_diff },
+	{ "check", check },	     { "test", policy_cmd_test }, { "explain", policy_cmd_explain },
+	{ "diff", policy_cmd_diff }, { "show", policy_cmd_show }, { "reload", policy_cmd_reload },
 };
 
 int
@@ -78,6 +76,6 @@ cmd_policy(int argc, char **argv)
 	for (size_t i = 0; argc >= 2 && i < N_OF(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	fputs("writ policy: check, test, explain or diff is wanted\n", stderr);
+	fputs("writ policy: check, test, explain, diff, show or reload is wanted\n", stderr);
 	return CLI_MISUSED;
 }

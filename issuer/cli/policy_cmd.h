@@ -17,5 +17,7 @@ int policy_cmd_fail(const char *command, struct writ_err *);
 int policy_cmd_test(int argc, char **argv);
 int policy_cmd_explain(int argc, char **argv);
 int policy_cmd_diff(int argc, char **argv);
+int policy_cmd_show(int argc, char **argv);
+int policy_cmd_reload(int argc, char **argv);
 
 #endif

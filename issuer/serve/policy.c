@@ -37,6 +37,7 @@ policy_show(struct work *work)
 struct reload {
 	struct errand errand;
 	struct work *work;
+	struct writ_bytes by;
 	struct writ_err *err;
 };
 
@@ -59,7 +60,7 @@ reload_run(struct errand *errand)
 	struct reload *r = (struct reload *)errand;
 	const struct rules *rules = NULL;
 
-	r->err = keeper_reload(r->work->on->serve, r->work->who->principal, &rules);
+	r->err = keeper_reload(r->work->on->serve, r->by, &rules);
 	if (!r->err)
 		r->err = answer_policy(rules, &r->work->answer);
 	loop_post(r->work->on->loop, reload_answer, r);
@@ -70,7 +71,9 @@ policy_reload(struct work *work)
 {
 	struct reload *r = writ_arena_take(&work->arena, sizeof(*r));
 
-	if (!r)
+	if (r)
+		r->by = writ_arena_copy(&work->arena, work->who->principal);
+	if (!r || !r->by.data)
 		return writ_fail(WRIT_EXHAUSTED, "no memory to reload the policy");
 	r->errand.run = reload_run;
 	r->work = work;

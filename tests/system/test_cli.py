@@ -107,8 +107,8 @@ GRANT = ["--agent", BOT, "--spki", "0" * 64, "--audience", ERP]
 AS_ALICE = [*API, "--cert", "/none.pem", "--key", "/none.key"]
 MISUSES = [
     (["isue"], "writ: no command 'isue': writ help lists them"),
-    (["policy"], "writ policy: check, test, explain or diff is wanted"),
-    (["policy", "lint", "x"], "writ policy: check, test, explain or diff is wanted"),
+    (["policy"], "writ policy: check, test, explain, diff, show or reload is wanted"),
+    (["policy", "lint", "x"], "writ policy: check, test, explain, diff, show or reload is wanted"),
     (["init"], "writ init: --config is missing"),
     (["init", "--config", "a", "--csr", "b", "--import", "c"],
      "writ init: --csr comes first, --import with the certificate after it: one at a time"),

@@ -243,6 +243,27 @@ def test_nobody_but_an_operator_reloads_and_nobody_else_but_an_auditor_looks(one
     assert open(one.path("policy.yaml"), encoding="utf-8").read() == POLICY, "the API writes no policy"
 
 
+def asked(house, command, by="olga"):
+    return policy(command, "--api", f"https://127.0.0.1:{house.api_port}", "--ca", house.path("corp.pem"), "--cert", house.path(by + ".pem"),
+                  "--key", house.path(by + ".key"))
+
+
+def test_the_command_line_shows_and_reloads_the_policy(restored):
+    house = restored
+    shown = asked(house, "show", by="ada")
+    digest = hashlib.sha256(POLICY.encode()).hexdigest()
+    assert (shown.returncode, shown.stderr) == (0, "") and shown.stdout.startswith(f"policy: test-policy\ndigest: {digest}\nrules: 2\nloaded at: "), shown
+    digest = put(house, changed(POLICY, ("id: test-policy", "id: by-command")))
+    reloaded = asked(house, "reload")
+    assert reloaded.returncode == 0 and reloaded.stdout.startswith(f"policy: by-command\ndigest: {digest}\n"), reloaded
+    refused = asked(house, "reload", by="alice")
+    assert refused.returncode == 3 and refused.stdout == "" and "principals with the operator role" in refused.stderr, refused
+    put(house, "version: 1\n")
+    wrong = asked(house, "reload")
+    assert wrong.returncode == 1 and wrong.stdout == "" and "policy.yaml:1:1: 'id' is missing here" in wrong.stderr, wrong
+    assert in_force(house)["digest"] == digest
+
+
 @pytest.mark.parametrize("text,words", [
     (POLICY.replace("kind: human", "kind: robot", 1), "policy.yaml:9:5: kind: 'robot' is not human, service or agent"),
     (POLICY.replace("kind: human", "kind:\thuman", 1), "policy.yaml:9:10: a tab: indent and separate with spaces"),
