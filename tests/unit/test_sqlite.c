@@ -241,9 +241,9 @@ an_older_schema_is_brought_up_to_date_by_its_writer(void **state)
 	expect_ok(store_open(uri, STORE_WRITE, &store));
 	expect_ok(leaf_of_task(store, 1, true));
 	store_close(store);
-	alter("DROP TABLE frozen; DROP TABLE note; DROP INDEX task_open; PRAGMA user_version = 1");
+	alter("DROP TABLE frozen; DROP TABLE note; DROP INDEX task_open; DROP TABLE denied; PRAGMA user_version = 1");
 	snprintf(message, sizeof(message),
-		 "store %s: the store has schema 1, this program wants 2: its writer has not opened it yet", uri);
+		 "store %s: the store has schema 1, this program wants 3: its writer has not opened it yet", uri);
 	expect_refused(store_open(uri, STORE_READ, &store), WRIT_NOT_FOUND, message);
 	expect_ok(store_open(uri, STORE_WRITE, &store));
 	expect_ok(leaf_of_task(store, 2, false));
@@ -265,7 +265,7 @@ a_newer_schema_is_refused(void **state)
 	store_close(store);
 	alter("PRAGMA user_version = 99");
 	snprintf(message, sizeof(message),
-		 "store %s: the store has schema 99, this program knows up to 2: run the newer Writ", uri);
+		 "store %s: the store has schema 99, this program knows up to 3: run the newer Writ", uri);
 	expect_refused(store_open(uri, STORE_WRITE, &store), WRIT_LOCKED, message);
 	expect_refused(store_open(uri, STORE_READ, &store), WRIT_LOCKED, message);
 }
