@@ -11,9 +11,11 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "issuer/auth/answers.h"
 #include "issuer/auth/auth.h"
 #include "issuer/auth/lists.h"
 #include "issuer/auth/map.h"
+#include "issuer/fetch/wire.h"
 
 #define ANCHORS_MAX 64
 #define ANCHOR_FILE_MAX (256 * 1024)
@@ -23,7 +25,8 @@ struct delegators {
 	struct auth_delegators conf; /* texts owned by the arena */
 	X509 *anchors[ANCHORS_MAX];
 	size_t n_anchors;
-	struct lists *lists; /* NULL: revocation is not checked */
+	struct lists *lists;	 /* CRL; NULL: none is checked */
+	struct answers *answers; /* OCSP; NULL: none is asked */
 };
 
 struct auth {
@@ -161,7 +164,10 @@ delegators_add(struct auth *auth, const struct auth_delegators *conf, size_t at)
 	d->conf.anchors = kept(auth, conf->anchors);
 	d->conf.principal = kept(auth, conf->principal);
 	d->conf.crl = kept(auth, conf->crl);
-	if (!d->conf.anchors || !d->conf.principal || (conf->check_crl && !d->conf.crl))
+	d->conf.ocsp = kept(auth, conf->ocsp);
+	d->conf.state = kept(auth, conf->state);
+	if (!d->conf.anchors || !d->conf.principal || (conf->check_crl && !d->conf.crl) ||
+	    (conf->ocsp && (!d->conf.ocsp || !d->conf.state)))
 		return writ_fail(WRIT_INVALID, "a delegators entry lacks anchors, principal or crl");
 	if (conf->kind == PRINCIPAL_AGENT)
 		return writ_fail(WRIT_INVALID, "%s: only humans and services are configured; agents hold our leaves",
@@ -171,6 +177,9 @@ delegators_add(struct auth *auth, const struct auth_delegators *conf, size_t at)
 	if (err)
 		return err;
 	err = anchors_read(auth, d, at);
+	if (!err && conf->ocsp)
+		err = answers_new(d->conf.state, d->conf.ocsp, d->conf.ocsp_max_age_s, d->anchors, d->n_anchors,
+				  &d->answers);
 	if (err || !conf->check_crl)
 		return err;
 	return lists_new(d->conf.crl, d->conf.crl_max_age_s, d->anchors, d->n_anchors, &d->lists);
@@ -214,6 +223,7 @@ auth_free(struct auth *auth)
 		return;
 	for (size_t i = 0; auth->delegators && i < auth->n_delegators; i++) {
 		lists_free(auth->delegators[i].lists);
+		answers_free(auth->delegators[i].answers);
 		for (size_t j = 0; j < auth->delegators[i].n_anchors; j++)
 			X509_free(auth->delegators[i].anchors[j]);
 	}
@@ -321,6 +331,7 @@ identify_person(const struct auth *auth, size_t entry, struct writ_bytes der, st
 	const unsigned char *at = der.data;
 	AUTO(x509_done) X509 *cert = d2i_X509(NULL, &at, (long)der.len);
 	AUTO(der_free) unsigned char *issuer = NULL;
+	AUTO(writ_buf_done) struct writ_buf request = WRIT_BUF(FETCH_REQUEST_MAX);
 	const ASN1_INTEGER *serial;
 	struct writ_err *err;
 	int issuer_len;
@@ -350,6 +361,10 @@ identify_person(const struct auth *auth, size_t entry, struct writ_bytes der, st
 			   &ret->cert_serial);
 	if (!err)
 		err = authority_of(cert, ret);
+	if (!err && auth->delegators[entry].answers)
+		err = answers_request(auth->delegators[entry].answers, cert, &request);
+	if (!err && request.len > 0)
+		err = keep(ret, writ_view(&request), &ret->ocsp_request);
 	return err;
 }
 
@@ -419,13 +434,30 @@ auth_check(const struct auth *auth, const struct identity *id, writ_time now)
 {
 	const char *what = id->is_leaf ? "leaf" : "certificate";
 	char at[WRIT_RFC3339_LEN + 1];
+	bool ask;
 
 	if (now > id->not_after)
 		return writ_fail(WRIT_UNAUTHENTICATED, "%s expired at %s", what, writ_time_rfc3339(id->not_after, at));
 	if (now < id->not_before)
 		return writ_fail(WRIT_UNAUTHENTICATED, "%s is not valid before %s", what,
 				 writ_time_rfc3339(id->not_before, at));
-	if (id->delegators >= auth->n_delegators || !auth->delegators[id->delegators].lists)
+	if (id->delegators >= auth->n_delegators)
+		return NULL;
+	if (auth->delegators[id->delegators].answers)
+		return answers_check(auth->delegators[id->delegators].answers, id->ocsp_request, now, &ask);
+	if (!auth->delegators[id->delegators].lists)
 		return NULL;
 	return lists_check(auth->delegators[id->delegators].lists, id->cert_issuer, id->cert_serial, now);
+}
+
+const char *
+auth_asks(const struct auth *auth, const struct identity *id, writ_time now)
+{
+	const struct delegators *d = id->delegators < auth->n_delegators ? &auth->delegators[id->delegators] : NULL;
+	bool ask = false;
+
+	if (!d || !d->answers || now > id->not_after)
+		return NULL;
+	writ_err_free(answers_check(d->answers, id->ocsp_request, now, &ask));
+	return ask ? d->conf.ocsp : NULL;
 }

@@ -19,6 +19,9 @@ struct auth_delegators {
 	bool check_crl;
 	const char *crl; /* file */
 	uint32_t crl_max_age_s;
+	const char *ocsp; /* URL of a responder; NULL: none is asked */
+	uint32_t ocsp_max_age_s;
+	const char *state; /* where writ-fetchd puts its answers; with `ocsp` */
 };
 
 struct auth;
@@ -48,6 +51,7 @@ struct identity {
 	struct writ_bytes task;
 	struct writ_bytes spki;	       /* DER, for renewal */
 	struct writ_bytes cert_serial; /* human, service: unsigned octets */
+	struct writ_bytes ocsp_request; /* human, service whose entry has a responder: the question about this one */
 	struct writ_bytes cert_issuer; /* human, service: DER Name of the CA that certified it */
 	size_t delegators;	       /* index of the entry that mapped it */
 	struct writ_arena arena;       /* owns the texts */
@@ -61,8 +65,13 @@ WRIT_CHECKED struct writ_err *auth_identify(const struct auth *, struct writ_byt
 					    struct identity *ret);
 void identity_done(struct identity *);
 
-/* Still valid now, and not on its CRL (a CRL over max_age: WRIT_UNAVAILABLE).  A leaf's status is the status table's to
- * tell. */
+/*
+ * Still valid now, and not revoked by its CA: by CRL or OCSP, as its entry says (a CRL or an answer over max_age:
+ * WRIT_UNAVAILABLE).  A leaf's status is the status table's to tell.
+ */
 WRIT_CHECKED struct writ_err *auth_check(const struct auth *, const struct identity *, writ_time now);
+
+/* The responder that should be asked with id->ocsp_request now, or NULL: there is no good answer, or it grows old. */
+const char *auth_asks(const struct auth *, const struct identity *, writ_time now);
 
 #endif

@@ -16,7 +16,7 @@
 
 enum conf_tier { TIER_RESIDENT = 1, TIER_SEALED = 2 };
 enum conf_kind { CONF_HUMAN = 0, CONF_SERVICE = 1 };		/* as PrincipalKind; an agent is never configured */
-enum conf_revocation { CONF_REVOCATION_NONE, CONF_REVOCATION_CRL };
+enum conf_revocation { CONF_REVOCATION_NONE, CONF_REVOCATION_CRL, CONF_REVOCATION_OCSP };
 
 struct conf_address {
 	char host[64];		/* an IP address, as written */
@@ -35,6 +35,8 @@ struct conf_delegators {
 	enum conf_revocation revocation;	/* must be said: `none` is a decision */
 	const char *crl;			/* file (PEM or DER), read again when it changes; CONF_REVOCATION_CRL only */
 	uint32_t crl_max_age_s;
+	const char *ocsp;			/* URL that writ-fetchd asks; CONF_REVOCATION_OCSP only */
+	uint32_t ocsp_max_age_s;
 	unsigned line;
 };
 

@@ -68,15 +68,16 @@ template_check(const struct conf_reader *r, const struct yaml_node *node, const 
 static struct writ_err *
 read_revocation(const struct conf_reader *r, const struct yaml_node *map, struct conf_delegators *ret)
 {
-	static const char *const keys[] = { "crl", "max_age", NULL };
+	static const char *const keys[] = { "crl", "ocsp", "max_age", NULL };
 	struct yaml_node *node, *age;
+	const char *fault;
 	struct writ_bytes text;
 	struct writ_err *err;
 
 	node = yaml_get(map, "revocation");
 	if (!node)
 		return yaml_fail(r->yaml, map,
-				 "delegators.revocation is missing: say none, or {crl: FILE, max_age: DURATION}");
+				 "delegators.revocation is missing: say none, {crl: FILE, max_age: DURATION} or {ocsp: URL, max_age: DURATION}");
 	if (node->kind == YAML_TEXT) {
 		err = yaml_text(r->yaml, node, "delegators.revocation", &text);
 		if (err)
@@ -84,7 +85,8 @@ read_revocation(const struct conf_reader *r, const struct yaml_node *map, struct
 		if (!writ_equal(text, WRIT_LIT("none")))
 			return yaml_fail(
 				r->yaml, node,
-				"delegators.revocation: found \"%.*s\", wanted none, or {crl: FILE, max_age: DURATION}",
+				"delegators.revocation: found \"%.*s\", wanted none, {crl: FILE, max_age: DURATION} "
+				"or {ocsp: URL, max_age: DURATION}",
 				WRIT_FMT(text));
 		ret->revocation = CONF_REVOCATION_NONE;
 		return NULL;
@@ -95,13 +97,24 @@ read_revocation(const struct conf_reader *r, const struct yaml_node *map, struct
 	err = yaml_only(r->yaml, node, keys);
 	if (err)
 		return err;
-	ret->revocation = CONF_REVOCATION_CRL;
-	err = conf_file_path(r, node, "delegators.revocation.crl", &ret->crl);
+	if (yaml_get(node, "crl") && yaml_get(node, "ocsp"))
+		return yaml_fail(r->yaml, node, "delegators.revocation has both crl and ocsp, wanted is one");
+	ret->revocation = yaml_get(node, "ocsp") ? CONF_REVOCATION_OCSP : CONF_REVOCATION_CRL;
+	if (ret->revocation == CONF_REVOCATION_OCSP)
+		err = conf_text(r, node, "delegators.revocation.ocsp", READER_NEEDED, &ret->ocsp);
+	else
+		err = conf_file_path(r, node, "delegators.revocation.crl", &ret->crl);
 	if (err)
 		return err;
+	fault = ret->ocsp ? conf_url_fault(ret->ocsp, false, true) : NULL;
+	if (fault)
+		return yaml_fail(r->yaml, yaml_get(node, "ocsp"), "delegators.revocation.ocsp: found \"%.80s\": %s",
+				 ret->ocsp, fault);
 	err = conf_find(r, node, "delegators.revocation.max_age", READER_NEEDED, &age);
 	if (err)
 		return err;
+	if (ret->ocsp)
+		return yaml_duration(r->yaml, age, "delegators.revocation.max_age", 10, 86400, &ret->ocsp_max_age_s);
 	return yaml_duration(r->yaml, age, "delegators.revocation.max_age", 60, 30 * 86400, &ret->crl_max_age_s);
 }
 

@@ -38,18 +38,19 @@ is_loopback(const char *rest)
 	return false;
 }
 
-static const char *
-url_fault(const char *url, bool query)
+const char *
+conf_url_fault(const char *url, bool query, bool plain)
 {
 	const char *rest;
 	size_t host;
 
 	if (strncmp(url, "https://", 8) == 0)
 		rest = url + 8;
-	else if (strncmp(url, "http://", 7) == 0 && is_loopback(url + 7))
+	else if (strncmp(url, "http://", 7) == 0 && (plain || is_loopback(url + 7)))
 		rest = url + 7;
 	else
-		return "it must begin with https:// (http:// only to 127.0.0.1 and [::1])";
+		return plain ? "it must begin with http:// or https://"
+			     : "it must begin with https:// (http:// only to 127.0.0.1 and [::1])";
 	if (strlen(url) > OIDC_URL_MAX)
 		return "it has more than 256 bytes";
 	if (!visible(url) || strpbrk(url, "\"\\<>^`{|}"))
@@ -72,7 +73,7 @@ read_url(const struct conf_reader *r, const struct yaml_node *map, const char *w
 
 	if (err)
 		return err;
-	fault = url_fault(*ret, query);
+	fault = conf_url_fault(*ret, query, false);
 	if (fault)
 		return yaml_fail(r->yaml, yaml_get(map, conf_key(what)), "%s: found \"%.80s\": %s", what, *ret, fault);
 	return NULL;
@@ -308,6 +309,9 @@ conf_fetches(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->n_oidc; i++)
 		if (conf->oidc[i].jwks_url)
+			return true;
+	for (size_t i = 0; i < conf->n_delegators; i++)
+		if (conf->delegators[i].ocsp)
 			return true;
 	return false;
 }

@@ -60,4 +60,7 @@ WRIT_CHECKED struct writ_err *conf_delegators(const struct conf_reader *, const 
 WRIT_CHECKED struct writ_err *conf_grants(const struct conf_reader *, const struct yaml_node *root);
 WRIT_CHECKED struct writ_err *conf_oidc(const struct conf_reader *, const struct yaml_node *root); /* after delegators, before grants */
 
+/* Why this is no URL that writ-fetchd may ask, or NULL.  `plain`: http is good enough, since what comes is signed. */
+const char *conf_url_fault(const char *url, bool query, bool plain);
+
 #endif

@@ -7,13 +7,14 @@
  *whole or not at all; the issuer reads the files, and only it reads what is in them.  So the HTTP client and its many
  * libraries never stand in the process that holds the store, and this one holds nothing: no key, no store, no parser.
  *
- * (1) Only GET, only URLs of the configuration, of which nothing is decided by an answer: no redirect is followed.
- * (2) An answer is at most FETCH_MAX bytes and takes at most FETCH_TIMEOUT_MS; one request a source is on its way.
+ * (1) Only URLs of the configuration, of which nothing is decided by an answer: no redirect is followed.
+ * (2) An answer is at most TRANSFER_MAX bytes and takes at most TRANSFER_MS; one request a source is on its way, and
+ *     QUERIES questions.
  * (3) A source is asked every `refresh`, after failures sooner (1 s, doubling), and when the issuer asks - but never
- *     within APART_MS of the last time, whoever asks.
- * (4) A file's time is that of the answer: a failure changes nothing.
+ *     within APART_MS of the last time, whoever asks.  A question is put once in QUERY_APART_S.
+ * (4) A file's time is that of the answer: a failure changes nothing.  Answers to questions go after a day.
  */
-#include <curl/curl.h>
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -31,28 +32,38 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "issuer/conf/conf.h"
+#include "issuer/fetch/transfer.h"
 #include "issuer/fetch/wire.h"
 
-#define FETCH_MAX (256 * 1024) /* bytes; 32 keys with their certificates take 100 KiB */
-#define CONNECT_TIMEOUT_MS 5000L
-#define FETCH_TIMEOUT_MS 10000L
 #define APART_MS 10000
 #define RETRY_FIRST_MS 1000
 #define ASKS_A_TURN 64 /* datagrams read before anything else is done */
+#define OCSP_MAX (32 * 1024)
+#define QUERIES 32
+#define QUERY_APART_S 2
+#define SWEEP_MS 3600000
+#define ANSWER_KEEP_S 86400 /* the longest max_age */
 
 struct source {
 	const struct conf_oidc *conf;
-	CURL *curl; /* while it is on its way */
-	struct writ_buf answer;
-	char why[CURL_ERROR_SIZE];
-	bool asked_once, full;
+	struct transfer way;
+	bool asked_once;
 	int64_t asked_ms, due_ms, retry_ms;
+};
+
+struct query {
+	struct transfer way;
+	const char *url; /* of the configuration */
+	struct writ_buf request;
+	char path[4096];
 };
 
 struct fetcher {
 	struct conf conf;
 	struct source *sources;
 	size_t n_sources;
+	struct query queries[QUERIES];
+	int64_t sweep_ms;
 	CURLM *multi;
 	int sock; /* -1: nobody can ask */
 	int signals;
@@ -65,73 +76,15 @@ now_ms(void)
 	return clock_read().mono_ms;
 }
 
-/* ---- one request ---- */
-
-static size_t
-receive(char *data, size_t size, size_t n, void *ctx)
-{
-	struct source *s = ctx;
-	struct writ_err *err = writ_buf_add(&s->answer, (struct writ_bytes){ (const uint8_t *)data, size * n });
-
-	if (!err)
-		return size * n;
-	writ_err_free(err);
-	s->full = true;
-	return 0;
-}
-
-/* (1), (2) */
-static bool
-options_set(struct source *s)
-{
-	const bool plain = strncmp(s->conf->jwks_url, "http://", 7) == 0;
-	CURL *c = s->curl;
-	bool ok = true;
-
-	ok &= curl_easy_setopt(c, CURLOPT_URL, s->conf->jwks_url) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, plain ? "http" : "https") == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_USERAGENT, "writ-fetchd") == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
-	if (s->conf->ca) {
-		ok &= curl_easy_setopt(c, CURLOPT_CAINFO, s->conf->ca) == CURLE_OK;
-		ok &= curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK;
-	}
-	ok &= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, FETCH_TIMEOUT_MS) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, s->why) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, receive) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_WRITEDATA, s) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_PRIVATE, s) == CURLE_OK;
-	return ok;
-}
-
-static void
-let_go(struct fetcher *f, struct source *s)
-{
-	if (!s->curl)
-		return;
-	curl_multi_remove_handle(f->multi, s->curl);
-	curl_easy_cleanup(s->curl);
-	s->curl = NULL;
-}
+/* ---- keys ---- */
 
 static void
 begin(struct fetcher *f, struct source *s)
 {
 	s->asked_once = true;
 	s->asked_ms = now_ms();
-	s->full = false;
-	s->why[0] = '\0';
-	writ_buf_clear(&s->answer);
-	s->curl = curl_easy_init();
-	if (s->curl && options_set(s) && curl_multi_add_handle(f->multi, s->curl) == CURLM_OK)
+	if (transfer_begin(&s->way, f->multi, s->conf->jwks_url, s->conf->ca, (struct writ_bytes){ 0 }))
 		return;
-	curl_easy_cleanup(s->curl);
-	s->curl = NULL;
 	s->due_ms = s->asked_ms + APART_MS;
 	event(EVENT_ALARM, "fetch.not_started", EV_STR("alias", s->conf->alias));
 }
@@ -148,38 +101,30 @@ looks_like_json(struct writ_bytes text)
 }
 
 WRIT_CHECKED static struct writ_err *
-answer_keep(struct fetcher *f, struct source *s, CURLcode code)
+keys_keep(struct fetcher *f, struct source *s, CURLcode code)
 {
-	long status = 0;
+	struct writ_err *err = transfer_result(&s->way, code);
 	char path[4096];
 
-	if (s->full)
-		return writ_fail(WRIT_EXHAUSTED, "the answer has more than %d bytes", FETCH_MAX);
-	if (code != CURLE_OK)
-		return writ_fail(WRIT_UNAVAILABLE, "%s", *s->why ? s->why : curl_easy_strerror(code));
-	curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
-	if (status >= 300 && status < 400)
-		return writ_fail(WRIT_UNAVAILABLE, "it answered %ld: redirects are not followed, name the last URL",
-				 status);
-	if (status != 200)
-		return writ_fail(WRIT_UNAVAILABLE, "it answered %ld", status);
-	if (!looks_like_json(writ_view(&s->answer)))
+	if (err)
+		return err;
+	if (!looks_like_json(writ_view(&s->way.answer)))
 		return writ_fail(WRIT_INVALID, "the answer is not a JSON object");
-	return file_replace(fetch_keys_path(f->conf.state, s->conf->alias, path), 0644, writ_view(&s->answer));
+	return file_replace(fetch_keys_path(f->conf.state, s->conf->alias, path), 0644, writ_view(&s->way.answer));
 }
 
 /* (3), (4) */
 static void
-ended(struct fetcher *f, struct source *s, CURLcode code)
+keys_ended(struct fetcher *f, struct source *s, CURLcode code)
 {
 	const int64_t refresh_ms = (int64_t)s->conf->refresh_s * 1000;
-	struct writ_err *err = answer_keep(f, s, code);
+	struct writ_err *err = keys_keep(f, s, code);
 
-	let_go(f, s);
+	transfer_end(&s->way, f->multi);
 	if (!err) {
 		s->due_ms = s->asked_ms + refresh_ms;
 		s->retry_ms = RETRY_FIRST_MS;
-		event(EVENT_DEBUG, "fetch.done", EV_STR("alias", s->conf->alias), EV_NUM("bytes", s->answer.len));
+		event(EVENT_DEBUG, "fetch.done", EV_STR("alias", s->conf->alias), EV_NUM("bytes", s->way.answer.len));
 		return;
 	}
 	s->due_ms = now_ms() + s->retry_ms;
@@ -189,19 +134,126 @@ ended(struct fetcher *f, struct source *s, CURLcode code)
 	writ_err_free(err);
 }
 
+/* ---- questions to OCSP responders ---- */
+
+WRIT_CHECKED static struct writ_err *
+answer_keep(struct query *q, CURLcode code)
+{
+	struct writ_err *err = transfer_result(&q->way, code);
+
+	if (!err && q->way.answer.len == 0)
+		err = writ_fail(WRIT_INVALID, "the answer is empty");
+	return err ? err : file_replace(q->path, 0644, writ_view(&q->way.answer));
+}
+
+static void
+query_ended(struct fetcher *f, struct query *q, CURLcode code)
+{
+	struct writ_err *err = answer_keep(q, code);
+
+	transfer_end(&q->way, f->multi);
+	if (err)
+		event(EVENT_WARN, "fetch.failed", EV_STR("url", q->url), EV_ERR(err));
+	else
+		event(EVENT_DEBUG, "fetch.answered", EV_STR("url", q->url));
+	writ_err_free(err);
+}
+
+static const char *
+responder_of(const struct conf *conf, struct writ_bytes url)
+{
+	for (size_t i = 0; i < conf->n_delegators; i++)
+		if (conf->delegators[i].ocsp && writ_equal(writ_str(conf->delegators[i].ocsp), url))
+			return conf->delegators[i].ocsp;
+	return NULL;
+}
+
+/* Answered just now? */
+static bool
+is_fresh(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && clock_read().wall - (writ_time)st.st_mtim.tv_sec < QUERY_APART_S;
+}
+
+/* What finds no room is asked again by whoever wants to know. */
+static void
+query_begin(struct fetcher *f, const struct fetch_ask *ask)
+{
+	const char *url = responder_of(&f->conf, ask->url);
+	struct query *free_one = NULL;
+	char path[4096];
+	struct writ_err *err;
+
+	if (!url)
+		return;
+	fetch_ocsp_path(f->conf.state, url, ask->request, path);
+	for (size_t i = 0; i < QUERIES; i++) {
+		struct query *q = &f->queries[i];
+
+		if (!q->way.curl)
+			free_one = q;
+		else if (strcmp(q->path, path) == 0)
+			return;
+	}
+	if (!free_one || is_fresh(path))
+		return;
+	writ_buf_clear(&free_one->request);
+	err = writ_buf_add(&free_one->request, ask->request);
+	if (err) {
+		writ_err_free(err);
+		return;
+	}
+	free_one->url = url;
+	memcpy(free_one->path, path, sizeof(path));
+	if (!transfer_begin(&free_one->way, f->multi, url, NULL, writ_view(&free_one->request)))
+		event(EVENT_ALARM, "fetch.not_started", EV_STR("url", url));
+}
+
+/* (4) */
+static void
+sweep(struct fetcher *f)
+{
+	const int64_t now = now_ms();
+	char folder[4096], path[4096 + 256];
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+
+	if (now < f->sweep_ms)
+		return;
+	f->sweep_ms = now + SWEEP_MS;
+	dir = opendir(conf_path(f->conf.state, "fetched", folder));
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		if (strncmp(entry->d_name, "ocsp-", 5) == 0 && lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+		    clock_read().wall - (writ_time)st.st_mtim.tv_sec > ANSWER_KEEP_S)
+			unlink(path);
+	}
+	closedir(dir);
+}
+
 /* ---- who asks, and when ---- */
 
 static void
 ask_take(struct fetcher *f, struct writ_bytes datagram)
 {
-	struct writ_bytes alias;
+	struct fetch_ask ask;
 
-	if (!fetch_ask_read(datagram, &alias))
+	if (!fetch_ask_read(datagram, &ask))
 		return;
+	if (ask.url.len > 0) {
+		query_begin(f, &ask);
+		return;
+	}
 	for (size_t i = 0; i < f->n_sources; i++) {
 		struct source *s = &f->sources[i];
 
-		if (writ_equal(alias, writ_str(s->conf->alias)) && !s->curl && s->due_ms > s->asked_ms + APART_MS)
+		if (writ_equal(ask.alias, writ_str(s->conf->alias)) && !s->way.curl &&
+		    s->due_ms > s->asked_ms + APART_MS)
 			s->due_ms = s->asked_ms + APART_MS;
 	}
 }
@@ -243,12 +295,26 @@ begin_due(struct fetcher *f)
 	for (size_t i = 0; i < f->n_sources; i++) {
 		struct source *s = &f->sources[i];
 
-		if (!s->curl && (!s->asked_once || s->due_ms <= now))
+		if (!s->way.curl && (!s->asked_once || s->due_ms <= now))
 			begin(f, s);
-		if (!s->curl && s->due_ms - now < wait_ms)
+		if (!s->way.curl && s->due_ms - now < wait_ms)
 			wait_ms = s->due_ms > now ? s->due_ms - now : 0;
 	}
 	return (int)wait_ms;
+}
+
+static void
+ended(struct fetcher *f, CURL *curl, CURLcode code)
+{
+	struct transfer *way = NULL;
+
+	curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&way);
+	for (size_t i = 0; i < f->n_sources; i++)
+		if (way == &f->sources[i].way)
+			keys_ended(f, &f->sources[i], code);
+	for (size_t i = 0; i < QUERIES; i++)
+		if (way == &f->queries[i].way)
+			query_ended(f, &f->queries[i], code);
 }
 
 static void
@@ -264,15 +330,12 @@ turn(struct fetcher *f)
 	curl_multi_poll(f->multi, others, f->sock >= 0 ? 2 : 1, running ? 1000 : wait_ms, NULL);
 	curl_multi_perform(f->multi, &running);
 	while ((message = curl_multi_info_read(f->multi, &left))) {
-		struct source *s = NULL;
-
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&s);
-		ended(f, s, message->data.result);
+		if (message->msg == CURLMSG_DONE)
+			ended(f, message->easy_handle, message->data.result);
 	}
 	asks_take(f);
 	signals_take(f);
+	sweep(f);
 }
 
 /* ---- configuration ---- */
@@ -281,8 +344,13 @@ static void
 sources_done(struct fetcher *f)
 {
 	for (size_t i = 0; i < f->n_sources; i++) {
-		let_go(f, &f->sources[i]);
-		writ_buf_done(&f->sources[i].answer);
+		transfer_end(&f->sources[i].way, f->multi);
+		writ_buf_done(&f->sources[i].way.answer);
+	}
+	for (size_t i = 0; i < QUERIES; i++) { /* their URLs are the configuration's */
+		transfer_end(&f->queries[i].way, f->multi);
+		writ_buf_done(&f->queries[i].way.answer);
+		writ_buf_done(&f->queries[i].request);
 	}
 	free(f->sources);
 	f->sources = NULL;
@@ -295,11 +363,15 @@ sources_make(struct fetcher *f)
 	f->sources = calloc(f->conf.n_oidc + 1, sizeof(*f->sources));
 	if (!f->sources)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for what is to be fetched");
+	for (size_t i = 0; i < QUERIES; i++) {
+		f->queries[i].way.answer = WRIT_BUF(OCSP_MAX);
+		f->queries[i].request = WRIT_BUF(FETCH_REQUEST_MAX);
+	}
 	for (size_t i = 0; i < f->conf.n_oidc; i++)
 		if (f->conf.oidc[i].jwks_url)
 			f->sources[f->n_sources++] = (struct source){
 				.conf = &f->conf.oidc[i],
-				.answer = WRIT_BUF(FETCH_MAX),
+				.way = { .answer = WRIT_BUF(TRANSFER_MAX) },
 				.retry_ms = RETRY_FIRST_MS,
 			};
 	return NULL;

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/event.h"
 #include "base/text.h"
+#include "issuer/fetch/wire.h"
 #include "issuer/serve/approve.h"
 #include "issuer/serve/delegate.h"
 #include "issuer/serve/entries.h"
@@ -139,6 +141,18 @@ leaf_is_good(struct work *work, const struct identity *id)
 	return writ_fail(WRIT_UNAUTHENTICATED, "leaf is not one of this issuer");
 }
 
+/* A wake-up call that may be lost: whoever tries again sends another. */
+static void
+ocsp_ask(struct work *work, const struct identity *id)
+{
+	const char *url = auth_asks(work->rules->auth, id, work->now.wall);
+	struct writ_err *err = url ? fetch_ask_ocsp(work->on->serve->conf.run, url, id->ocsp_request) : NULL;
+
+	if (err)
+		event(EVENT_WARN, "serve.fetch_not_asked", EV_STR("url", url), EV_ERR(err));
+	writ_err_free(err);
+}
+
 WRIT_CHECKED static struct writ_err *
 identify(struct work *work)
 {
@@ -148,6 +162,8 @@ identify(struct work *work)
 	if (work->request->peer->cert.len == 0)
 		return NULL;
 	err = caller_of(work, &caller);
+	if (!err)
+		ocsp_ask(work, &caller->id);
 	if (!err)
 		err = auth_check(work->rules->auth, &caller->id, work->now.wall);
 	if (!err && caller->id.is_leaf)

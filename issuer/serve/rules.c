@@ -57,6 +57,9 @@ auth_load(struct rules *rules, struct writ_bytes own_anchor)
 			.check_crl = conf->delegators[i].revocation == CONF_REVOCATION_CRL,
 			.crl = conf->delegators[i].crl,
 			.crl_max_age_s = conf->delegators[i].crl_max_age_s,
+			.ocsp = conf->delegators[i].ocsp,
+			.ocsp_max_age_s = conf->delegators[i].ocsp_max_age_s,
+			.state = conf->state,
 		};
 	err = auth_new(writ_str(conf->trust_domain), list, conf->n_delegators, own_anchor, &rules->auth);
 	free(list);

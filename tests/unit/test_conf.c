@@ -238,7 +238,8 @@ every_key_without_a_default_must_be_there(void **state)
 		{ 12, "# none", "writ.yaml:11:5: delegators.kind is missing" },
 		{ 13, "# none", "writ.yaml:11:5: delegators.principal is missing" },
 		{ 14, "# none",
-		  "writ.yaml:11:5: delegators.revocation is missing: say none, or {crl: FILE, max_age: DURATION}" },
+		  "writ.yaml:11:5: delegators.revocation is missing: say none, {crl: FILE, max_age: DURATION} or "
+		  "{ocsp: URL, max_age: DURATION}" },
 		{ 14, "    revocation: {max_age: 1h}", "writ.yaml:14:5: delegators.revocation.crl is missing" },
 		{ 14, "    revocation: {crl: c}", "writ.yaml:14:5: delegators.revocation.max_age is missing" },
 		{ 15, "# none", "writ.yaml:1:1: policy is missing" },
@@ -267,8 +268,8 @@ unknown_keys_are_refused_everywhere(void **state)
 		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,
 		       "writ.yaml:9:12: unknown key \"pin\"; known here: module, uri, pin_file, environment");
-	expect_refused(parse(with_line(14, "    revocation: {ocsp: x}")), WRIT_INVALID,
-		       "writ.yaml:14:18: unknown key \"ocsp\"; known here: crl, max_age");
+	expect_refused(parse(with_line(14, "    revocation: {ocsps: x}")), WRIT_INVALID,
+		       "writ.yaml:14:18: unknown key \"ocsps\"; known here: crl, ocsp, max_age");
 	expect_refused(parse(with_line(0, "limits: {edges: 1}")), WRIT_INVALID,
 		       "writ.yaml:16:10: unknown key \"edges\"; known here: connections, connections_per_address, "
 		       "requests_per_principal_s, handshakes_s, leaves_per_edge, children_per_edge");
@@ -366,8 +367,15 @@ values_outside_their_grammar_are_refused(void **state)
 		  "single slashes" },
 		{ 8, "  tier: software", "writ.yaml:8:3: custody.tier: found \"software\", wanted resident or sealed" },
 		{ 14, "    revocation: ocsp",
-		  "writ.yaml:14:5: delegators.revocation: found \"ocsp\", wanted none, or {crl: FILE, max_age: "
-		  "DURATION}" },
+		  "writ.yaml:14:5: delegators.revocation: found \"ocsp\", wanted none, {crl: FILE, max_age: "
+		  "DURATION} or {ocsp: URL, max_age: DURATION}" },
+		{ 14, "    revocation: {crl: c, ocsp: \"http://a\", max_age: 1h}",
+		  "writ.yaml:14:5: delegators.revocation has both crl and ocsp, wanted is one" },
+		{ 14, "    revocation: {ocsp: \"ftp://a\", max_age: 1h}",
+		  "writ.yaml:14:18: delegators.revocation.ocsp: found \"ftp://a\": it must begin with http:// or https://" },
+		{ 14, "    revocation: {ocsp: \"http://a\", max_age: 2d}",
+		  "writ.yaml:14:36: delegators.revocation.max_age: found \"2d\", wanted a time from 10s to 86400s, such as "
+		  "90s, 5m or 8h" },
 		{ 14, "    revocation: {crl: c, max_age: 59s}",
 		  "writ.yaml:14:26: delegators.revocation.max_age: found \"59s\", wanted a time from 60s to 2592000s, "
 		  "such "

@@ -196,6 +196,23 @@ a_provider_needs_an_audience_and_no_key_of_a_grant(void **state)
 	assert_int_equal(conf.grants.n_keys, 0);
 }
 
+static void
+a_responder_of_a_delegators_entry_is_fetched_from(void **state)
+{
+	AUTO(conf_done) struct conf conf = { 0 };
+	char text[4096];
+	const char *whole = with_oidc(OKTA "jwks: okta.json}\n"), *at = strstr(whole, "revocation: none");
+
+	(void)state;
+	snprintf(text, sizeof(text), "%.*srevocation: {ocsp: \"http://ocsp.corp.example/r\", max_age: 1m}%s",
+		 (int)(at - whole), whole, at + strlen("revocation: none"));
+	expect_ok(conf_parse("writ.yaml", "/etc/writ", writ_str(text), &conf));
+	assert_int_equal(conf.delegators[0].revocation, CONF_REVOCATION_OCSP);
+	assert_string_equal(conf.delegators[0].ocsp, "http://ocsp.corp.example/r");
+	assert_int_equal(conf.delegators[0].ocsp_max_age_s, 60);
+	assert_true(conf_fetches(&conf));
+}
+
 int
 main(void)
 {
@@ -204,6 +221,7 @@ main(void)
 		cmocka_unit_test(everything_that_can_be_said_of_a_provider_is_read),
 		cmocka_unit_test(what_is_missing_unknown_or_outside_its_grammar_is_refused),
 		cmocka_unit_test(ages_are_bounded),
+		cmocka_unit_test(a_responder_of_a_delegators_entry_is_fetched_from),
 		cmocka_unit_test(a_provider_needs_an_audience_and_no_key_of_a_grant),
 	};
 
