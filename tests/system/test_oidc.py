@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import journal
 import oidc
 from grants import AUDIENCE, b64, elements, hops, sign, write_public
-from house import ERP, INVOICES, POLICY, TD, Agent, House, new_key, wait_for
+from house import ERP, INVOICES, PAYMENTS, POLICY, TD, Agent, House, new_key, wait_for
 
 ISSUER = "https://idp.corp.example"
 STRICT = "https://strict.corp.example"
-POLICY_FOR_ALL = POLICY.replace(f"spiffe://{TD}/human/corp/**", f"spiffe://{TD}/human/**")
+POLICY_FOR_ALL = (POLICY + PAYMENTS).replace(f'delegator: ["spiffe://{TD}/human/corp/**"]', f'delegator: ["spiffe://{TD}/human/**"]')
 
 
 def configuration(real, served, gone):
@@ -93,8 +93,8 @@ def agent_of(place):
     return Agent(place.house, f"agent-{next(_names)}")
 
 
-def asked(agent, **more):
-    body = {"agent": {"class": f"spiffe://{TD}/agent/invoice-bot", "spki_sha256": agent.spki_sha256},
+def asked(agent, cls="invoice-bot", **more):
+    body = {"agent": {"class": f"spiffe://{TD}/agent/{cls}", "spki_sha256": agent.spki_sha256},
             "scope": [{"actions": ["invoices:read"], "resources": [INVOICES], "delegable": True}], "audience": [ERP], "depth": 1,
             "ends_in_s": 1800}
     body.update(more)
@@ -272,6 +272,24 @@ def test_the_policy_decides_about_a_token_as_about_a_certificate(place):
     prepared = prepare(place, scope=[{"actions": ["pay:all"], "resources": [INVOICES]}])
     answer = submit(place, id_token(place, prepared), prepared)
     assert (answer.status, answer.json["rule"]) == (403, "invoices: entitlements"), answer
+
+
+def test_what_a_token_asks_waits_for_approvals_where_the_rule_wants_them_and_stays_bound_to_its_grant(place):
+    agent = agent_of(place)
+    prepared = prepare(place, "idp", agent, depth=0, cls="payer", scope=[{"actions": ["payments:create"], "resources": [ERP + "/v2/payments"]}])
+    token = id_token(place, prepared, acr="urn:mfa", auth_time=1700000000)
+    waits = submit(place, token, prepared)
+    assert waits.status == 202, waits
+    refused(submit(place, token, prepared), 409, "CONFLICT", re.compile(r"grant: jti '.*' was redeemed already: a grant opens one task"))
+    for name, state in (("olga", "pending"), ("ada", "open")):
+        said = place.house.person(name).ask("POST", f"/v1/tasks/{waits.json['task']}/approvals", {"decision": "approve", "digest": waits.json["digest"]})
+        assert (said.status, said.json["state"]) == (200, state), said
+    cert, hop = hop_of(place, agent, waits.json["task"])
+    body = base64.urlsafe_b64decode(prepared["grant_body"] + "===")
+    assert (hop["method"], hop["digest"], hop["grant"]) == ("oidcIdToken", hashlib.sha256(token.encode()).digest(), hashlib.sha256(body).digest())
+    assert auth_of(cert) == ("20231114221320Z", "urn:mfa")
+    wait_for("the journal's entry", lambda: [e for e in journal.read(place.house.path("state/journal"), live=True)
+                                             if e.type == "grant" and e.json["said"].get("id_token") == hop["digest"].hex()])
 
 
 def test_whoever_carries_a_token_is_not_asked_who_he_is(place):
