@@ -299,7 +299,7 @@ read_method(const struct reader *r, struct authz_route *route, const struct yaml
 {
 	struct writ_bytes text;
 	struct writ_err *err;
-	const char *kept;
+	const char *kept = NULL; /* the compiler does not know that writ_fail() never returns NULL */
 
 	err = yaml_text(r->yaml, item, "a method", &text);
 	if (err)
@@ -310,8 +310,10 @@ read_method(const struct reader *r, struct authz_route *route, const struct yaml
 	if (text.len == 0 || text.len > METHOD_MAX)
 		return yaml_fail(r->yaml, item, "a method is written in capital letters, at most %d: GET", METHOD_MAX);
 	err = keep(r, text, &kept);
+	if (err)
+		return err;
 	route->methods[route->n_methods++] = writ_str(kept);
-	return err;
+	return NULL;
 }
 
 static struct writ_err *
