@@ -32,6 +32,8 @@ WHO = ["nobody", "person without a rule", "frozen person", "operator", "auditor"
 ALLOWED = {("agent", "POST", "/v1/renew"), ("auditor", "GET", "/v1/log/entries"), ("auditor", "GET", "/v1/freezes"), ("operator", "GET", "/v1/freezes"),
            ("operator", "GET", "/v1/tasks/{id}"), ("auditor", "GET", "/v1/tasks/{id}"), ("operator", "GET", "/v1/policy"), ("auditor", "GET", "/v1/policy"),
            ("operator", "POST", "/v1/policy/reload")}
+# Whose requests prove by themselves who asks: a key's own signature, a grant's, an ID token's.
+ANYONES = {"/v1/tasks/{id}/leaves", "/v1/grants/prepare"}
 REFUSALS = {400: "INVALID", 401: "UNAUTHENTICATED", 403: "DENIED", 404: "NOT_FOUND", 405: "INVALID", 409: "CONFLICT", 415: "INVALID"}
 
 
@@ -60,7 +62,7 @@ class Scene:
         mine = Agent(house, "deny-new")
         agent = {"agent": {"class": f"spiffe://{TD}/agent/invoice-bot", "spki_sha256": mine.spki_sha256}, "audience": [ERP],
                  "scope": [{"actions": ["invoices:read"], "resources": [INVOICES]}]}
-        self.honest = {"/v1/tasks": [agent, dict(agent, id=v.task)], "/v1/delegations": [agent, dict(agent, agent=dict(agent["agent"], spki_sha256=v.spki_sha256))],
+        self.honest = {"/v1/tasks": [agent, dict(agent, id=v.task), {"grant": "e30.e30.e30"}], "/v1/delegations": [agent, dict(agent, agent=dict(agent["agent"], spki_sha256=v.spki_sha256))],
                        "/v1/tasks/{id}/leaves": [{"csr": base64.b64encode(csr_der(mine.key)).decode()}],
                        "/v1/revocations": [{"edge": v.edge}, {"serial": v.serial}, {"task": v.task}, {"principal": v.id}, {"principal": f"spiffe://{TD}/agent/invoice-bot"},
                                            {"principal": f"spiffe://{TD}/human/corp/alice", "freeze": True}, {"all": True}],
@@ -143,7 +145,7 @@ def test_whatever_is_asked_is_refused_but_for_what_a_row_allows(scene, who):
                 sent = path + repr(body)
                 told = [secret for secret in scene.secrets if secret in answer.body.decode() and secret not in sent]
                 assert not told, (where, told)
-                if who == "revoked agent" or (who == "nobody" and method.lower() in API["paths"].get(shape, {}) and method.isupper() and "leaves" not in shape):
+                if who == "revoked agent" or (who == "nobody" and "grant" not in (body or {}) and method.lower() in API["paths"].get(shape, {}) and method.isupper() and shape not in ANYONES):
                     assert answer.status == 401, where
     assert unanswered == (asked if who == "foreign CA" else 0), "only the handshake of a foreign CA fails"
     after, did = rows(house), deeds(house)

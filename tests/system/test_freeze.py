@@ -6,7 +6,8 @@ import threading
 import pytest
 
 import journal
-from house import ERP, POLICY, TD, Agent, House, wait_for
+from grants import claims_for, house_with_grants, sign, submit
+from house import ERP, POLICY, TD, Agent, wait_for
 from test_approvals import PAY, PAYER, PAYMENTS, ask_for, say, show
 from test_refusals import denied, refused
 
@@ -16,7 +17,7 @@ BOT = f"spiffe://{TD}/agent/invoice-bot"
 
 @pytest.fixture(scope="module")
 def house():
-    made = House("swtpm", policy=POLICY.replace(f'operator: ["{OLGA}"]', f'operator: ["{OLGA}", "spiffe://{TD}/human/corp/oskar"]') + PAYMENTS)
+    made = house_with_grants(policy=POLICY.replace(f'operator: ["{OLGA}"]', f'operator: ["{OLGA}", "spiffe://{TD}/human/corp/oskar"]') + PAYMENTS)
     try:
         made.certify("oskar")
         made.init()
@@ -73,6 +74,17 @@ def test_a_frozen_person_begins_nothing_until_an_operator_lifts_it_and_nothing_c
     assert writ(house, "olga", "thaw", ALICE, code=1) == f"writ thaw: NOT_FOUND: principal {ALICE} is not frozen\n"
     assert entries(house)[-2:] == [{"by": OLGA, "principal": ALICE, "state": "frozen", "what": "principal"},
                                    {"by": OLGA, "principal": ALICE, "state": "thawed", "what": "principal"}]
+
+
+def test_a_grant_that_a_frozen_person_signed_opens_nothing_whoever_brings_it_and_whenever_it_was_signed(house):
+    agent = Agent(house, "granted")
+    before = sign(house.grant_keys["alice-1"], claims_for(agent))
+    assert house.person("olga").ask("POST", "/v1/revocations", {"principal": ALICE, "freeze": True}).status == 200
+    for compact in (before, sign(house.grant_keys["alice-1"], claims_for(agent))):
+        for client in (house.nobody(), house.person(), house.person("bob")):
+            denied(submit(house, compact, client), "R9", ALICE, "this principal is frozen")
+    assert house.person("olga").ask("POST", "/v1/freezes/lift", {"principal": ALICE}).status == 200
+    assert submit(house, before).status == 201, "refused, it was not used up"
 
 
 def test_a_frozen_class_gets_no_new_instance_and_hands_nothing_on(house):
