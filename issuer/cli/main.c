@@ -28,7 +28,7 @@ static const struct {
 	{ "thaw", cmd_thaw, "let new things begin again; what was revoked stays so" },
 	{ "inspect", cmd_inspect, "tell what a leaf says, in plain words" },
 	{ "verify", cmd_verify, "check a leaf as a relying party does" },
-	{ "policy", cmd_policy, "check a policy, or explain a decision" },
+	{ "policy", cmd_policy, "check, test, explain and compare policies; show or reload the one in force" },
 	{ "status", cmd_status, "how a running Writ is" },
 	{ "doctor", cmd_doctor, "look for what is wrong with an installation" },
 	{ "log", cmd_log, "read the journal, as an auditor" },

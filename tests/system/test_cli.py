@@ -72,7 +72,7 @@ def verify(house, leaf, *more, anchor=None, trust_domain=TD):
 
 # ---- the program ----
 
-COMMANDS = ["init", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "inspect", "verify", "policy", "status", "doctor", "log"]
+COMMANDS = ["init", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "freeze", "thaw", "inspect", "verify", "policy", "status", "doctor", "log"]
 
 
 def run(*arguments):
@@ -321,7 +321,7 @@ def test_what_policy_refuses_exits_3_with_rule_value_and_limit(one):
 
 def test_whoever_is_not_known_exits_1(one):
     complains(writ(one, "task", "any"), FAILED, "writ task: UNAUTHENTICATED: this needs a client certificate of a configured delegator or an agent")
-    complains(writ(one, "task", "no-such-task", by="alice"), FAILED, "writ task: NOT_FOUND: task no-such-task is not known")
+    complains(writ(one, "task", "no-such-task", by="alice"), FAILED, "writ task: NOT_FOUND: task 'no-such-task' is not known, or not yours to see")
     complains(writ(one, "log", by="alice"), REFUSED, f"writ log: refused by auditor: spiffe://{TD}/human/corp/alice is outside: "
               "principals with the auditor role; the policy's roles name them")
 
