@@ -92,34 +92,6 @@ decoded(const char *what, struct writ_bytes text, size_t max, struct writ_arena 
 
 /* ---- the header ---- */
 
-/* Brackets outside strings, counted before any tree is built. */
-WRIT_CHECKED static struct writ_err *
-depth_check(struct writ_bytes json)
-{
-	bool in_string = false;
-	unsigned depth = 0;
-
-	for (size_t i = 0; i < json.len; i++) {
-		const uint8_t c = json.data[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > JWS_HEADER_DEPTH_MAX)
-				return writ_fail(WRIT_INVALID, "JWS header: it nests deeper than %d",
-						 JWS_HEADER_DEPTH_MAX);
-		} else if ((c == '}' || c == ']') && depth > 0) {
-			depth--;
-		}
-	}
-	return NULL;
-}
-
 /* Members that would let a message choose its own key or its own rules are refused with the reason, others as unknown.
  */
 WRIT_CHECKED static struct writ_err *
@@ -222,9 +194,8 @@ header_read(struct writ_bytes text, unsigned allowed, struct writ_arena *arena, 
 	struct writ_err *err;
 	json_error_t why;
 
-	err = depth_check(text);
-	if (err)
-		return err;
+	if (!writ_json_shallow(text, JWS_HEADER_DEPTH_MAX))
+		return writ_fail(WRIT_INVALID, "JWS header: it nests deeper than %d", JWS_HEADER_DEPTH_MAX);
 	header = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
 	if (!header)
 		return writ_fail(WRIT_INVALID, "JWS header: not JSON: %.120s", syntax_text(&why));

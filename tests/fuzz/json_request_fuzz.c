@@ -33,14 +33,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct request_approval approval;
 	struct request_revoke revoke;
 	struct request_leaf leaf;
-	struct writ_bytes grant;
+	struct request_prepare prepare;
+	struct writ_bytes grant, token;
 	uint32_t lifetime_s;
 	unsigned count;
 	uint64_t from;
 
 	if (len == 0)
 		return 0;
-	switch (data[0] == 'a' ? 8 : data[0] % 8) {
+	switch (data[0] == 'a' ? 8 : data[0] == 't' ? 9 : data[0] == 'p' ? 10 : data[0] % 8) {
 	case 0:
 	case 1:
 		if (fuzz_accepted(request_delegation(body, (enum request_route)(data[0] % 8), &arena, &delegation)))
@@ -68,6 +69,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (fuzz_accepted(request_approval(body, &arena, &approval)))
 			FUZZ_CHECK(approval.because.len <= 256 && writ_is_clean_utf8(approval.because) &&
 				   (approval.refuses || approval.because.len == 0));
+		break;
+	case 9:
+		if (fuzz_accepted(request_token(body, &arena, &token, &grant)))
+			FUZZ_CHECK(token.len > 0 && token.len <= JWS_MAX && grant.len > 0 &&
+				   grant.len <= REQUEST_GRANT_BODY_MAX);
+		break;
+	case 10:
+		if (fuzz_accepted(request_prepare(body, &arena, &prepare))) {
+			FUZZ_CHECK(prepare.idp.len > 0 && prepare.task.len > 0);
+			check_delegation(&prepare.asked, REQUEST_OPEN_TASK);
+		}
 		break;
 	case 5:
 		if (fuzz_accepted(request_lifetime_query(body, &lifetime_s)))
