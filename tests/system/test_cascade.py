@@ -188,7 +188,7 @@ def rounds():
 
 def test_a_tree_is_revoked_whole_or_not_at_all_whenever_a_process_is_killed(faulty):
     """Each time it is looked for in the store, the list, the responder, the journal and the API; and planted anew when it died."""
-    house, tree, takes_s, lines = faulty.house, None, max(0.1, LEAVES / 10000), []
+    house, tree, takes_s, lines = faulty.house, None, max(0.05, LEAVES / 50000), []
     for number, (name, stage, passes, dies) in enumerate(rounds()):
         if not tree:
             tree = Tree(house, f"tree-{number}", LEAVES)
