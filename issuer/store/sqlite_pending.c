@@ -170,7 +170,7 @@ struct writ_err *
 sqlite_approve(struct sqlite *s, struct store_item *item)
 {
 	const struct store_approve *approve = item->approve;
-	struct found found;
+	struct found found = { 0 };
 	struct writ_err *err;
 	int64_t already, given;
 

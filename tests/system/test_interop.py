@@ -78,7 +78,7 @@ def files(one):
 
 def run(*command):
     result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False,
-                            env=dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE="/tmp/writ-gocache"))
+                            env=dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE=f"/tmp/writ-gocache-{os.getuid()}"))
     assert result.returncode == 0 and "FAILED" not in result.stdout, result.stdout + result.stderr
     return result.stdout
 

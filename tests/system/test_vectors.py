@@ -17,7 +17,7 @@ VECTORS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, VECTORS)
 
 import delegation  # noqa: E402
-import grants  # noqa: E402
+import attenuate  # noqa: E402
 import judge  # noqa: E402
 import make  # noqa: E402
 import mint  # noqa: E402
@@ -127,11 +127,11 @@ def independent_within(parent, child):
     """What the independent verifier makes of a child under a parent (DER), as a case states its expectation."""
     try:
         parent, child = map(delegation.read_hop_grant, (parent, child))
-        inherited = grants.inherit(child, parent)
-        rule = grants.excess(inherited, parent)
+        inherited = attenuate.inherit(child, parent)
+        rule = attenuate.excess(inherited, parent)
     except delegation.Broken as broken:
         return {"result": "REJECT", "rule": broken.rule}, None
-    except grants.Clash:
+    except attenuate.Clash:
         return {"result": "REJECT"}, None
     return ({"result": "DENY", "rule": rule} if rule else {"result": "OK"}), inherited
 
@@ -213,7 +213,7 @@ def test_time_depth_and_kind_of_a_child(table_answers, i):
         return          # about the issuer's policy alone
     facts = {**TABLE["facts"], **case["facts"]}
     facts.update({who: delegation.read_hop_grant(bytes.fromhex(facts[who])) for who in ("parent", "child")})
-    assert grants.decide(facts, case["now"]) == (verdict, expect.get("not_after") if verdict == "ALLOW" else expect["rule"])
+    assert attenuate.decide(facts, case["now"]) == (verdict, expect.get("not_after") if verdict == "ALLOW" else expect["rule"])
 
 
 @pytest.mark.parametrize("i", range(len(TABLE["certificates"])), ids=[f"{row_id(case)}: {case['case']}" for case in TABLE["certificates"]])

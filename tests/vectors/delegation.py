@@ -5,7 +5,7 @@ Two passes, as the specification orders them: the encoding first, byte by byte, 
 from dataclasses import dataclass, field
 
 import der
-from grants import Constraint, Entitlement, Grant, TASK_ID, good_action, good_resource, spiffe
+from attenuate import Constraint, Entitlement, Grant, TASK_ID, good_action, good_resource, spiffe
 
 DELEGATION_MAX, HOP_GRANT_MAX = 8192, 16 * 1024
 KINDS = ("human", "service", "agent")

@@ -18,7 +18,7 @@ sys.path.insert(0, HERE)
 
 import delegation  # noqa: E402
 import der  # noqa: E402
-import grants  # noqa: E402
+import attenuate  # noqa: E402
 import x509  # noqa: E402
 from x509 import Refused  # noqa: E402
 
@@ -35,12 +35,12 @@ class Verifier:
 
     def anchor(self, data, trust_domain):
         ca = x509.read_ca(data, "MISUSE")
-        if not ca.is_ca or ca.path_len == 0 or not grants.good_trust_domain(trust_domain):
+        if not ca.is_ca or ca.path_len == 0 or not attenuate.good_trust_domain(trust_domain):
             raise Refused("MISUSE", "no CA with room for an issuing CA below it, or no trust domain")
         self.anchors.append((ca, trust_domain))
 
     def identity(self, resource):
-        if not grants.good_resource(resource) or grants.resource_pattern(resource)[1]:
+        if not attenuate.good_resource(resource) or attenuate.resource_pattern(resource)[1]:
             raise Refused("MISUSE", "an identity is a canonical resource and no pattern")
         self.identities.append(resource)
 
@@ -191,7 +191,7 @@ class Verifier:
 
     def check_demands(self, leaf):
         d = leaf.delegation
-        if not self.options["ANY_AUDIENCE"] and not any(grants.resource_covers(a, own) for a in d.grant.audience for own in self.identities):
+        if not self.options["ANY_AUDIENCE"] and not any(attenuate.resource_covers(a, own) for a in d.grant.audience for own in self.identities):
             raise Refused("AUDIENCE", "we are not among its audience")
         if self.policies and d.policy[1] not in self.policies:
             raise Refused("POLICY", "a policy that is not accepted")
@@ -221,13 +221,13 @@ class Agent:
             raise Refused("EXPIRED", "verify the certificate anew")
         if now < self.leaf.not_before:
             raise Refused("TIME", "not valid yet")
-        if not grants.good_action(action) or grants.action_pattern(action)[1] or not grants.good_resource(resource) or grants.resource_pattern(resource)[1]:
+        if not attenuate.good_action(action) or attenuate.action_pattern(action)[1] or not attenuate.good_resource(resource) or attenuate.resource_pattern(resource)[1]:
             raise Refused("REQUEST", "action and resource are canonical, and no patterns")
         if peer is not None and len(peer) not in (4, 16) or len(parameters) > 64:
             raise Refused("REQUEST", "no address, or over 64 parameters")
         grant, unmet = self.leaf.delegation.grant, None
         for i, e in enumerate(grant.entitlements):
-            if not any(grants.action_covers(p, action) for p in e.actions) or not any(grants.resource_covers(p, resource) for p in e.resources):
+            if not any(attenuate.action_covers(p, action) for p in e.actions) or not any(attenuate.resource_covers(p, resource) for p in e.resources):
                 continue
             failing = next((c for c in grant.constraints + e.constraints if not self.holds(c, now, peer, parameters)), None)
             if failing is None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 import delegation
 import der
 from der import NotDer, Reader, constructed, context
-from grants import good_trust_domain, spiffe
+from attenuate import good_trust_domain, spiffe
 
 LEAF_MAX, CA_MAX, OCSP_MAX, DEPTH_MAX = 8192 + 2048, 4096, 6144, 16
 SEEN_MAX_S, NO_REV_SEEN_MAX_S = 930, 150

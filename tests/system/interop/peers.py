@@ -46,7 +46,7 @@ class Stack:
         if self.optional and not shutil.which(self.build[0]):
             raise Absent(f"{self.name}: {self.build[0]} is not here")
         made = subprocess.run(self.build, capture_output=True, text=True, check=False, timeout=900, cwd=os.path.dirname(source), env=dict(
-            os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE="/tmp/writ-gocache", CARGO_NET_RETRY="1"))
+            os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE=f"/tmp/writ-gocache-{os.getuid()}", CARGO_NET_RETRY="1"))
         if made.returncode != 0 and self.optional:
             raise Absent(f"{self.name} cannot be built: {made.stderr.strip().splitlines()[-1:]}")
         assert made.returncode == 0, made.stderr
