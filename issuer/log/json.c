@@ -1,6 +1,6 @@
 /*
  * Canonical JSON, written and checked.  The two halves stand together so that they cannot come to disagree: what
- * json_write() makes, json_canonical_check() accepts, and nothing else.  Knows no entry.
+ * canon_write() makes, canon_check() accepts, and nothing else.  Knows no entry.
  */
 #include "issuer/log/json.h"
 
@@ -20,14 +20,14 @@ key_char(uint8_t c)
 
 /* ---- writer ---- */
 
-struct json_out
-json_write(struct writ_buf *buf)
+struct canon_out
+canon_write(struct writ_buf *buf)
 {
-	return (struct json_out){ .buf = buf };
+	return (struct canon_out){ .buf = buf };
 }
 
 static void
-put(struct json_out *out, struct writ_bytes bytes)
+put(struct canon_out *out, struct writ_bytes bytes)
 {
 	struct writ_err *err = out->failed ? NULL : writ_buf_add(out->buf, bytes);
 
@@ -48,7 +48,7 @@ key_ok(const char *key, size_t len)
 /* The comma and the key before a value.  `last` stays empty in an array, so a key there, or none in an object, is seen.
  */
 static void
-put_key(struct json_out *out, const char *key)
+put_key(struct canon_out *out, const char *key)
 {
 	const size_t len = key ? strlen(key) : 0;
 	char *last;
@@ -73,11 +73,11 @@ put_key(struct json_out *out, const char *key)
 
 /* '[' is no key's first character, and marks an array's level. */
 static void
-nest(struct json_out *out, const char *key, const char *open, const char *mark)
+nest(struct canon_out *out, const char *key, const char *open, const char *mark)
 {
 	put_key(out, key);
 	put(out, writ_str(open));
-	if (out->depth == JSON_NEST_MAX)
+	if (out->depth == CANON_NEST_MAX)
 		out->failed = true;
 	if (out->failed)
 		return;
@@ -87,19 +87,19 @@ nest(struct json_out *out, const char *key, const char *open, const char *mark)
 }
 
 void
-json_object(struct json_out *out, const char *key)
+canon_object(struct canon_out *out, const char *key)
 {
 	nest(out, key, "{", "");
 }
 
 void
-json_array(struct json_out *out, const char *key)
+canon_array(struct canon_out *out, const char *key)
 {
 	nest(out, key, "[", "[");
 }
 
 void
-json_end(struct json_out *out)
+canon_end(struct canon_out *out)
 {
 	if (out->depth == 0)
 		out->failed = true;
@@ -110,7 +110,7 @@ json_end(struct json_out *out)
 }
 
 void
-json_text(struct json_out *out, const char *key, struct writ_bytes text)
+canon_text(struct canon_out *out, const char *key, struct writ_bytes text)
 {
 	struct writ_err *err;
 
@@ -122,7 +122,7 @@ json_text(struct json_out *out, const char *key, struct writ_bytes text)
 }
 
 void
-json_hex(struct json_out *out, const char *key, struct writ_bytes bytes)
+canon_hex(struct canon_out *out, const char *key, struct writ_bytes bytes)
 {
 	static const char digits[] = "0123456789abcdef";
 	struct writ_err *err;
@@ -142,7 +142,7 @@ json_hex(struct json_out *out, const char *key, struct writ_bytes bytes)
 }
 
 void
-json_int(struct json_out *out, const char *key, int64_t value)
+canon_int(struct canon_out *out, const char *key, int64_t value)
 {
 	char digits[24];
 	int n;
@@ -155,21 +155,21 @@ json_int(struct json_out *out, const char *key, int64_t value)
 }
 
 void
-json_bool(struct json_out *out, const char *key, bool value)
+canon_bool(struct canon_out *out, const char *key, bool value)
 {
 	put_key(out, key);
 	put(out, value ? WRIT_LIT("true") : WRIT_LIT("false"));
 }
 
 void
-json_raw(struct json_out *out, const char *key, struct writ_bytes canonical)
+canon_raw(struct canon_out *out, const char *key, struct writ_bytes canonical)
 {
 	put_key(out, key);
 	put(out, canonical);
 }
 
 struct writ_err *
-json_finish(struct json_out *out)
+canon_finish(struct canon_out *out)
 {
 	if (out->failed)
 		return writ_fail(WRIT_EXHAUSTED, "an entry's JSON is over %zu bytes or not canonical", out->buf->limit);
@@ -325,7 +325,7 @@ check_object(struct in *in, unsigned depth)
 {
 	struct writ_bytes last = { NULL, 0 };
 
-	if (depth > JSON_NEST_MAX)
+	if (depth > CANON_NEST_MAX)
 		return refuse(in, "nesting over 8");
 	if (take(in, '}'))
 		return true;
@@ -339,7 +339,7 @@ check_object(struct in *in, unsigned depth)
 static bool
 check_array(struct in *in, unsigned depth)
 {
-	if (depth > JSON_NEST_MAX)
+	if (depth > CANON_NEST_MAX)
 		return refuse(in, "nesting over 8");
 	if (take(in, ']'))
 		return true;
@@ -350,7 +350,7 @@ check_array(struct in *in, unsigned depth)
 	return take(in, ']') || refuse(in, "an array without end");
 }
 
-/* `depth`: of what stands around it.  Recursion ends at JSON_NEST_MAX (I14). */
+/* `depth`: of what stands around it.  Recursion ends at CANON_NEST_MAX (I14). */
 static bool
 check_value(struct in *in, unsigned depth)
 {
@@ -373,7 +373,7 @@ check_value(struct in *in, unsigned depth)
 }
 
 struct writ_err *
-json_canonical_check(struct writ_bytes text, size_t max_len)
+canon_check(struct writ_bytes text, size_t max_len)
 {
 	struct in in = { text.data, text.data + text.len, NULL };
 

@@ -43,10 +43,10 @@ has_role(struct work *work, enum policy_role role)
 
 /* Kept with the item, until the journal has it: an approval is durable with its note, or not at all. */
 WRIT_CHECKED static struct writ_err *
-note(struct work *work, struct json_out *out, struct writ_buf *said)
+note(struct work *work, struct canon_out *out, struct writ_buf *said)
 {
 	struct store_item *item = &work->job.item;
-	struct writ_err *err = json_finish(out);
+	struct writ_err *err = canon_finish(out);
 
 	item->note_type = ENTRY_TASK;
 	item->note = kept(work, said);
@@ -60,20 +60,20 @@ note_pending(struct work *work)
 {
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
 	const struct store_pending *p = &work->pending;
-	struct json_out out = json_write(&said);
+	struct canon_out out = canon_write(&said);
 
-	json_object(&out, NULL);
-	json_text(&out, "agent", p->edge.agent);
-	json_hex(&out, "digest", (struct writ_bytes){ p->digest, sizeof(p->digest) });
-	json_int(&out, "expires", p->expires);
-	json_int(&out, "needed", p->needed);
-	json_text(&out, "opener", p->task.opener);
-	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "rule", p->rule);
-	json_text(&out, "state", WRIT_LIT("pending"));
-	json_text(&out, "task", p->task.id);
-	json_end(&out);
+	canon_object(&out, NULL);
+	canon_text(&out, "agent", p->edge.agent);
+	canon_hex(&out, "digest", (struct writ_bytes){ p->digest, sizeof(p->digest) });
+	canon_int(&out, "expires", p->expires);
+	canon_int(&out, "needed", p->needed);
+	canon_text(&out, "opener", p->task.opener);
+	canon_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "rule", p->rule);
+	canon_text(&out, "state", WRIT_LIT("pending"));
+	canon_text(&out, "task", p->task.id);
+	canon_end(&out);
 	return note(work, &out, &said);
 }
 
@@ -83,18 +83,18 @@ note_said(struct work *work)
 {
 	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(SIGNER_SAID_MAX);
 	const struct store_approve *a = &work->approve;
-	struct json_out out = json_write(&text);
+	struct canon_out out = canon_write(&text);
 
-	json_object(&out, NULL);
-	json_text(&out, "approver", a->said.principal);
-	json_hex(&out, "cert", (struct writ_bytes){ work->who->cert_sha256, SHA256_LEN });
-	json_hex(&out, "digest", (struct writ_bytes){ a->digest, sizeof(a->digest) });
-	json_hex(&out, "evidence", (struct writ_bytes){ a->said.evidence, sizeof(a->said.evidence) });
-	json_int(&out, "needed", work->pending.needed);
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "state", a->said.refuses ? WRIT_LIT("refused") : WRIT_LIT("approved"));
-	json_text(&out, "task", a->task);
-	json_end(&out);
+	canon_object(&out, NULL);
+	canon_text(&out, "approver", a->said.principal);
+	canon_hex(&out, "cert", (struct writ_bytes){ work->who->cert_sha256, SHA256_LEN });
+	canon_hex(&out, "digest", (struct writ_bytes){ a->digest, sizeof(a->digest) });
+	canon_hex(&out, "evidence", (struct writ_bytes){ a->said.evidence, sizeof(a->said.evidence) });
+	canon_int(&out, "needed", work->pending.needed);
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "state", a->said.refuses ? WRIT_LIT("refused") : WRIT_LIT("approved"));
+	canon_text(&out, "task", a->task);
+	canon_end(&out);
 	return note(work, &out, &text);
 }
 

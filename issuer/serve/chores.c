@@ -122,17 +122,17 @@ static struct writ_err *
 ended_take(struct writ_bytes task, writ_time ends, void *ctx)
 {
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
-	struct json_out out = json_write(&said);
+	struct canon_out out = canon_write(&said);
 	struct ended *ended = ctx;
 	struct store_item *item = &ended->items[ended->n];
 	struct writ_err *err;
 
-	json_object(&out, NULL);
-	json_int(&out, "ended", ends);
-	json_text(&out, "state", WRIT_LIT("expired"));
-	json_text(&out, "task", task);
-	json_end(&out);
-	err = json_finish(&out);
+	canon_object(&out, NULL);
+	canon_int(&out, "ended", ends);
+	canon_text(&out, "state", WRIT_LIT("expired"));
+	canon_text(&out, "task", task);
+	canon_end(&out);
+	err = canon_finish(&out);
 	if (err)
 		return err;
 	ended->tasks[ended->n].id = writ_arena_copy(&ended->arena, task);

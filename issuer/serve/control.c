@@ -251,16 +251,16 @@ control_note_policy(int sock, const struct policy *policy, struct writ_bytes by)
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
 	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
 	struct signer_note note = { .type = ENTRY_POLICY };
-	struct json_out out = json_write(&said);
+	struct canon_out out = canon_write(&said);
 	struct writ_err *err;
 
-	json_object(&out, NULL);
-	json_text(&out, "by", by);
-	json_hex(&out, "digest", (struct writ_bytes){ policy_digest(policy), 32 });
-	json_text(&out, "id", policy_id(policy));
-	json_int(&out, "revision", (int64_t)policy_revision(policy)); /* 0: it has none */
-	json_end(&out);
-	err = json_finish(&out);
+	canon_object(&out, NULL);
+	canon_text(&out, "by", by);
+	canon_hex(&out, "digest", (struct writ_bytes){ policy_digest(policy), 32 });
+	canon_text(&out, "id", policy_id(policy));
+	canon_int(&out, "revision", (int64_t)policy_revision(policy)); /* 0: it has none */
+	canon_end(&out);
+	err = canon_finish(&out);
 	note.said = writ_view(&said);
 	if (!err)
 		err = signer_note_write(&note, &body);

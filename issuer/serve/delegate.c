@@ -273,16 +273,16 @@ static void
 note_task(struct work *work)
 {
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
-	struct json_out out = json_write(&said);
+	struct canon_out out = canon_write(&said);
 	struct writ_err *err;
 
-	json_object(&out, NULL);
-	json_int(&out, "ends", work->task.ends);
-	json_text(&out, "opener", work->task.opener);
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "task", work->task.id);
-	json_end(&out);
-	err = json_finish(&out);
+	canon_object(&out, NULL);
+	canon_int(&out, "ends", work->task.ends);
+	canon_text(&out, "opener", work->task.opener);
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "task", work->task.id);
+	canon_end(&out);
+	err = canon_finish(&out);
 	if (!err)
 		link_note(work->on->link, ENTRY_TASK, writ_view(&said));
 	writ_err_free(err);
@@ -294,32 +294,32 @@ note_grant(struct work *work)
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
 	uint8_t grant[SHA256_LEN];
 	const struct store_edge *edge = &work->edge;
-	struct json_out out = json_write(&said);
+	struct canon_out out = canon_write(&said);
 	struct writ_err *err;
 
 	writ_sha256(edge->grant, grant);
-	json_object(&out, NULL);
-	json_text(&out, "agent", edge->agent);
+	canon_object(&out, NULL);
+	canon_text(&out, "agent", edge->agent);
 	if (!work->proof.has_grant)
-		json_hex(&out, "cert", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
-	json_text(&out, "delegator", edge->delegator);
-	json_int(&out, "depth", edge->depth_remaining);
-	json_hex(&out, "edge", (struct writ_bytes){ edge->id, EDGE_ID_LEN });
-	json_hex(&out, "grant", (struct writ_bytes){ grant, SHA256_LEN });
+		canon_hex(&out, "cert", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
+	canon_text(&out, "delegator", edge->delegator);
+	canon_int(&out, "depth", edge->depth_remaining);
+	canon_hex(&out, "edge", (struct writ_bytes){ edge->id, EDGE_ID_LEN });
+	canon_hex(&out, "grant", (struct writ_bytes){ grant, SHA256_LEN });
 	if (work->proof.method == AUTH_OIDC_ID_TOKEN) {
-		json_hex(&out, "grant_body", (struct writ_bytes){ work->proof.grant_digest, SHA256_LEN });
-		json_hex(&out, "id_token", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
+		canon_hex(&out, "grant_body", (struct writ_bytes){ work->proof.grant_digest, SHA256_LEN });
+		canon_hex(&out, "id_token", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
 	}
-	json_int(&out, "not_after", edge->not_after);
-	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "rule", work->verdict.by);
+	canon_int(&out, "not_after", edge->not_after);
+	canon_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "rule", work->verdict.by);
 	if (work->proof.method == AUTH_SIGNED_GRANT)
-		json_hex(&out, "signed_grant", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
-	json_hex(&out, "spki", (struct writ_bytes){ edge->spki_sha256, sizeof(edge->spki_sha256) });
-	json_text(&out, "task", edge->task);
-	json_end(&out);
-	err = json_finish(&out);
+		canon_hex(&out, "signed_grant", (struct writ_bytes){ work->proof.digest, SHA256_LEN });
+	canon_hex(&out, "spki", (struct writ_bytes){ edge->spki_sha256, sizeof(edge->spki_sha256) });
+	canon_text(&out, "task", edge->task);
+	canon_end(&out);
+	err = canon_finish(&out);
 	if (!err)
 		link_note(work->on->link, ENTRY_GRANT, writ_view(&said));
 	writ_err_free(err);

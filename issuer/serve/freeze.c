@@ -51,19 +51,19 @@ struct writ_err *
 freeze_note(struct work *work, const struct store_revoke *revoke, const char *state)
 {
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
-	struct json_out out = json_write(&said);
+	struct canon_out out = canon_write(&said);
 	struct store_item *item = &work->job.item;
 	struct writ_err *err;
 
-	json_object(&out, NULL);
-	json_text(&out, "by", work->who->principal);
+	canon_object(&out, NULL);
+	canon_text(&out, "by", work->who->principal);
 	if (revoke->what != REVOKE_ALL)
-		json_text(&out, "principal", revoke->id);
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "state", writ_str(state));
-	json_text(&out, "what", writ_str(what_name(revoke->what)));
-	json_end(&out);
-	err = json_finish(&out);
+		canon_text(&out, "principal", revoke->id);
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "state", writ_str(state));
+	canon_text(&out, "what", writ_str(what_name(revoke->what)));
+	canon_end(&out);
+	err = canon_finish(&out);
 	if (err)
 		return err;
 	item->note_type = ENTRY_FREEZE;

@@ -291,24 +291,24 @@ say(struct work *work, struct writ_buf *said)
 {
 	const struct delegation *d = &work->leaf.delegation;
 	uint8_t grant[SHA256_LEN];
-	struct json_out out;
+	struct canon_out out;
 
 	writ_sha256(work->lineage.edge.grant, grant);
-	out = json_write(said);
-	json_object(&out, NULL);
-	json_text(&out, "delegator", work->lineage.edge.delegator);
-	json_array(&out, "edges");
+	out = canon_write(said);
+	canon_object(&out, NULL);
+	canon_text(&out, "delegator", work->lineage.edge.delegator);
+	canon_array(&out, "edges");
 	for (size_t i = 0; i < d->n_hops; i++)
-		json_hex(&out, NULL, d->hops[i].id);
-	json_end(&out);
-	json_hex(&out, "grant", (struct writ_bytes){ grant, sizeof(grant) });
-	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
+		canon_hex(&out, NULL, d->hops[i].id);
+	canon_end(&out);
+	canon_hex(&out, "grant", (struct writ_bytes){ grant, sizeof(grant) });
+	canon_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
 	if (work->renewal)
-		json_hex(&out, "renews", (struct writ_bytes){ work->who->serial, SERIAL_LEN });
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "rule", work->verdict.by);
-	json_end(&out);
-	return json_finish(&out);
+		canon_hex(&out, "renews", (struct writ_bytes){ work->who->serial, SERIAL_LEN });
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "rule", work->verdict.by);
+	canon_end(&out);
+	return canon_finish(&out);
 }
 
 static void

@@ -13,90 +13,90 @@
 /* ---- what is asked ---- */
 
 static void
-json_texts(struct json_out *out, const char *key, const struct texts *texts)
+json_texts(struct canon_out *out, const char *key, const struct texts *texts)
 {
-	json_array(out, key);
+	canon_array(out, key);
 	for (size_t i = 0; i < texts->n; i++)
-		json_text(out, NULL, texts->list[i]);
-	json_end(out);
+		canon_text(out, NULL, texts->list[i]);
+	canon_end(out);
 }
 
 static void
-json_time(struct json_out *out, const char *key, writ_time time)
+json_time(struct canon_out *out, const char *key, writ_time time)
 {
 	char text[WRIT_RFC3339_LEN + 1];
 
-	json_text(out, key, writ_str(writ_time_rfc3339(time, text)));
+	canon_text(out, key, writ_str(writ_time_rfc3339(time, text)));
 }
 
 /* As requests have them: deploy/api/v1.yaml. */
 static void
-json_constraint(struct json_out *out, const struct constraint *c)
+json_constraint(struct canon_out *out, const struct constraint *c)
 {
 	const struct texts values = { c->n_values, c->values };
 	char net[NET_TEXT_MAX];
 
-	json_object(out, NULL);
+	canon_object(out, NULL);
 	switch (c->kind) {
 	case CONSTRAINT_SOURCE_NET:
-		json_array(out, "sourceNet");
+		canon_array(out, "sourceNet");
 		for (size_t i = 0; i < c->n_values; i++)
-			json_text(out, NULL, writ_str(net_words(c->values[i], net)));
-		json_end(out);
+			canon_text(out, NULL, writ_str(net_words(c->values[i], net)));
+		canon_end(out);
 		break;
 	case CONSTRAINT_WINDOW:
-		json_object(out, "window");
+		canon_object(out, "window");
 		json_time(out, "notAfter", c->not_after);
 		json_time(out, "notBefore", c->not_before);
-		json_end(out);
+		canon_end(out);
 		break;
 	case CONSTRAINT_PARAM_IN:
-		json_object(out, "paramIn");
-		json_text(out, "name", c->name);
+		canon_object(out, "paramIn");
+		canon_text(out, "name", c->name);
 		json_texts(out, "values", &values);
-		json_end(out);
+		canon_end(out);
 		break;
 	case CONSTRAINT_PARAM_MAX:
-		json_object(out, "paramMax");
-		json_int(out, "max", c->max);
-		json_text(out, "name", c->name);
-		json_end(out);
+		canon_object(out, "paramMax");
+		canon_int(out, "max", c->max);
+		canon_text(out, "name", c->name);
+		canon_end(out);
 		break;
 	}
-	json_end(out);
+	canon_end(out);
 }
 
 static void
-json_constraints(struct json_out *out, const struct constraints *constraints)
+json_constraints(struct canon_out *out, const struct constraints *constraints)
 {
 	if (constraints->n == 0)
 		return;
-	json_array(out, "constraints");
+	canon_array(out, "constraints");
 	for (size_t i = 0; i < constraints->n; i++)
 		json_constraint(out, &constraints->list[i]);
-	json_end(out);
+	canon_end(out);
 }
 
 static void
-json_scope(struct json_out *out, const struct grant *grant)
+json_scope(struct canon_out *out, const struct grant *grant)
 {
-	json_array(out, "scope");
+	canon_array(out, "scope");
 	for (size_t i = 0; i < grant->n_entitlements; i++) {
 		const struct entitlement *e = &grant->entitlements[i];
 
-		json_object(out, NULL);
+		canon_object(out, NULL);
 		json_texts(out, "actions", &e->actions);
 		json_constraints(out, &e->constraints);
-		json_bool(out, "delegable", e->delegable);
+		canon_bool(out, "delegable", e->delegable);
 		json_texts(out, "resources", &e->resources);
-		json_end(out);
+		canon_end(out);
 	}
-	json_end(out);
+	canon_end(out);
 }
 
 /* DER ContextRef, as it stands in the edge. */
 WRIT_CHECKED static struct writ_err *
-json_context(struct json_out *out, struct writ_bytes der)
+json_context(struct canon_out *out, struct writ_bytes der)
 {
 	struct der in = der_read(der), seq;
 	struct writ_bytes type, digest;
@@ -106,10 +106,10 @@ json_context(struct json_out *out, struct writ_bytes der)
 	if (!der_take(&in, DER_SEQUENCE, &seq) || !der_take_bytes(&seq, DER_IA5, &type) ||
 	    !der_take_bytes(&seq, DER_OCTET_STRING, &digest))
 		return writ_fail(WRIT_BROKEN, "the context of a task that waits cannot be read");
-	json_object(out, "context");
-	json_hex(out, "digest", digest);
-	json_text(out, "type", type);
-	json_end(out);
+	canon_object(out, "context");
+	canon_hex(out, "digest", digest);
+	canon_text(out, "type", type);
+	canon_end(out);
 	return NULL;
 }
 
@@ -118,32 +118,32 @@ pending_request(const struct store_task *task, const struct store_edge *edge, bo
 {
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(GRANT_ARENA_MAX);
 	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(PENDING_REQUEST_MAX);
-	struct json_out out = json_write(&text);
+	struct canon_out out = canon_write(&text);
 	struct grant grant;
 	struct writ_err *err;
 
 	err = hop_grant_read(edge->grant, &arena, &grant);
 	if (err)
 		return writ_recode(err, WRIT_BROKEN, "the grant of a task that waits cannot be read");
-	json_object(&out, NULL);
-	json_text(&out, "agent", edge->agent);
+	canon_object(&out, NULL);
+	canon_text(&out, "agent", edge->agent);
 	json_texts(&out, "audience", &grant.audience);
 	json_constraints(&out, &grant.constraints);
 	err = json_context(&out, edge->context);
-	json_int(&out, "depth", edge->depth_remaining);
+	canon_int(&out, "depth", edge->depth_remaining);
 	if (end_is_fixed)
 		json_time(&out, "ends", edge->not_after);
 	else
-		json_int(&out, "ends_in_s", edge->not_after - edge->granted_at);
-	json_text(&out, "opener", task->opener);
+		canon_int(&out, "ends_in_s", edge->not_after - edge->granted_at);
+	canon_text(&out, "opener", task->opener);
 	if (task->purpose.len > 0)
-		json_text(&out, "purpose", task->purpose);
+		canon_text(&out, "purpose", task->purpose);
 	json_scope(&out, &grant);
-	json_hex(&out, "spki_sha256", (struct writ_bytes){ edge->spki_sha256, sizeof(edge->spki_sha256) });
-	json_text(&out, "task", task->id);
-	json_end(&out);
+	canon_hex(&out, "spki_sha256", (struct writ_bytes){ edge->spki_sha256, sizeof(edge->spki_sha256) });
+	canon_text(&out, "task", task->id);
+	canon_end(&out);
 	if (!err)
-		err = json_finish(&out);
+		err = canon_finish(&out);
 	return err ? err : writ_buf_add(ret, writ_view(&text));
 }
 
@@ -151,19 +151,19 @@ struct writ_err *
 pending_said(const struct store_approve *approve, const uint8_t cert_sha256[32], struct writ_buf *ret)
 {
 	const struct store_approval *said = &approve->said;
-	struct json_out out = json_write(ret);
+	struct canon_out out = canon_write(ret);
 
-	json_object(&out, NULL);
-	json_text(&out, "approver", said->principal);
-	json_int(&out, "at", said->at);
+	canon_object(&out, NULL);
+	canon_text(&out, "approver", said->principal);
+	canon_int(&out, "at", said->at);
 	if (said->because.len > 0)
-		json_text(&out, "because", said->because);
-	json_hex(&out, "cert", (struct writ_bytes){ cert_sha256, 32 });
-	json_text(&out, "decision", said->refuses ? WRIT_LIT("refuse") : WRIT_LIT("approve"));
-	json_hex(&out, "digest", (struct writ_bytes){ approve->digest, sizeof(approve->digest) });
-	json_text(&out, "task", approve->task);
-	json_end(&out);
-	return json_finish(&out);
+		canon_text(&out, "because", said->because);
+	canon_hex(&out, "cert", (struct writ_bytes){ cert_sha256, 32 });
+	canon_text(&out, "decision", said->refuses ? WRIT_LIT("refuse") : WRIT_LIT("approve"));
+	canon_hex(&out, "digest", (struct writ_bytes){ approve->digest, sizeof(approve->digest) });
+	canon_text(&out, "task", approve->task);
+	canon_end(&out);
+	return canon_finish(&out);
 }
 
 /* ---- what it is ---- */

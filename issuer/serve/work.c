@@ -147,25 +147,25 @@ note_denial(struct work *work, const struct verdict *verdict)
 	AUTO(writ_buf_done) struct writ_buf said = WRIT_BUF(SIGNER_SAID_MAX);
 	const struct writ_bytes who = work_who(work);
 	struct writ_err *err;
-	struct json_out out;
+	struct canon_out out;
 	uint64_t skipped;
 
 	if (!admission_note(work->on->serve->admission, who, work->now.mono_ms, &skipped))
 		return;
 	if (work->denied)
 		denied_keep(work->on, work->denied);
-	out = json_write(&said);
-	json_object(&out, NULL);
-	json_text(&out, "limit", writ_str(verdict->limit));
-	json_int(&out, "line", verdict->line);
-	json_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
-	json_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
-	json_text(&out, "rule", writ_str(verdict->rule));
-	json_int(&out, "skipped", (int64_t)skipped);
-	json_text(&out, "value", writ_str(verdict->value));
-	json_text(&out, "who", who);
-	json_end(&out);
-	err = json_finish(&out);
+	out = canon_write(&said);
+	canon_object(&out, NULL);
+	canon_text(&out, "limit", writ_str(verdict->limit));
+	canon_int(&out, "line", verdict->line);
+	canon_hex(&out, "policy", (struct writ_bytes){ policy_digest(work->rules->policy), SHA256_LEN });
+	canon_hex(&out, "request", (struct writ_bytes){ work->id, sizeof(work->id) });
+	canon_text(&out, "rule", writ_str(verdict->rule));
+	canon_int(&out, "skipped", (int64_t)skipped);
+	canon_text(&out, "value", writ_str(verdict->value));
+	canon_text(&out, "who", who);
+	canon_end(&out);
+	err = canon_finish(&out);
 	if (!err)
 		link_note(work->on->link, ENTRY_DENY, writ_view(&said));
 	writ_err_free(err);

@@ -11,35 +11,35 @@
 #include "base/event.h"
 #include "issuer/signer/signer.h"
 
-static struct json_out
+static struct canon_out
 entry_begin(struct signer *s)
 {
-	struct json_out out;
+	struct canon_out out;
 
 	writ_buf_clear(&s->json);
-	out = json_write(&s->json);
-	json_object(&out, NULL);
+	out = canon_write(&s->json);
+	canon_object(&out, NULL);
 	return out;
 }
 
 static void
-put_clock(struct signer *s, struct json_out *out)
+put_clock(struct signer *s, struct canon_out *out)
 {
-	json_object(out, "clock");
-	json_int(out, "mono_ms", s->now.mono_ms);
-	json_int(out, "wall_ms", s->now.wall * 1000 + s->now.wall_ns / 1000000);
-	json_end(out);
+	canon_object(out, "clock");
+	canon_int(out, "mono_ms", s->now.mono_ms);
+	canon_int(out, "wall_ms", s->now.wall * 1000 + s->now.wall_ns / 1000000);
+	canon_end(out);
 }
 
 /* Ends the object, and adds the entry with the time of this wake-up. */
 static struct writ_err *
-entry_add(struct signer *s, struct json_out *out, struct entry *e)
+entry_add(struct signer *s, struct canon_out *out, struct entry *e)
 {
 	struct writ_err *err;
 
-	json_int(out, "v", 1);
-	json_end(out);
-	err = json_finish(out);
+	canon_int(out, "v", 1);
+	canon_end(out);
+	err = canon_finish(out);
 	if (err)
 		return err;
 	e->json = writ_view(&s->json);
@@ -49,9 +49,9 @@ entry_add(struct signer *s, struct json_out *out, struct entry *e)
 }
 
 static void
-put_type(struct json_out *out, enum entry_type type)
+put_type(struct canon_out *out, enum entry_type type)
 {
-	json_text(out, "t", writ_str(entry_type_name(type)));
+	canon_text(out, "t", writ_str(entry_type_name(type)));
 }
 
 static struct writ_bytes
@@ -65,24 +65,24 @@ struct writ_err *
 entry_issue(struct signer *s, const struct leaf *leaf, const uint8_t serial[16], struct writ_bytes tbs,
 	    struct writ_bytes said, struct entry *ret)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	uint8_t digest[SHA256_LEN];
 
 	writ_sha256(tbs, digest);
 	*ret = (struct entry){ .type = ENTRY_ISSUE, .not_after = leaf->not_after, .tbs = tbs };
 	memcpy(ret->serial, serial, 16);
 	memcpy(ret->key, leaf->authority_key_id.data, 8);
-	json_hex(&out, "ca", leaf->authority_key_id);
+	canon_hex(&out, "ca", leaf->authority_key_id);
 	put_clock(s, &out);
-	json_int(&out, "not_after", leaf->not_after);
-	json_int(&out, "not_before", leaf->not_before);
-	json_raw(&out, "said", said);
-	json_text(&out, "san", leaf->san);
-	json_hex(&out, "serial", fixed(serial, 16));
-	json_hex(&out, "spki", fixed(leaf->spki_sha256, 32));
+	canon_int(&out, "not_after", leaf->not_after);
+	canon_int(&out, "not_before", leaf->not_before);
+	canon_raw(&out, "said", said);
+	canon_text(&out, "san", leaf->san);
+	canon_hex(&out, "serial", fixed(serial, 16));
+	canon_hex(&out, "spki", fixed(leaf->spki_sha256, 32));
 	put_type(&out, ENTRY_ISSUE);
-	json_text(&out, "task", leaf->task_id);
-	json_hex(&out, "tbs", fixed(digest, sizeof(digest)));
+	canon_text(&out, "task", leaf->task_id);
+	canon_hex(&out, "tbs", fixed(digest, sizeof(digest)));
 	return entry_add(s, &out, ret);
 }
 
@@ -97,7 +97,7 @@ is_edge(const uint8_t key[8])
 struct writ_err *
 entry_end(struct signer *s, const struct owed *end)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = end->type, .reason = end->reason };
 
 	memcpy(e.serial, end->serial, 16);
@@ -105,12 +105,12 @@ entry_end(struct signer *s, const struct owed *end)
 	e.not_after = end->type == ENTRY_REVOKE ? end->at : 0;
 	put_clock(s, &out);
 	if (is_edge(end->key))
-		json_hex(&out, "edge", fixed(end->serial, 16));
-	json_text(&out, "reason", writ_str(crl_reason_name(end->reason)));
+		canon_hex(&out, "edge", fixed(end->serial, 16));
+	canon_text(&out, "reason", writ_str(crl_reason_name(end->reason)));
 	if (end->type == ENTRY_REVOKE)
-		json_int(&out, "revoked_at", end->at);
+		canon_int(&out, "revoked_at", end->at);
 	if (!is_edge(end->key))
-		json_hex(&out, "serial", fixed(end->serial, 16));
+		canon_hex(&out, "serial", fixed(end->serial, 16));
 	put_type(&out, end->type);
 	return entry_add(s, &out, &e);
 }
@@ -119,35 +119,35 @@ struct writ_err *
 entry_deny(struct signer *s, const char *what, const struct writ_err *why, struct writ_bytes tbs,
 	   struct writ_bytes said)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_DENY };
 	uint8_t digest[SHA256_LEN];
 	char text[WRIT_MESSAGE_MAX];
 
 	put_clock(s, &out);
 	if (s->denials.dropped > 0)
-		json_int(&out, "dropped", (int64_t)s->denials.dropped);
-	json_text(&out, "refused", writ_str(what));
+		canon_int(&out, "dropped", (int64_t)s->denials.dropped);
+	canon_text(&out, "refused", writ_str(what));
 	if (said.len > 0)
-		json_raw(&out, "said", said);
+		canon_raw(&out, "said", said);
 	put_type(&out, ENTRY_DENY);
 	if (tbs.len > 0) {
 		writ_sha256(tbs, digest);
-		json_hex(&out, "tbs", fixed(digest, sizeof(digest)));
+		canon_hex(&out, "tbs", fixed(digest, sizeof(digest)));
 	}
 	if (why)
-		json_text(&out, "text", writ_str(writ_err_text(why, text, sizeof(text))));
+		canon_text(&out, "text", writ_str(writ_err_text(why, text, sizeof(text))));
 	return entry_add(s, &out, &e);
 }
 
 struct writ_err *
 entry_note(struct signer *s, enum entry_type type, struct writ_bytes said)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = type };
 
 	put_clock(s, &out);
-	json_raw(&out, "said", said);
+	canon_raw(&out, "said", said);
 	put_type(&out, type);
 	return entry_add(s, &out, &e);
 }
@@ -156,21 +156,21 @@ struct writ_err *
 entry_key(struct signer *s, const char *role, const uint8_t serial[16], writ_time not_after, const uint8_t key_id[20],
 	  const uint8_t by[20], struct writ_bytes tbs)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_KEY, .not_after = not_after, .tbs = tbs };
 	uint8_t digest[SHA256_LEN];
 
 	writ_sha256(tbs, digest);
 	memcpy(e.serial, serial, 16);
 	memcpy(e.key, key_id, 8);
-	json_hex(&out, "by", fixed(by, 20));
+	canon_hex(&out, "by", fixed(by, 20));
 	put_clock(s, &out);
-	json_hex(&out, "key", fixed(key_id, 20));
-	json_int(&out, "not_after", not_after);
-	json_text(&out, "role", writ_str(role));
-	json_hex(&out, "serial", fixed(serial, 16));
+	canon_hex(&out, "key", fixed(key_id, 20));
+	canon_int(&out, "not_after", not_after);
+	canon_text(&out, "role", writ_str(role));
+	canon_hex(&out, "serial", fixed(serial, 16));
 	put_type(&out, ENTRY_KEY);
-	json_hex(&out, "tbs", fixed(digest, sizeof(digest)));
+	canon_hex(&out, "tbs", fixed(digest, sizeof(digest)));
 	return entry_add(s, &out, &e);
 }
 
@@ -178,32 +178,32 @@ struct writ_err *
 entry_crl(struct signer *s, const uint8_t key_id[20], uint64_t number, writ_time next_update, size_t n_entries,
 	  struct writ_bytes tbs)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_CRL, .not_after = next_update };
 	uint8_t digest[SHA256_LEN];
 
 	writ_sha256(tbs, digest);
 	writ_put64(e.serial + 8, number);
 	memcpy(e.key, key_id, 8);
-	json_hex(&out, "ca", fixed(key_id, 20));
+	canon_hex(&out, "ca", fixed(key_id, 20));
 	put_clock(s, &out);
-	json_int(&out, "entries", (int64_t)n_entries);
-	json_int(&out, "next_update", next_update);
-	json_int(&out, "number", (int64_t)number);
+	canon_int(&out, "entries", (int64_t)n_entries);
+	canon_int(&out, "next_update", next_update);
+	canon_int(&out, "number", (int64_t)number);
 	put_type(&out, ENTRY_CRL);
-	json_hex(&out, "tbs", fixed(digest, sizeof(digest)));
+	canon_hex(&out, "tbs", fixed(digest, sizeof(digest)));
 	return entry_add(s, &out, &e);
 }
 
 struct writ_err *
 entry_settled(struct signer *s, uint64_t index)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_SETTLED };
 
 	writ_put64(e.serial + 8, index);
 	put_clock(s, &out);
-	json_int(&out, "n", (int64_t)index);
+	canon_int(&out, "n", (int64_t)index);
 	put_type(&out, ENTRY_SETTLED);
 	return entry_add(s, &out, &e);
 }
@@ -211,22 +211,22 @@ entry_settled(struct signer *s, uint64_t index)
 struct writ_err *
 entry_start(struct signer *s)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_START };
 
 	if (s->keys.anchor.whole.len > 0)
-		json_hex(&out, "anchor", fixed(s->keys.anchor.key_id, 20));
+		canon_hex(&out, "anchor", fixed(s->keys.anchor.key_id, 20));
 	put_clock(s, &out);
-	json_hex(&out, "conf", fixed(s->conf->digest, 32));
+	canon_hex(&out, "conf", fixed(s->conf->digest, 32));
 	put_type(&out, ENTRY_START);
-	json_text(&out, "tier", writ_str(leaf_tier_name(s->keys.tier)));
+	canon_text(&out, "tier", writ_str(leaf_tier_name(s->keys.tier)));
 	return entry_add(s, &out, &e);
 }
 
 struct writ_err *
 entry_stop(struct signer *s)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_STOP };
 
 	put_clock(s, &out);
@@ -237,12 +237,12 @@ entry_stop(struct signer *s)
 struct writ_err *
 entry_recover(struct signer *s, const struct journal_cut *cut)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_RECOVER };
 
-	json_int(&out, "bytes", (int64_t)cut->bytes);
+	canon_int(&out, "bytes", (int64_t)cut->bytes);
 	put_clock(s, &out);
-	json_int(&out, "index", (int64_t)cut->index);
+	canon_int(&out, "index", (int64_t)cut->index);
 	put_type(&out, ENTRY_RECOVER);
 	return entry_add(s, &out, &e);
 }
@@ -250,12 +250,12 @@ entry_recover(struct signer *s, const struct journal_cut *cut)
 struct writ_err *
 entry_clock(struct signer *s, bool right, int64_t step_s)
 {
-	struct json_out out = entry_begin(s);
+	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_CLOCK };
 
 	put_clock(s, &out);
-	json_bool(&out, "right", right);
-	json_int(&out, "step_s", step_s);
+	canon_bool(&out, "right", right);
+	canon_int(&out, "step_s", step_s);
 	put_type(&out, ENTRY_CLOCK);
 	return entry_add(s, &out, &e);
 }

@@ -133,7 +133,7 @@ issue_leaf(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes b
 		err = queue_check(s);
 	if (err)
 		return err;
-	err = json_canonical_check(asked.said, SIGNER_SAID_MAX);
+	err = canon_check(asked.said, SIGNER_SAID_MAX);
 	if (err)
 		return writ_recode(err, WRIT_INVALID, "LEAF: said");
 	job = job_take(s);

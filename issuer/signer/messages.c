@@ -319,7 +319,7 @@ on_note(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes body
 	    note.type != ENTRY_POLICY && note.type != ENTRY_FREEZE)
 		return writ_fail(WRIT_INVALID, "NOTE: an issuer writes no entry of type %s (%u)",
 				 entry_type_name((enum entry_type)note.type), note.type);
-	err = json_canonical_check(note.said, SIGNER_SAID_MAX);
+	err = canon_check(note.said, SIGNER_SAID_MAX);
 	if (!err)
 		err = entry_note(s, (enum entry_type)note.type, note.said);
 	if (err)

@@ -360,7 +360,7 @@ look(const struct entry *e, void *ctx)
 
 	if (e->type == found->type && memmem(e->json.data, e->json.len, found->text, strlen(found->text)))
 		found->n++;
-	return json_canonical_check(e->json, JOURNAL_ENTRY_MAX);
+	return canon_check(e->json, JOURNAL_ENTRY_MAX);
 }
 
 static unsigned

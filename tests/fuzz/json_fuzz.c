@@ -6,7 +6,7 @@
 /* A reader of canonical JSON only: it trusts the checker. */
 struct reader {
 	const uint8_t *at;
-	struct json_out *out;
+	struct canon_out *out;
 };
 
 static void rewrite(struct reader *, const char *key);
@@ -44,7 +44,7 @@ text_take(struct reader *r, struct writ_buf *text)
 static void
 rewrite_object(struct reader *r, const char *key)
 {
-	json_object(r->out, key);
+	canon_object(r->out, key);
 	for (r->at++; *r->at != '}'; r->at += *r->at == ',') {
 		char name[32] = "";
 		size_t n = 0;
@@ -55,7 +55,7 @@ rewrite_object(struct reader *r, const char *key)
 		rewrite(r, name);
 	}
 	r->at++;
-	json_end(r->out);
+	canon_end(r->out);
 }
 
 static void
@@ -66,15 +66,15 @@ rewrite(struct reader *r, const char *key)
 	if (*r->at == '{') {
 		rewrite_object(r, key);
 	} else if (*r->at == '[') {
-		json_array(r->out, key);
+		canon_array(r->out, key);
 		for (r->at++; *r->at != ']'; r->at += *r->at == ',')
 			rewrite(r, NULL);
 		r->at++;
-		json_end(r->out);
+		canon_end(r->out);
 	} else if (*r->at == '"') {
-		json_text(r->out, key, text_take(r, &text));
+		canon_text(r->out, key, text_take(r, &text));
 	} else if (*r->at == 't' || *r->at == 'f') {
-		json_bool(r->out, key, *r->at == 't');
+		canon_bool(r->out, key, *r->at == 't');
 		r->at += *r->at == 't' ? 4 : 5;
 	} else {
 		const bool negative = *r->at == '-';
@@ -82,7 +82,7 @@ rewrite(struct reader *r, const char *key)
 
 		for (r->at += negative; *r->at >= '0' && *r->at <= '9'; r->at++)
 			value = value * 10 + (*r->at - '0');
-		json_int(r->out, key, negative ? -value : value);
+		canon_int(r->out, key, negative ? -value : value);
 	}
 }
 
@@ -90,13 +90,13 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	AUTO(writ_buf_done) struct writ_buf again = WRIT_BUF(64 * 1024);
-	struct json_out out = json_write(&again);
+	struct canon_out out = canon_write(&again);
 	struct reader r = { data, &out };
 
-	if (!fuzz_accepted(json_canonical_check((struct writ_bytes){ data, len }, 16 * 1024)))
+	if (!fuzz_accepted(canon_check((struct writ_bytes){ data, len }, 16 * 1024)))
 		return 0;
 	rewrite(&r, NULL);
-	FUZZ_CHECK(fuzz_accepted(json_finish(&out)));
+	FUZZ_CHECK(fuzz_accepted(canon_finish(&out)));
 	FUZZ_CHECK(again.len == len && memcmp(again.data, data, len) == 0);
 	return 0;
 }

@@ -3,100 +3,100 @@
 #include "tests/unit/expect.h"
 
 static void
-write_all(struct json_out *out)
+write_all(struct canon_out *out)
 {
-	json_object(out, NULL);
-	json_array(out, "a");
-	json_int(out, NULL, -9007199254740991);
-	json_object(out, NULL);
-	json_end(out);
-	json_text(out, NULL, WRIT_LIT("q\"\\\n\x01\xe2\x80\xae\xff"));
-	json_end(out);
-	json_bool(out, "b", true);
-	json_hex(out, "c", WRIT_LIT("\x00\xff"));
-	json_object(out, "d");
-	json_int(out, "e", 0);
-	json_end(out);
-	json_raw(out, "f", WRIT_LIT("{\"x\":false}"));
-	json_end(out);
+	canon_object(out, NULL);
+	canon_array(out, "a");
+	canon_int(out, NULL, -9007199254740991);
+	canon_object(out, NULL);
+	canon_end(out);
+	canon_text(out, NULL, WRIT_LIT("q\"\\\n\x01\xe2\x80\xae\xff"));
+	canon_end(out);
+	canon_bool(out, "b", true);
+	canon_hex(out, "c", WRIT_LIT("\x00\xff"));
+	canon_object(out, "d");
+	canon_int(out, "e", 0);
+	canon_end(out);
+	canon_raw(out, "f", WRIT_LIT("{\"x\":false}"));
+	canon_end(out);
 }
 
 static void
 what_is_written_is_one_line_and_accepted(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf buf = WRIT_BUF(1024);
-	struct json_out out = json_write(&buf);
+	struct canon_out out = canon_write(&buf);
 
 	(void)state;
 	write_all(&out);
-	expect_ok(json_finish(&out));
+	expect_ok(canon_finish(&out));
 	expect_bytes(
 		writ_view(&buf),
 		WRIT_LIT(
 			"{\"a\":[-9007199254740991,{},\"q\\\"\\\\\\n\\u0001\\u202e\\\\xff\"],\"b\":true,\"c\":\"00ff\","
 			"\"d\":{\"e\":0},\"f\":{\"x\":false}}"));
-	expect_ok(json_canonical_check(writ_view(&buf), 1024));
+	expect_ok(canon_check(writ_view(&buf), 1024));
 }
 
 static void
 keys_out_of_order_cannot_be_written(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf buf = WRIT_BUF(1024);
-	struct json_out out = json_write(&buf);
+	struct canon_out out = canon_write(&buf);
 
 	(void)state;
-	json_object(&out, NULL);
-	json_int(&out, "b", 1);
-	json_int(&out, "a", 1);
-	json_end(&out);
-	expect_refused(json_finish(&out), WRIT_EXHAUSTED, "an entry's JSON is over 1024 bytes or not canonical");
+	canon_object(&out, NULL);
+	canon_int(&out, "b", 1);
+	canon_int(&out, "a", 1);
+	canon_end(&out);
+	expect_refused(canon_finish(&out), WRIT_EXHAUSTED, "an entry's JSON is over 1024 bytes or not canonical");
 }
 
-typedef void breaker(struct json_out *);
+typedef void breaker(struct canon_out *);
 
 static void
-twice_the_same_key(struct json_out *out)
+twice_the_same_key(struct canon_out *out)
 {
-	json_int(out, "a", 1);
-	json_int(out, "a", 1);
+	canon_int(out, "a", 1);
+	canon_int(out, "a", 1);
 }
 
 static void
-no_key(struct json_out *out)
+no_key(struct canon_out *out)
 {
-	json_int(out, NULL, 1);
+	canon_int(out, NULL, 1);
 }
 
 static void
-a_key_in_an_array(struct json_out *out)
+a_key_in_an_array(struct canon_out *out)
 {
-	json_array(out, "a");
-	json_int(out, "b", 1);
+	canon_array(out, "a");
+	canon_int(out, "b", 1);
 }
 
 static void
-a_key_of_32(struct json_out *out)
+a_key_of_32(struct canon_out *out)
 {
-	json_int(out, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1);
+	canon_int(out, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1);
 }
 
 static void
-a_key_with_a_quote(struct json_out *out)
+a_key_with_a_quote(struct canon_out *out)
 {
-	json_int(out, "a\"", 1);
+	canon_int(out, "a\"", 1);
 }
 
 static void
-an_integer_of_2_53(struct json_out *out)
+an_integer_of_2_53(struct canon_out *out)
 {
-	json_int(out, "a", INT64_C(1) << 53);
+	canon_int(out, "a", INT64_C(1) << 53);
 }
 
 static void
-nine_levels(struct json_out *out)
+nine_levels(struct canon_out *out)
 {
 	for (int i = 0; i < 8; i++)
-		json_object(out, "a");
+		canon_object(out, "a");
 }
 
 static void
@@ -110,13 +110,13 @@ what_is_not_canonical_cannot_be_written(void **state)
 	(void)state;
 	for (size_t i = 0; i < N_OF(breakers); i++) {
 		AUTO(writ_buf_done) struct writ_buf buf = WRIT_BUF(1024);
-		struct json_out out = json_write(&buf);
+		struct canon_out out = canon_write(&buf);
 
-		json_object(&out, NULL);
+		canon_object(&out, NULL);
 		breakers[i](&out);
 		while (out.depth > 0 && !out.failed)
-			json_end(&out);
-		expect_refused(json_finish(&out), WRIT_EXHAUSTED,
+			canon_end(&out);
+		expect_refused(canon_finish(&out), WRIT_EXHAUSTED,
 			       "an entry's JSON is over 1024 bytes or not canonical");
 	}
 }
@@ -125,24 +125,24 @@ static void
 an_object_left_open_is_not_finished(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf buf = WRIT_BUF(1024);
-	struct json_out out = json_write(&buf);
+	struct canon_out out = canon_write(&buf);
 
 	(void)state;
-	json_object(&out, NULL);
-	expect_refused(json_finish(&out), WRIT_BROKEN, "an entry's JSON is not one whole object");
+	canon_object(&out, NULL);
+	expect_refused(canon_finish(&out), WRIT_BROKEN, "an entry's JSON is not one whole object");
 }
 
 static void
 what_does_not_fit_is_refused(void **state)
 {
 	AUTO(writ_buf_done) struct writ_buf buf = WRIT_BUF(8);
-	struct json_out out = json_write(&buf);
+	struct canon_out out = canon_write(&buf);
 
 	(void)state;
-	json_object(&out, NULL);
-	json_text(&out, "a", WRIT_LIT("much too long"));
-	json_end(&out);
-	expect_refused(json_finish(&out), WRIT_EXHAUSTED, "an entry's JSON is over 8 bytes or not canonical");
+	canon_object(&out, NULL);
+	canon_text(&out, "a", WRIT_LIT("much too long"));
+	canon_end(&out);
+	expect_refused(canon_finish(&out), WRIT_EXHAUSTED, "an entry's JSON is over 8 bytes or not canonical");
 }
 
 static void
@@ -160,7 +160,7 @@ canonical_texts_are_accepted(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N_OF(texts); i++)
-		expect_ok(json_canonical_check(writ_str(texts[i]), 1024));
+		expect_ok(canon_check(writ_str(texts[i]), 1024));
 }
 
 static void
@@ -218,8 +218,8 @@ everything_else_is_refused_with_its_place(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N_OF(rows); i++)
-		expect_refused(json_canonical_check(writ_str(rows[i].text), 1024), WRIT_INVALID, rows[i].why);
-	expect_refused(json_canonical_check(WRIT_LIT("{\"a\":1}"), 6), WRIT_EXHAUSTED,
+		expect_refused(canon_check(writ_str(rows[i].text), 1024), WRIT_INVALID, rows[i].why);
+	expect_refused(canon_check(WRIT_LIT("{\"a\":1}"), 6), WRIT_EXHAUSTED,
 		       "JSON of 7 bytes is over the limit of 6");
 }
 
