@@ -130,7 +130,7 @@ struct writ_err *
 proof_by_grant(struct work *work, struct claims *ret)
 {
 	struct proof *proof = &work->proof;
-	const struct grantkey *key;
+	const struct grantkey *key = NULL;
 	struct claims_wanted wanted;
 	struct identity who;
 	struct writ_err *err;
