@@ -206,7 +206,7 @@ class Front:
         context = ssl.create_default_context(cafile=self.authz.house.path("corp.pem"))
         if agent:
             context.load_cert_chain(*agent if isinstance(agent, tuple) else (agent.cert_file, agent.key_file))
-        connection = http.client.HTTPSConnection("localhost", self.port, context=context, timeout=20)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=20)
         before = len(self.service.seen)
         try:
             connection.request(method, path, headers=headers or {})
