@@ -439,6 +439,30 @@ sqlite_number(struct sqlite *s, enum query query, int64_t preset, int64_t *ret, 
 	return NULL;
 }
 
+struct sqlite *
+sqlite_of(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+
+	s->failed = false;
+	return s;
+}
+
+struct writ_err *
+sqlite_arena_full(const char *what)
+{
+	return writ_fail(WRIT_EXHAUSTED, "store: no room for %s", what);
+}
+
+struct writ_bytes
+column_copy(sqlite3_stmt *row, int column, struct writ_arena *arena, bool *ret_full)
+{
+	const struct writ_bytes bytes = writ_arena_copy(arena, column_bytes(row, column));
+
+	*ret_full |= !bytes.data;
+	return bytes;
+}
+
 struct writ_bytes
 column_bytes(sqlite3_stmt *row, int column)
 {

@@ -173,6 +173,12 @@ WRIT_CHECKED struct writ_err *sqlite_number(struct sqlite *, enum query, int64_t
 /* A column. */
 struct writ_bytes column_bytes(sqlite3_stmt *row, int column);		    /* valid until the row is left */
 void column_fixed(sqlite3_stmt *row, int column, uint8_t *out, size_t len); /* zero when the column is NULL */
+/* Into the arena; sets `*ret_full` when it has no room, so that a row is read first and judged once. */
+struct writ_bytes column_copy(sqlite3_stmt *row, int column, struct writ_arena *, bool *ret_full);
+struct writ_err *sqlite_arena_full(const char *what);
+
+/* For a read: the backend of this store, whose earlier failures are over. */
+struct sqlite *sqlite_of(struct store *);
 
 /* An edge and what it hangs on. */
 struct lineage {

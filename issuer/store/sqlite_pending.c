@@ -215,30 +215,6 @@ sqlite_approve(struct sqlite *s, struct store_item *item)
 
 /* ---- reading ---- */
 
-static struct sqlite *
-of(struct store *store)
-{
-	struct sqlite *s = (struct sqlite *)store;
-
-	s->failed = false;
-	return s;
-}
-
-static struct writ_bytes
-copy(sqlite3_stmt *row, int column, struct writ_arena *arena, bool *ret_full)
-{
-	const struct writ_bytes bytes = writ_arena_copy(arena, column_bytes(row, column));
-
-	*ret_full |= !bytes.data;
-	return bytes;
-}
-
-static struct writ_err *
-arena_full(const char *what)
-{
-	return writ_fail(WRIT_EXHAUSTED, "store: no room for %s", what);
-}
-
 /* The row, without what was said to it. */
 static struct writ_err *
 pending_from(sqlite3_stmt *row, struct writ_arena *arena, struct store_pending *ret)
@@ -246,24 +222,24 @@ pending_from(sqlite3_stmt *row, struct writ_arena *arena, struct store_pending *
 	bool full = false;
 
 	*ret = (struct store_pending){
-		.task = { .id = copy(row, 1, arena, &full),
-			  .opener = copy(row, 2, arena, &full),
-			  .purpose = copy(row, 3, arena, &full),
+		.task = { .id = column_copy(row, 1, arena, &full),
+			  .opener = column_copy(row, 2, arena, &full),
+			  .purpose = column_copy(row, 3, arena, &full),
 			  .created = sqlite3_column_int64(row, 4),
 			  .ends = sqlite3_column_int64(row, 5),
 			  .state = TASK_OPEN },
-		.edge = { .agent = copy(row, 7, arena, &full),
+		.edge = { .agent = column_copy(row, 7, arena, &full),
 			  .depth_remaining = (unsigned)sqlite3_column_int(row, 9),
 			  .granted_at = sqlite3_column_int64(row, 4),
 			  .not_after = sqlite3_column_int64(row, 10),
 			  .max_lifetime_s = (uint32_t)sqlite3_column_int64(row, 11),
-			  .grant = copy(row, 12, arena, &full),
-			  .hops = copy(row, 13, arena, &full),
-			  .context = copy(row, 14, arena, &full),
+			  .grant = column_copy(row, 12, arena, &full),
+			  .hops = column_copy(row, 13, arena, &full),
+			  .context = column_copy(row, 14, arena, &full),
 			  .state = EDGE_LIVE },
-		.rule = copy(row, 16, arena, &full),
+		.rule = column_copy(row, 16, arena, &full),
 		.needed = (unsigned)sqlite3_column_int(row, 17),
-		.approvers = copy(row, 18, arena, &full),
+		.approvers = column_copy(row, 18, arena, &full),
 		.expires = sqlite3_column_int64(row, 19),
 		.state = (enum pending_state)sqlite3_column_int(row, 20),
 		.ended = sqlite3_column_int64(row, 21),
@@ -274,7 +250,7 @@ pending_from(sqlite3_stmt *row, struct writ_arena *arena, struct store_pending *
 	column_fixed(row, 6, ret->edge.id, EDGE_ID_LEN);
 	column_fixed(row, 8, ret->edge.spki_sha256, 32);
 	column_fixed(row, 15, ret->digest, 32);
-	return full ? arena_full("a task that waits") : NULL;
+	return full ? sqlite_arena_full("a task that waits") : NULL;
 }
 
 static struct writ_err *
@@ -290,22 +266,22 @@ approvals_read(struct sqlite *s, int64_t pending, struct writ_arena *arena, stru
 	while (!err && row && !full && ret->n_approvals < ret->needed + 1) {
 		struct store_approval *one = &list[ret->n_approvals++];
 
-		*one = (struct store_approval){ .principal = copy(row, 0, arena, &full),
+		*one = (struct store_approval){ .principal = column_copy(row, 0, arena, &full),
 						.at = sqlite3_column_int64(row, 1),
 						.refuses = sqlite3_column_int(row, 2) != 0,
-						.because = copy(row, 3, arena, &full) };
+						.because = column_copy(row, 3, arena, &full) };
 		column_fixed(row, 4, one->evidence, sizeof(one->evidence));
 		ret->n_given += !one->refuses;
 		err = sqlite_next(s, &row);
 	}
 	ret->approvals = list;
-	return err ? err : full ? arena_full("approvals") : NULL;
+	return err ? err : full ? sqlite_arena_full("approvals") : NULL;
 }
 
 struct writ_err *
 sqlite_pending(struct store *store, struct writ_bytes task, struct writ_arena *arena, struct store_pending *ret)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 	int64_t n;
@@ -323,7 +299,7 @@ sqlite_pending(struct store *store, struct writ_bytes task, struct writ_arena *a
 struct writ_err *
 sqlite_pendings(struct store *store, writ_time now, store_each_pending *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -359,7 +335,7 @@ sqlite_pendings_count(struct store *store, writ_time now, uint64_t *ret)
 	struct writ_err *err;
 	int64_t n;
 
-	err = sqlite_number(of(store), Q_PENDINGS_COUNT, 0, &n, VALUES(V_INT(now)));
+	err = sqlite_number(sqlite_of(store), Q_PENDINGS_COUNT, 0, &n, VALUES(V_INT(now)));
 	*ret = err ? 0 : (uint64_t)n;
 	return err;
 }
@@ -369,7 +345,7 @@ sqlite_tasks_of(struct store *store, struct writ_bytes opener, writ_time now, si
 		struct store_task **ret, size_t *ret_n)
 {
 	struct store_task *list = writ_arena_take(arena, (max + 1) * sizeof(*list));
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	bool full = !list;
 	struct writ_err *err;
@@ -378,10 +354,10 @@ sqlite_tasks_of(struct store *store, struct writ_bytes opener, writ_time now, si
 	err = sqlite_ask(s, Q_TASKS_OF, &row, VALUES(V_TEXT(opener), V_INT(now), V_INT(max)));
 	while (!err && row && !full && n < max) {
 		list[n++] = (struct store_task){
-			.id = copy(row, 0, arena, &full),
-			.opener = copy(row, 1, arena, &full),
-			.purpose = copy(row, 2, arena, &full),
-			.parent = copy(row, 3, arena, &full),
+			.id = column_copy(row, 0, arena, &full),
+			.opener = column_copy(row, 1, arena, &full),
+			.purpose = column_copy(row, 2, arena, &full),
+			.parent = column_copy(row, 3, arena, &full),
 			.created = sqlite3_column_int64(row, 4),
 			.ends = sqlite3_column_int64(row, 5),
 			.state = TASK_OPEN,
@@ -390,5 +366,5 @@ sqlite_tasks_of(struct store *store, struct writ_bytes opener, writ_time now, si
 	}
 	*ret = list;
 	*ret_n = n;
-	return err ? err : full ? arena_full("the tasks of an opener") : NULL;
+	return err ? err : full ? sqlite_arena_full("the tasks of an opener") : NULL;
 }

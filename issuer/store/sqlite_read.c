@@ -8,31 +8,6 @@
 #include "base/text.h"
 #include "issuer/store/sqlite.h"
 
-static struct sqlite *
-of(struct store *store)
-{
-	struct sqlite *s = (struct sqlite *)store;
-
-	s->failed = false;
-	return s;
-}
-
-/* Copies a column; sets `*ret_full` when the arena has no room, so that a row is read first and judged once. */
-static struct writ_bytes
-copy(sqlite3_stmt *row, int column, struct writ_arena *arena, bool *ret_full)
-{
-	const struct writ_bytes bytes = writ_arena_copy(arena, column_bytes(row, column));
-
-	*ret_full |= !bytes.data;
-	return bytes;
-}
-
-static struct writ_err *
-arena_full(const char *what)
-{
-	return writ_fail(WRIT_EXHAUSTED, "store: no room for %s", what);
-}
-
 struct writ_err *
 sqlite_task(struct store *store, struct writ_bytes id, struct writ_arena *arena, struct store_task *ret)
 {
@@ -40,22 +15,22 @@ sqlite_task(struct store *store, struct writ_bytes id, struct writ_arena *arena,
 	struct writ_err *err;
 	bool full = false;
 
-	err = sqlite_ask(of(store), Q_TASK, &row, VALUES(V_TEXT(id)));
+	err = sqlite_ask(sqlite_of(store), Q_TASK, &row, VALUES(V_TEXT(id)));
 	if (err)
 		return err;
 	if (!row)
 		return writ_fail(WRIT_NOT_FOUND, "task %.*s is not known", WRIT_FMT(id));
 	*ret = (struct store_task){
-		.id = copy(row, 0, arena, &full),
-		.opener = copy(row, 1, arena, &full),
-		.purpose = copy(row, 2, arena, &full),
-		.parent = copy(row, 3, arena, &full),
+		.id = column_copy(row, 0, arena, &full),
+		.opener = column_copy(row, 1, arena, &full),
+		.purpose = column_copy(row, 2, arena, &full),
+		.parent = column_copy(row, 3, arena, &full),
 		.created = sqlite3_column_int64(row, 4),
 		.ends = sqlite3_column_int64(row, 5),
 		.state = (enum task_state)sqlite3_column_int(row, 6),
 		.ended = sqlite3_column_int64(row, 7),
 	};
-	return full ? arena_full("a task") : NULL;
+	return full ? sqlite_arena_full("a task") : NULL;
 }
 
 static struct writ_err *
@@ -64,22 +39,22 @@ edge_from(sqlite3_stmt *row, struct writ_arena *arena, struct store_edge *ret)
 	bool full = false;
 
 	*ret = (struct store_edge){
-		.task = copy(row, 2, arena, &full),
-		.delegator = copy(row, 3, arena, &full),
-		.agent = copy(row, 4, arena, &full),
+		.task = column_copy(row, 2, arena, &full),
+		.delegator = column_copy(row, 3, arena, &full),
+		.agent = column_copy(row, 4, arena, &full),
 		.depth_remaining = (unsigned)sqlite3_column_int(row, 6),
 		.granted_at = sqlite3_column_int64(row, 7),
 		.not_after = sqlite3_column_int64(row, 8),
-		.grant = copy(row, 9, arena, &full),
-		.hops = copy(row, 10, arena, &full),
-		.context = copy(row, 11, arena, &full),
+		.grant = column_copy(row, 9, arena, &full),
+		.hops = column_copy(row, 10, arena, &full),
+		.context = column_copy(row, 11, arena, &full),
 		.max_lifetime_s = (uint32_t)sqlite3_column_int64(row, 12),
 		.state = (enum edge_state)sqlite3_column_int(row, 13),
 	};
 	column_fixed(row, 0, ret->id, EDGE_ID_LEN);
 	column_fixed(row, 1, ret->parent, EDGE_ID_LEN);
 	column_fixed(row, 5, ret->spki_sha256, sizeof(ret->spki_sha256));
-	return full ? arena_full("an edge") : NULL;
+	return full ? sqlite_arena_full("an edge") : NULL;
 }
 
 struct writ_err *
@@ -89,7 +64,7 @@ sqlite_edge(struct store *store, const uint8_t id[EDGE_ID_LEN], struct writ_aren
 	char hex[ID_HEX_LEN];
 	struct writ_err *err;
 
-	err = sqlite_ask(of(store), Q_EDGE, &row, VALUES(V_FIXED(id, EDGE_ID_LEN)));
+	err = sqlite_ask(sqlite_of(store), Q_EDGE, &row, VALUES(V_FIXED(id, EDGE_ID_LEN)));
 	if (err)
 		return err;
 	if (!row)
@@ -105,7 +80,7 @@ sqlite_edge_by_key(struct store *store, struct writ_bytes task, const uint8_t sp
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
-	err = sqlite_ask(of(store), Q_EDGE_BY_KEY, &row, VALUES(V_TEXT(task), V_FIXED(spki_sha256, 32)));
+	err = sqlite_ask(sqlite_of(store), Q_EDGE_BY_KEY, &row, VALUES(V_TEXT(task), V_FIXED(spki_sha256, 32)));
 	if (err)
 		return err;
 	if (!row)
@@ -117,7 +92,7 @@ struct writ_err *
 sqlite_edges(struct store *store, struct writ_bytes task, struct writ_arena *arena, struct store_edge **ret,
 	     size_t *ret_n)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct store_edge *edges = NULL;
 	size_t n = 0, room = 0;
@@ -135,7 +110,7 @@ sqlite_edges(struct store *store, struct writ_bytes task, struct writ_arena *are
 			room = room > 0 ? 2 * room : 8;
 			more = writ_arena_take(arena, room * sizeof(*more));
 			if (!more)
-				return arena_full("the edges of a task");
+				return sqlite_arena_full("the edges of a task");
 			if (n > 0)
 				memcpy(more, edges, n * sizeof(*more));
 			edges = more;
@@ -155,7 +130,7 @@ sqlite_edges(struct store *store, struct writ_bytes task, struct writ_arena *are
 struct writ_err *
 sqlite_all_edges(struct store *store, struct writ_arena *arena, store_each_whole_edge *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -210,7 +185,7 @@ sqlite_cert(struct store *store, const uint8_t serial[SERIAL_LEN], struct writ_a
 	struct writ_err *err;
 
 	(void)arena; /* a certificate's row holds no text */
-	err = sqlite_ask(of(store), Q_CERT, &row, VALUES(V_FIXED(serial, SERIAL_LEN)));
+	err = sqlite_ask(sqlite_of(store), Q_CERT, &row, VALUES(V_FIXED(serial, SERIAL_LEN)));
 	if (err)
 		return err;
 	if (!row)
@@ -226,13 +201,13 @@ sqlite_cert_der(struct store *store, const uint8_t serial[SERIAL_LEN], struct wr
 	struct writ_err *err;
 	bool full = false;
 
-	err = sqlite_ask(of(store), Q_CERT_DER, &row, VALUES(V_FIXED(serial, SERIAL_LEN)));
+	err = sqlite_ask(sqlite_of(store), Q_CERT_DER, &row, VALUES(V_FIXED(serial, SERIAL_LEN)));
 	if (err)
 		return err;
 	if (!row)
 		return no_cert(serial);
-	*ret = copy(row, 0, arena, &full);
-	return full ? arena_full("a certificate") : NULL;
+	*ret = column_copy(row, 0, arena, &full);
+	return full ? sqlite_arena_full("a certificate") : NULL;
 }
 
 struct writ_err *
@@ -241,7 +216,7 @@ sqlite_newest_leaf(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_ti
 	struct writ_err *err;
 	int64_t newest;
 
-	err = sqlite_number(of(store), Q_NEWEST, 0, &newest, VALUES(V_FIXED(edge, EDGE_ID_LEN)));
+	err = sqlite_number(sqlite_of(store), Q_NEWEST, 0, &newest, VALUES(V_FIXED(edge, EDGE_ID_LEN)));
 	if (err)
 		return err;
 	*ret = newest >= now ? newest : 0;
@@ -254,7 +229,7 @@ sqlite_lineage_live(struct store *store, const uint8_t edge[EDGE_ID_LEN], bool *
 	struct lineage lineage;
 	struct writ_err *err;
 
-	err = sqlite_lineage(of(store), edge, &lineage);
+	err = sqlite_lineage(sqlite_of(store), edge, &lineage);
 	if (err)
 		return err;
 	*ret_live = lineage.live && lineage.task_open;
@@ -270,19 +245,19 @@ sqlite_answer(struct store *store, struct writ_bytes key, writ_time now, struct 
 	struct writ_err *err;
 	bool full = false;
 
-	err = sqlite_ask(of(store), Q_ANSWER, &row, VALUES(V_BYTES(key), V_INT(now)));
+	err = sqlite_ask(sqlite_of(store), Q_ANSWER, &row, VALUES(V_BYTES(key), V_INT(now)));
 	if (err)
 		return err;
 	if (!row)
 		return writ_fail(WRIT_NOT_FOUND, "this Idempotency-Key has no answer yet");
 	*ret = (struct store_answer){
-		.key = copy(row, 0, arena, &full),
+		.key = column_copy(row, 0, arena, &full),
 		.status = (unsigned)sqlite3_column_int(row, 2),
-		.body = copy(row, 3, arena, &full),
+		.body = column_copy(row, 3, arena, &full),
 		.expires = sqlite3_column_int64(row, 4),
 	};
 	column_fixed(row, 1, ret->body_sha256, sizeof(ret->body_sha256));
-	return full ? arena_full("an answer") : NULL;
+	return full ? sqlite_arena_full("an answer") : NULL;
 }
 
 struct writ_err *
@@ -293,19 +268,19 @@ sqlite_evidence(struct store *store, const uint8_t digest[32], struct writ_arena
 	struct writ_err *err;
 	bool full = false;
 
-	err = sqlite_ask(of(store), Q_EVIDENCE, &row, VALUES(V_FIXED(digest, 32)));
+	err = sqlite_ask(sqlite_of(store), Q_EVIDENCE, &row, VALUES(V_FIXED(digest, 32)));
 	if (err)
 		return err;
 	if (!row)
 		return writ_fail(WRIT_NOT_FOUND, "evidence %s is not kept",
 				 writ_hex((struct writ_bytes){ digest, 32 }, hex));
 	*ret = (struct store_evidence){
-		.kind = copy(row, 1, arena, &full),
-		.bytes = copy(row, 2, arena, &full),
+		.kind = column_copy(row, 1, arena, &full),
+		.bytes = column_copy(row, 2, arena, &full),
 		.expires = sqlite3_column_int64(row, 3),
 	};
 	column_fixed(row, 0, ret->digest, sizeof(ret->digest));
-	return full ? arena_full("evidence") : NULL;
+	return full ? sqlite_arena_full("evidence") : NULL;
 }
 
 struct writ_err *
@@ -314,7 +289,7 @@ sqlite_once_used(struct store *store, struct writ_bytes key, writ_time now, bool
 	struct writ_err *err;
 	int64_t found;
 
-	err = sqlite_number(of(store), Q_ONCE, 0, &found, VALUES(V_BYTES(key), V_INT(now)));
+	err = sqlite_number(sqlite_of(store), Q_ONCE, 0, &found, VALUES(V_BYTES(key), V_INT(now)));
 	if (err)
 		return err;
 	*ret = found != 0;
@@ -327,7 +302,7 @@ sqlite_key_blocked(struct store *store, const uint8_t spki_sha256[32], bool *ret
 	struct writ_err *err;
 	int64_t found;
 
-	err = sqlite_number(of(store), Q_BLOCKED, 0, &found, VALUES(V_FIXED(spki_sha256, 32)));
+	err = sqlite_number(sqlite_of(store), Q_BLOCKED, 0, &found, VALUES(V_FIXED(spki_sha256, 32)));
 	if (err)
 		return err;
 	*ret = found != 0;
@@ -337,7 +312,7 @@ sqlite_key_blocked(struct store *store, const uint8_t spki_sha256[32], bool *ret
 struct writ_err *
 sqlite_live_certs(struct store *store, writ_time now, store_each_cert *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -361,7 +336,7 @@ sqlite_live_certs(struct store *store, writ_time now, store_each_cert *each, voi
 struct writ_err *
 sqlite_outbox(struct store *store, store_each_revoked *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -389,7 +364,7 @@ sqlite_outbox(struct store *store, store_each_revoked *each, void *ctx)
 struct writ_err *
 sqlite_revoked_edges(struct store *store, writ_time since, store_each_edge *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -413,7 +388,7 @@ sqlite_revoked_edges(struct store *store, writ_time since, store_each_edge *each
 struct writ_err *
 sqlite_freezes(struct store *store, store_each_freeze *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -445,13 +420,13 @@ sqlite_freezes(struct store *store, store_each_freeze *each, void *ctx)
 struct writ_err *
 sqlite_frozen(struct store *store, struct writ_bytes principal, enum revoke_what *ret)
 {
-	return sqlite_is_frozen(of(store), principal, ret);
+	return sqlite_is_frozen(sqlite_of(store), principal, ret);
 }
 
 struct writ_err *
 sqlite_ended(struct store *store, writ_time now, unsigned max, store_each_ended *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -472,7 +447,7 @@ sqlite_ended(struct store *store, writ_time now, unsigned max, store_each_ended 
 struct writ_err *
 sqlite_notes(struct store *store, unsigned max, store_each_note *each, void *ctx)
 {
-	struct sqlite *s = of(store);
+	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
@@ -497,7 +472,7 @@ sqlite_counts(struct store *store, writ_time now, struct store_counts *ret)
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
-	err = sqlite_ask(of(store), Q_COUNTS, &row, VALUES(V_INT(now)));
+	err = sqlite_ask(sqlite_of(store), Q_COUNTS, &row, VALUES(V_INT(now)));
 	if (err)
 		return err;
 	*ret = (struct store_counts){
