@@ -5,7 +5,8 @@
  *	ledger.c	live serials; what CRLs must say				no I/O
  *	entries.c	what is written into the journal, and read back at start
  *	softkey.c	P-256 keys in memory, wrapped at rest
- *	keys.c		anchor, issuing CA generations, the device; certifies CAs and OCSP keys
+ *	device.c	the connection to writ-deviced: comes, goes, is never waited for
+ *	keys.c		anchor and issuing CA generations; certifies CAs and OCSP keys
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
  *	conn.c		connections: packets in, answers out
@@ -171,14 +172,20 @@ WRIT_CHECKED struct writ_err *entry_clock(struct signer *, bool right, int64_t s
 /* Opens the journal and replays it into the ledger. */
 WRIT_CHECKED struct writ_err *entries_open(struct signer *);
 
-/* ---- keys.c ---- */
-
-char *state_path(const struct signer *, const char *folder, const char *name, char out[PATH_MAX]);
+/* ---- device.c ---- */
 
 /* Connects when it is time to, without waiting for an answer; loads anchor and resident keys when it has come. */
 bool device_ready(struct signer *);
 struct writ_err *device_away(const struct signer *); /* after device_ready() said false */
+struct writ_err *device_must(struct signer *);	     /* NULL: it is ready; else why it is away */
 void device_lost(struct signer *, struct writ_err *takes_why);
+
+/* Hands `err` of a device call back.  One that may have left the connection unusable ends it; others are the request's own. */
+struct writ_err *device_failed(struct signer *, struct writ_err *err);
+
+/* ---- keys.c ---- */
+
+char *state_path(const struct signer *, const char *folder, const char *name, char out[PATH_MAX]);
 
 /* The anchor's certificate and reference: what device_ready() loads. */
 WRIT_CHECKED struct writ_err *keys_read_anchor(struct signer *);
