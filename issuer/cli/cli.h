@@ -92,6 +92,9 @@ int cmd_verify(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_custody(int argc, char **argv);
+int cmd_key(int argc, char **argv);
+int cmd_clock(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 
 #endif

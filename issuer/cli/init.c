@@ -113,11 +113,11 @@ hold_ceremony(const struct conf *conf, const struct role_users *users, const cha
 		err = role_socket(conf, users, ROLE_DEVICE, &socket_fd);
 	if (err)
 		return err;
-	err = role_start(device, users, ROLE_DEVICE, socket_fd, -1, &device_pid);
+	err = role_start(device, users, ROLE_DEVICE, (struct role_fds){ socket_fd, -1, -1 }, &device_pid);
 	close(socket_fd);
 	if (err)
 		return err;
-	err = role_start(signer, users, ROLE_SIGNER, -1, -1, &signer_pid);
+	err = role_start(signer, users, ROLE_SIGNER, (struct role_fds){ -1, -1, -1 }, &signer_pid);
 	if (!err)
 		err = wait_for(signer_pid, "writ-signerd");
 	kill(device_pid, SIGTERM);

@@ -31,6 +31,9 @@ static const struct {
 	{ "policy", cmd_policy, "check, test, explain and compare policies; show or reload the one in force" },
 	{ "status", cmd_status, "how a running Writ is" },
 	{ "doctor", cmd_doctor, "look for what is wrong with an installation" },
+	{ "key", cmd_key, "the keys of the CA" },
+	{ "custody", cmd_custody, "the device that holds the keys" },
+	{ "clock", cmd_clock, "accept a time that stepped" },
 	{ "log", cmd_log, "read the journal, as an auditor" },
 };
 

@@ -277,7 +277,7 @@ read_log(const struct conf_reader *r, const struct yaml_node *root)
 static struct writ_err *
 read_users(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "issuer", "signer", "device", "fetch", "log_group", NULL };
+	static const char *const keys[] = { "issuer", "signer", "device", "fetch", "operator", "log_group", NULL };
 	struct conf *conf = r->conf;
 	const struct {
 		const char *what;
@@ -287,6 +287,7 @@ read_users(const struct conf_reader *r, const struct yaml_node *root)
 		{ "users.signer", &conf->users.signer },
 		{ "users.device", &conf->users.device },
 		{ "users.fetch", &conf->users.fetch },
+		{ "users.operator", &conf->users.operator },
 		{ "users.log_group", &conf->users.log_group },
 	};
 	struct yaml_node *map;

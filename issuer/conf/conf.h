@@ -117,6 +117,7 @@ struct conf {
 	const char *log_origin;		/* default TRUST_DOMAIN/writ/NODE; node name default "n1" */
 	struct {
 		const char *issuer, *signer, *device, *fetch;	/* NULL: the user who started writd */
+		const char *operator;			/* may use RUN/admin.sock, as root may; NULL: root alone */
 		const char *log_group;			/* may read the journal; NULL: none */
 	} users;
 	unsigned threads;		/* loop threads; default 1 */

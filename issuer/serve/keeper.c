@@ -43,6 +43,8 @@ struct keeper {
 	struct signer_welcome welcome; /* views into it */
 	struct clock now;
 	int64_t try_ms, delay_ms; /* when to connect next, and how long after the next failure */
+	uint32_t clock_accepted; /* as the signer said last */
+	bool clock_heard;
 	int64_t health_ms, auth_ms, list_ms, listed_ms, anchor_list_ms;
 	bool fatal;		     /* the last error is no use waiting on */
 	bool note_due;		     /* the journal does not have the policy in force */
@@ -330,6 +332,22 @@ seen_set(struct keeper *k, const struct signer_health *health)
 	pthread_mutex_unlock(&k->serve->seen_lock);
 }
 
+/* An operator told the signer that a time which stepped is right; what counts is what we saw change. */
+static void
+clock_follow(struct keeper *k, const struct signer_health *health)
+{
+	const bool news = k->clock_heard && health->clock_accepted != k->clock_accepted && health->clock_accepted > 0;
+
+	k->clock_heard = true;
+	k->clock_accepted = health->clock_accepted;
+	if (!news)
+		return;
+	if (atomic_load(&k->serve->floor) > k->now.wall)
+		atomic_store(&k->serve->floor, k->now.wall);
+	atomic_fetch_add(&k->serve->clock_accepted, 1);
+	event(EVENT_ALARM, "serve.clock-accepted", EV_NUM("wall", k->now.wall));
+}
+
 WRIT_CHECKED static struct writ_err *
 health_ask(struct keeper *k)
 {
@@ -345,6 +363,7 @@ health_ask(struct keeper *k)
 		return err;
 	if (health.issuing_not_after != newest.not_after) /* rotation: leaves must name the new one */
 		return writ_fail(WRIT_UNAVAILABLE, "the signer has a new issuing CA: connecting anew");
+	clock_follow(k, &health);
 	seen_set(k, &health);
 	return NULL;
 }

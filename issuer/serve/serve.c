@@ -199,7 +199,12 @@ serve_rules(struct serve_loop *on, struct rules *rules)
 struct writ_err *
 serve_clock_check(struct serve_loop *on, struct clock now)
 {
+	const uint32_t accepted = atomic_load(&on->serve->clock_accepted);
+
 	on->guard.floor = atomic_load(&on->serve->floor);
+	if (accepted != on->clock_accepted)
+		clock_guard_accept(&on->guard, now);
+	on->clock_accepted = accepted;
 	if (clock_guard_check(&on->guard, now))
 		return NULL;
 	return writ_fail(WRIT_UNAVAILABLE,

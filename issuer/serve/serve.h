@@ -66,6 +66,7 @@ struct serve_loop {
 	struct rules *rules;
 	struct issuing *issuing; /* NULL: the signer is away, or was never there */
 	struct clock_guard guard;
+	uint32_t clock_accepted; /* of serve's, as far as this loop has heard */
 	struct work *free;	      /* pool */
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
 	size_t n_jobs;
@@ -115,6 +116,7 @@ struct serve {
 	atomic_int_least64_t fetch_asked_ms; /* when writ-fetchd was last asked for keys */
 	atomic_bool list_due;	    /* a revocation: the CRL is due */
 	atomic_int_least64_t floor; /* time of the newest journal entry seen at recovery */
+	atomic_uint clock_accepted; /* how often an operator accepted a time that stepped: every guard follows */
 
 	pthread_mutex_t errands_lock;
 	struct errand *errands, **errands_end; /* under the lock */

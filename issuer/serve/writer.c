@@ -58,6 +58,7 @@ struct writer {
 	/* the thread's own: */
 	struct clock now;
 	struct clock_guard guard;
+	uint32_t clock_accepted; /* of serve's, as far as we have heard */
 	bool clock_right;
 	writ_time right; /* the time; while the clock is wrong, the last right one and what has passed since */
 	int64_t next_tick_ms, next_prune_ms, next_close_ms, next_notes_ms;
@@ -660,8 +661,13 @@ clock_take(struct writer *w)
 {
 	const struct clock *last = &w->guard.last;
 
+	const uint32_t accepted = atomic_load(&w->serve->clock_accepted);
+
 	w->now = clock_read();
 	w->guard.floor = atomic_load(&w->serve->floor);
+	if (accepted != w->clock_accepted)
+		clock_guard_accept(&w->guard, w->now);
+	w->clock_accepted = accepted;
 	w->clock_right = clock_guard_check(&w->guard, w->now);
 	w->right =
 		w->clock_right || last->wall == 0 ? w->now.wall : last->wall + (w->now.mono_ms - last->mono_ms) / 1000;

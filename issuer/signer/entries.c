@@ -248,6 +248,20 @@ entry_recover(struct signer *s, const struct journal_cut *cut)
 }
 
 struct writ_err *
+entry_admin(struct signer *s, const char *did, uid_t by, struct writ_bytes detail)
+{
+	struct canon_out out = entry_begin(s);
+	struct entry e = { .type = ENTRY_ADMIN };
+
+	canon_int(&out, "by_uid", by);
+	put_clock(s, &out);
+	canon_text(&out, "detail", detail);
+	canon_text(&out, "did", writ_str(did));
+	put_type(&out, ENTRY_ADMIN);
+	return entry_add(s, &out, &e);
+}
+
+struct writ_err *
 entry_clock(struct signer *s, bool right, int64_t step_s)
 {
 	struct canon_out out = entry_begin(s);

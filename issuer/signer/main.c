@@ -1,7 +1,7 @@
 /*
  * writ-signerd: the process with the issuing keys.  No network, no store, no token library.
  *
- *	writ-signerd --config FILE [--fd N]
+ *	writ-signerd --config FILE [--fd N] [--admin-fd N]
  *	writ-signerd --config FILE --ceremony self-signed|csr OUT.pem|import CERT.pem [--anchor-key P-256|P-384]
  */
 #include <errno.h>
@@ -16,13 +16,13 @@
 #include "base/event.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "issuer/signer/signer.h"
+#include "issuer/signer/admin.h"
 
 #define EXIT_MISUSED 2
 
 struct options {
 	const char *config;
-	int fd;
+	int fd, admin_fd;
 	enum ceremony ceremony;
 	const char *path;
 	enum key_kind anchor_kind;
@@ -48,13 +48,14 @@ options_read(int argc, char **argv, struct options *ret)
 {
 	static const struct option known[] = { { "config", required_argument, NULL, 'c' },
 					       { "fd", required_argument, NULL, 'f' },
+					       { "admin-fd", required_argument, NULL, 'd' },
 					       { "ceremony", required_argument, NULL, 'y' },
 					       { "anchor-key", required_argument, NULL, 'a' },
 					       { NULL, 0, NULL, 0 } };
 	uint64_t fd;
 	int c;
 
-	*ret = (struct options){ .fd = -1, .anchor_kind = KEY_P256 };
+	*ret = (struct options){ .fd = -1, .admin_fd = -1, .anchor_kind = KEY_P256 };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (c) {
@@ -62,9 +63,10 @@ options_read(int argc, char **argv, struct options *ret)
 			ret->config = optarg;
 			break;
 		case 'f':
+		case 'd':
 			if (!writ_decimal(writ_str(optarg), 1023, &fd) || fd < 3)
-				return writ_fail(WRIT_INVALID, "--fd %s is not a descriptor from 3 to 1023", optarg);
-			ret->fd = (int)fd;
+				return writ_fail(WRIT_INVALID, "%s is not a descriptor from 3 to 1023", optarg);
+			*(c == 'f' ? &ret->fd : &ret->admin_fd) = (int)fd;
 			break;
 		case 'y':
 			if (!ceremony_from(optarg, &ret->ceremony))
@@ -91,22 +93,22 @@ options_read(int argc, char **argv, struct options *ret)
 	return optind == argc ? NULL : writ_fail(WRIT_INVALID, "%s is one argument too many", argv[optind]);
 }
 
-/* Inherited, or made at RUN/signer.sock. */
+/* Inherited as `fd`, or made at RUN/NAME. */
 static struct writ_err *
-listener_get(const struct options *options, const struct conf *conf, int *ret)
+listener_get(const struct conf *conf, int fd, const char *name, int *ret)
 {
 	char path[PATH_MAX];
 	struct writ_err *err = NULL;
 	int kind = 0, listening = 0;
 	socklen_t len = sizeof(int);
 
-	if (options->fd < 0) {
-		err = frame_listen(conf_path(conf->run, "signer.sock", path), ret);
+	if (fd < 0) {
+		err = frame_listen(conf_path(conf->run, name, path), ret);
 	} else {
-		*ret = options->fd;
+		*ret = fd;
 		if (getsockopt(*ret, SOL_SOCKET, SO_TYPE, &kind, &len) != 0 || kind != SOCK_SEQPACKET ||
 		    getsockopt(*ret, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || !listening)
-			return writ_fail(WRIT_INVALID, "--fd %d is not a listening SOCK_SEQPACKET socket", *ret);
+			return writ_fail(WRIT_INVALID, "descriptor %d is not a listening SOCK_SEQPACKET socket", *ret);
 	}
 	if (!err && fcntl(*ret, F_SETFL, O_NONBLOCK) != 0)
 		err = writ_fail_errno(errno, "preparing the listening socket");
@@ -133,7 +135,7 @@ static struct writ_err *
 serve(const struct options *options, const struct conf *conf, struct signer *s)
 {
 	struct writ_err *err;
-	int listener;
+	int listener, admin;
 
 	err = state_ready(conf);
 	if (!err)
@@ -143,7 +145,11 @@ serve(const struct options *options, const struct conf *conf, struct signer *s)
 		return NULL;
 	}
 	if (!err)
-		err = listener_get(options, conf, &listener);
+		err = listener_get(conf, options->admin_fd, "admin.sock", &admin);
+	if (!err)
+		err = admin_open(s, admin);
+	if (!err)
+		err = listener_get(conf, options->fd, "signer.sock", &listener);
 	return err ? err : signer_serve(s, listener);
 }
 
@@ -154,7 +160,8 @@ run(const struct options *options, bool *ret_misused)
 	struct conf conf = { 0 };
 	struct writ_err *err;
 
-	signer = (struct signer){ .epoll = -1, .listener = -1, .signals = -1, .keys.anchor_crl.fd = -1 };
+	signer = (struct signer){ .epoll = -1, .listener = -1, .signals = -1, .keys.anchor_crl.fd = -1,
+				   .admin = { .listener = -1, .sock = -1 } };
 	err = writ_secret_start();
 	if (!err) {
 		err = conf_read(options->config, &conf);

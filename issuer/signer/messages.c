@@ -393,6 +393,7 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 		.owed = s->n_owed,
 		.unknown_asked = s->unknown_asked,
 		.device_queue = (uint32_t)s->n_waiting,
+		.clock_accepted = s->clock_accepted,
 		.issuing_not_after = s->keys.gen[0]->cert.not_after,
 	};
 	if (blocked)

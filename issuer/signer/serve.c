@@ -16,6 +16,7 @@
 
 #include "base/event.h"
 #include "base/fault.h"
+#include "issuer/signer/admin.h"
 #include "issuer/signer/conn.h"
 
 #define EVENTS_MAX 32
@@ -90,6 +91,7 @@ housekeep(struct signer *s)
 	s->next_second_ms = s->now.mono_ms + TICK_MS;
 	owed_pay(s);
 	unknown_note(s);
+	admin_tick(s);
 	if (!s->clock_ok)
 		return;
 	if (s->now.wall >= s->next_prune) {
@@ -142,7 +144,8 @@ signer_init(struct signer *s, const struct conf *conf)
 {
 	sigset_t stopping;
 
-	*s = (struct signer){ .conf = conf, .epoll = -1, .listener = -1, .signals = -1, .clock_ok = true };
+	*s = (struct signer){ .conf = conf, .epoll = -1, .listener = -1, .signals = -1, .clock_ok = true,
+			      .admin = { .listener = -1, .sock = -1 } };
 	s->keys.anchor_crl.fd = -1;
 	s->json = WRIT_BUF(JOURNAL_ENTRY_MAX);
 	s->arena = WRIT_ARENA(256 * 1024);
@@ -202,6 +205,10 @@ wake(struct signer *s, const struct epoll_event *ev)
 
 	if (ev->data.ptr == &s->listener)
 		conns_accept(s);
+	else if (ev->data.ptr == &s->admin.listener)
+		admin_accept(s);
+	else if (ev->data.ptr == &s->admin.sock)
+		admin_read(s);
 	else if (ev->data.ptr == &s->signals)
 		signal_take(s);
 	else if (ev->data.ptr == &s->link)
@@ -242,6 +249,7 @@ signer_serve(struct signer *s, int listener)
 			wake(s, &events[i]);
 		issue_collect(s);
 		group_end(s);
+		admin_flush(s);
 		conns_reap(s);
 	}
 	err = entry_stop(s);
@@ -256,6 +264,7 @@ signer_done(struct signer *s)
 {
 	for (size_t i = 0; i < s->n_conns; i++)
 		conn_free(s, s->conns[i]);
+	admin_done(s);
 	free(s->conns);
 	free(s->jobs);
 	free(s->owed);

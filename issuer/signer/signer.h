@@ -11,6 +11,7 @@
  *	issue.c		LEAF: gate, serial, journal, signature
  *	conn.c		connections: packets in, answers out
  *	messages.c	what the issuer may ask, and when
+ *	admin.c		RUN/admin.sock: what an operator may ask
  *	serve.c		the loop, housekeeping, start and end
  *	ceremony.c	`writ init`: the anchor, the first generation, the folders
  *
@@ -109,6 +110,16 @@ struct owed {
 	writ_time at;
 };
 
+/* RUN/admin.sock (admin.h). */
+struct admin {
+	int listener, sock;		/* -1: none, nobody connected */
+	uid_t peer;
+	int64_t heard_ms;		/* monotonic */
+	struct writ_buf answer;
+	uint16_t answer_type;		/* 0: there is none */
+	uint64_t answer_id;
+};
+
 struct job;
 struct conn;
 
@@ -117,6 +128,7 @@ struct signer {
 	struct clock now;		/* of this wake-up */
 	struct clock_guard guard;
 	bool clock_ok;
+	uint32_t clock_accepted;	/* how often an operator accepted the time, since the start */
 	bool broken;			/* the generator repeated itself: no more issuing until a restart */
 	struct journal *journal;
 	struct ledger *ledger;
@@ -146,6 +158,7 @@ struct signer {
 	struct conn **conns;
 	size_t n_conns;
 	int epoll, listener, signals;
+	struct admin admin;
 	bool revoked_in_group, stop;
 	int64_t next_second_ms, next_keys_ms, next_unknown_ms, next_unlisted_ms;	/* monotonic */
 	writ_time next_prune;
@@ -167,6 +180,8 @@ WRIT_CHECKED struct writ_err *entry_settled(struct signer *, uint64_t index);
 WRIT_CHECKED struct writ_err *entry_start(struct signer *);
 WRIT_CHECKED struct writ_err *entry_stop(struct signer *);
 WRIT_CHECKED struct writ_err *entry_recover(struct signer *, const struct journal_cut *);
+/* What an operator did: `did` one word, `detail` printable text. */
+WRIT_CHECKED struct writ_err *entry_admin(struct signer *, const char *did, uid_t by, struct writ_bytes detail);
 WRIT_CHECKED struct writ_err *entry_clock(struct signer *, bool right, int64_t step_s);
 
 /* Opens the journal and replays it into the ledger. */

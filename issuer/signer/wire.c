@@ -386,6 +386,7 @@ signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 	body_put64(&out, m->owed);
 	body_put64(&out, m->unknown_asked);
 	body_put32(&out, m->device_queue);
+	body_put32(&out, m->clock_accepted);
 	body_put64(&out, (uint64_t)m->issuing_not_after);
 	body_put_bytes(&out, (struct writ_bytes){ (const uint8_t *)m->why, strnlen(m->why, sizeof(m->why)) });
 	return written(&out, "health");
@@ -407,6 +408,7 @@ signer_health_read(struct writ_bytes body, struct signer_health *ret)
 	ret->owed = body_get64(&in);
 	ret->unknown_asked = body_get64(&in);
 	ret->device_queue = body_get32(&in);
+	ret->clock_accepted = body_get32(&in);
 	ret->issuing_not_after = (writ_time)body_get64(&in);
 	why = body_get_bytes(&in);
 	ok = ok && why.len < sizeof(ret->why) && writ_is_clean_utf8(why);

@@ -121,6 +121,7 @@ struct signer_health {
 	uint64_t entries, issued, revoked_live, owed;
 	uint64_t unknown_asked;			/* OCSP questions since start for what is not a live serial of ours */
 	uint32_t device_queue;
+	uint32_t clock_accepted;		/* how often an operator accepted a time that stepped, since start */
 	writ_time issuing_not_after;
 	char why[160];				/* when something is not well */
 };

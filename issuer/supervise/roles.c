@@ -21,6 +21,8 @@
 
 #define ARGUMENTS_MAX 48
 #define ROLE_SOCKET_FD 3
+#define ROLE_ADMIN_FD 4
+#define ROLE_FDS_END 5
 
 static const char *const programs[ROLE_N] = { "writ-deviced", "writ-signerd", "writ-issuerd", "writ-fetchd" };
 
@@ -218,6 +220,28 @@ role_socket(const struct conf *conf, const struct role_users *users, enum role r
 }
 
 struct writ_err *
+role_admin_socket(const struct conf *conf, int *ret_fd)
+{
+	const struct passwd *user = conf->users.operator ? getpwnam(conf->users.operator) : NULL;
+	char path[4096];
+	struct writ_err *err;
+
+	*ret_fd = -1;
+	if (conf->users.operator && !user)
+		return writ_fail(WRIT_NOT_FOUND, "users.operator: there is no user %s on this machine: make it, or leave it away",
+				 conf->users.operator);
+	snprintf(path, sizeof(path), "%s/admin.sock", conf->run);
+	err = frame_listen(path, ret_fd);
+	if (err)
+		return err;
+	if (chmod(path, 0600) != 0)
+		return writ_fail_errno(errno, "%s cannot be given its mode", path);
+	if (geteuid() == 0 && user && chown(path, user->pw_uid, user->pw_gid) != 0)
+		return writ_fail_errno(errno, "%s cannot be given to its user", path);
+	return NULL;
+}
+
+struct writ_err *
 role_bin_dir(char out[4096])
 {
 	ssize_t n = readlink("/proc/self/exe", out, 4095);
@@ -317,6 +341,10 @@ role_arguments(const struct conf *conf, const struct role_users *users, enum rol
 			add(&a, "--fd");
 			add(&a, "%d", ROLE_SOCKET_FD);
 		}
+		if (role == ROLE_SIGNER && !more) {
+			add(&a, "--admin-fd");
+			add(&a, "%d", ROLE_ADMIN_FD);
+		}
 	}
 	for (; more && *more; more++)
 		add(&a, "%s", *more);
@@ -330,7 +358,7 @@ role_arguments(const struct conf *conf, const struct role_users *users, enum rol
 /* In the child: become the user, leave everything else behind.  Only async-signal-safe calls, and those of libc that
  * fork leaves usable. */
 static void
-become(char *const *arguments, const struct role_users *users, enum role role, int socket_fd, int out_fd, pid_t parent)
+become(char *const *arguments, const struct role_users *users, enum role role, struct role_fds fds, pid_t parent)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
 	char *environment[4] = { path, lang, NULL, NULL };
@@ -352,13 +380,22 @@ become(char *const *arguments, const struct role_users *users, enum role role, i
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);
-	if (out_fd >= 0 && dup2(out_fd, 1) < 0)
+	if (fds.out >= 0 && dup2(fds.out, 1) < 0)
 		_exit(1);
-	if (socket_fd >= 0 && socket_fd != ROLE_SOCKET_FD && dup2(socket_fd, ROLE_SOCKET_FD) < 0)
+	/* Out of the way first: one may stand where the other belongs. */
+	if (fds.admin >= 0)
+		fds.admin = fcntl(fds.admin, F_DUPFD_CLOEXEC, ROLE_FDS_END);
+	if (fds.socket >= 0)
+		fds.socket = fcntl(fds.socket, F_DUPFD_CLOEXEC, ROLE_FDS_END);
+	if (fds.socket >= 0 && dup2(fds.socket, ROLE_SOCKET_FD) < 0)
 		_exit(1);
-	if (socket_fd == ROLE_SOCKET_FD)
-		fcntl(socket_fd, F_SETFD, 0);
-	close_range(socket_fd >= 0 ? ROLE_SOCKET_FD + 1 : ROLE_SOCKET_FD, ~0U, 0);
+	if (fds.admin >= 0 && dup2(fds.admin, ROLE_ADMIN_FD) < 0)
+		_exit(1);
+	if (fds.socket < 0)
+		close(ROLE_SOCKET_FD);
+	if (fds.admin < 0)
+		close(ROLE_ADMIN_FD);
+	close_range(ROLE_FDS_END, ~0U, 0);
 	umask(027);
 	if (users->separate) {
 		if (setgroups(role == ROLE_ISSUER && users->log_gid != (gid_t)-1 ? 1 : 0, groups) != 0 ||
@@ -374,8 +411,7 @@ become(char *const *arguments, const struct role_users *users, enum role role, i
 }
 
 struct writ_err *
-role_start(char *const *arguments, const struct role_users *users, enum role role, int socket_fd, int out_fd,
-	   pid_t *ret)
+role_start(char *const *arguments, const struct role_users *users, enum role role, struct role_fds fds, pid_t *ret)
 {
 	const pid_t parent = getpid();
 	pid_t pid;
@@ -385,7 +421,7 @@ role_start(char *const *arguments, const struct role_users *users, enum role rol
 	if (pid < 0)
 		return writ_fail_errno(errno, "%s cannot be started", programs[role]);
 	if (pid == 0)
-		become(arguments, users, role, socket_fd, out_fd, parent);
+		become(arguments, users, role, fds, parent);
 	*ret = pid;
 	return NULL;
 }

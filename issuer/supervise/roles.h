@@ -45,21 +45,29 @@ WRIT_CHECKED struct writ_err *role_folders_check(const struct conf *, const stru
  */
 WRIT_CHECKED struct writ_err *role_socket(const struct conf *, const struct role_users *, enum role, int *ret_fd);
 
+/* RUN/admin.sock, which the signer inherits beside its own: root's, or that of the user `users.operator`. */
+WRIT_CHECKED struct writ_err *role_admin_socket(const struct conf *, int *ret_fd);
+
 /* The folder our own program is in: the others are beside it. */
 WRIT_CHECKED struct writ_err *role_bin_dir(char out[4096]);
 
-/* The program and its arguments (`--fd 3` for those with a socket), NULL-terminated, in the arena.  `more`: NULL or a
+/* The program and its arguments (`--fd 3` for those with a socket, `--admin-fd 4` for the signer when `more` is NULL: it
+ * serves then), NULL-terminated, in the arena.  `more`: NULL or a
  * NULL-terminated list added at the end. */
 WRIT_CHECKED struct writ_err *role_arguments(const struct conf *, const struct role_users *, enum role,
 					     const char *bin_dir, const char *const *more, struct writ_arena *,
 					     char ***ret);
 
 /*
- * Starts it: own user and groups, umask 027, no descriptor but 0 to 3, an environment of PATH, LANG and - in test
- * builds - WRIT_FAULT; ends with its parent (PDEATHSIG).  `socket_fd` (or -1) becomes its descriptor 3; `out_fd` its
- * standard output, or -1 to keep ours.
+ * Starts it: own user and groups, umask 027, no descriptor but 0 to 2 and those of `fds`, an environment of PATH, LANG
+ * and - in test builds - WRIT_FAULT; ends with its parent (PDEATHSIG).
  */
-WRIT_CHECKED struct writ_err *role_start(char *const *arguments, const struct role_users *, enum role, int socket_fd,
-					 int out_fd, pid_t *ret);
+struct role_fds {
+	int socket; /* becomes its descriptor 3; -1: none */
+	int admin;  /* becomes its descriptor 4; -1: none */
+	int out;    /* becomes its standard output; -1: it keeps ours */
+};
+WRIT_CHECKED struct writ_err *role_start(char *const *arguments, const struct role_users *, enum role, struct role_fds,
+					 pid_t *ret);
 
 #endif

@@ -34,6 +34,7 @@
 struct child {
 	pid_t pid; /* 0: not running */
 	int socket;
+	int admin; /* the signer's second one; -1 */
 	char **arguments;
 	int64_t started_ms, start_ms; /* monotonic; start_ms: when to start it next */
 	int64_t backoff_ms;
@@ -63,7 +64,8 @@ start(struct supervisor *s, enum role role)
 	struct writ_err *err;
 
 	c->started_ms = now_ms();
-	err = role_start(c->arguments, &s->users, role, c->socket, -1, &c->pid);
+	err = role_start(c->arguments, &s->users, role,
+			 (struct role_fds){ .socket = c->socket, .admin = c->admin, .out = -1 }, &c->pid);
 	if (err) {
 		event(EVENT_ALARM, "writd.start", EV_STR("role", role_program(role)), EV_ERR(err));
 		writ_err_free(err);
@@ -203,7 +205,7 @@ prepare(struct supervisor *s, const char *path)
 	for (int i = 0; i < ROLE_N && !err; i++) {
 		struct child *c = &s->children[i];
 
-		c->socket = -1;
+		c->socket = c->admin = -1;
 		c->backoff_ms = BACKOFF_FIRST_MS;
 		c->down = !role_wanted(&s->conf, (enum role)i);
 		if (c->down)
@@ -211,6 +213,8 @@ prepare(struct supervisor *s, const char *path)
 		err = role_arguments(&s->conf, &s->users, (enum role)i, bin_dir, NULL, &s->arena, &c->arguments);
 		if (!err)
 			err = role_socket(&s->conf, &s->users, (enum role)i, &c->socket);
+		if (!err && i == ROLE_SIGNER)
+			err = role_admin_socket(&s->conf, &c->admin);
 	}
 	if (err)
 		return err;
@@ -244,9 +248,12 @@ run(struct supervisor *s)
 static void
 supervisor_done(struct supervisor *s)
 {
-	for (int i = 0; i < ROLE_N; i++)
+	for (int i = 0; i < ROLE_N; i++) {
 		if (s->children[i].socket > 0)
 			close(s->children[i].socket);
+		if (s->children[i].admin > 0)
+			close(s->children[i].admin);
+	}
 	writ_arena_done(&s->arena);
 	conf_done(&s->conf);
 }

@@ -12,7 +12,7 @@ from house import Agent, House, TD, program, wait_for
 
 SANITIZED = any(word in open(program("writ-issuerd"), "rb").read() for word in (b"__asan_init", b"__tsan_init")) if os.path.exists(program("writ-issuerd")) else False
 
-# The wall clock of the issuer alone, moved by the seconds that a file holds.
+# The wall clock of some of our programs, moved by the seconds that a file holds.
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -46,22 +46,23 @@ def sql(house, text, *values):
 
 
 class Clock:
-    """Programs in a folder of their own, the issuer's wrapped; set() moves its wall clock."""
+    """Programs in a folder of their own, some wrapped; set() moves their wall clock."""
 
-    def __init__(self, path):
+    def __init__(self, path, wrapped=("writ-issuerd",)):
         self.build, self.file = os.path.join(path, "build"), os.path.join(path, "offset")
         bins = os.path.join(self.build, "bin")
         os.makedirs(bins)
         self.set(0)
-        for name in ("writ", "writd", "writ-signerd", "writ-deviced"):
+        for name in {"writ", "writd", "writ-signerd", "writ-deviced", "writ-issuerd"} - set(wrapped):
             shutil.copy(program(name), bins)
         with open(os.path.join(path, "shim.c"), "w", encoding="ascii") as f:
             f.write(SHIM)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", path + "/shim.so", path + "/shim.c"], check=True)
-        wrapper = os.path.join(bins, "writ-issuerd")
-        with open(wrapper, "w", encoding="ascii") as f:
-            f.write(f"#!/bin/sh\nOFFSET_FILE={self.file} LD_PRELOAD={path}/shim.so exec {program('writ-issuerd')} \"$@\"\n")
-        os.chmod(wrapper, 0o755)
+        for name in wrapped:
+            wrapper = os.path.join(bins, name)
+            with open(wrapper, "w", encoding="ascii") as f:
+                f.write(f"#!/bin/sh\nOFFSET_FILE={self.file} LD_PRELOAD={path}/shim.so exec {program(name)} \"$@\"\n")
+            os.chmod(wrapper, 0o755)
 
     def set(self, seconds):
         with open(self.file + ".new", "w", encoding="ascii") as f:

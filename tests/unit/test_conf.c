@@ -276,7 +276,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(0, "log: {name: x}")), WRIT_INVALID,
 		       "writ.yaml:16:7: unknown key \"name\"; known here: origin, node");
 	expect_refused(parse(with_line(0, "users: {root: x}")), WRIT_INVALID,
-		       "writ.yaml:16:9: unknown key \"root\"; known here: issuer, signer, device, fetch, log_group");
+		       "writ.yaml:16:9: unknown key \"root\"; known here: issuer, signer, device, fetch, operator, log_group");
 }
 
 static void

@@ -84,6 +84,7 @@ health_comes_back_with_its_reason(void **state)
 					.owed = 4,
 					.unknown_asked = 7,
 					.device_queue = 5,
+					.clock_accepted = 2,
 					.issuing_not_after = 6,
 					.why = "the device is away" };
 	struct signer_health back;
@@ -96,6 +97,7 @@ health_comes_back_with_its_reason(void **state)
 	assert_int_equal(back.owed, 4);
 	assert_int_equal(back.unknown_asked, 7);
 	assert_int_equal(back.device_queue, 5);
+	assert_int_equal(back.clock_accepted, 2);
 	assert_false(back.device_up);
 }
 

@@ -1,0 +1,64 @@
+/*
+ * The client's side of RUN/admin.sock: see admin_wire.h.
+ */
+#include "issuer/signer/admin_wire.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/frame.h"
+#include "issuer/signer/wire.h"
+
+#define CONNECT_TIMEOUT_MS 2000
+#define REQUEST_ID 1
+
+/* What did not fit a frame; sealed, so it is read in place. */
+static struct writ_err *
+large_read(int fd, struct writ_buf *ret)
+{
+	struct writ_err *err;
+	struct stat st;
+	void *at;
+
+	if (fstat(fd, &st) != 0)
+		return writ_fail_errno(errno, "looking at the signer's answer");
+	if (st.st_size <= 0 || st.st_size > ADMIN_ANSWER_MAX)
+		return writ_fail(WRIT_BROKEN, "the signer's answer has %lld bytes, more than %d", (long long)st.st_size,
+				 ADMIN_ANSWER_MAX);
+	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (at == MAP_FAILED)
+		return writ_fail_errno(errno, "reading the signer's answer");
+	err = writ_buf_add(ret, (struct writ_bytes){ at, (size_t)st.st_size });
+	munmap(at, (size_t)st.st_size);
+	return err;
+}
+
+struct writ_err *
+admin_ask(const char *run, enum admin_message message, struct writ_bytes body, int timeout_ms,
+	  struct writ_buf *ret_json)
+{
+	AUTO(file_closep) int sock = -1;
+	AUTO(file_closep) int beside = -1;
+	uint8_t packet[FRAME_MAX];
+	char path[PATH_MAX];
+	struct frame frame;
+	struct writ_err *err;
+
+	snprintf(path, sizeof(path), "%s/admin.sock", run);
+	err = frame_connect(path, CONNECT_TIMEOUT_MS, &sock);
+	if (!err)
+		err = frame_send(sock, (uint16_t)message, REQUEST_ID, body, -1, timeout_ms);
+	if (!err)
+		err = frame_receive(sock, packet, &frame, &beside, timeout_ms);
+	if (err)
+		return writ_because(err, "asking the signer at %s", path);
+	if (frame.type == ADMIN_ERROR)
+		return signer_error_read(frame.body);
+	if (frame.type != ((unsigned)message | ADMIN_ANSWER) || frame.id != REQUEST_ID)
+		return writ_fail(WRIT_BROKEN, "the signer at %s answered with a frame of type %u", path, frame.type);
+	return beside >= 0 ? large_read(beside, ret_json) : writ_buf_add(ret_json, frame.body);
+}
