@@ -9,6 +9,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from house import House  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "waits: mostly waits for restarts and deadlines; tests/run has these beside the others")
+
+
 @pytest.fixture(scope="module", params=["swtpm", "softhsm"])
 def house(request):
     """Over both devices."""

@@ -22,6 +22,8 @@ from invariants import Status
 from test_refusals import denied, refused
 from test_revoke_matrix import ocsp_reason
 
+pytestmark = pytest.mark.waits
+
 LEAVES = int(os.environ.get("WRIT_TREE_LEAVES", "400"))
 KILLS = int(os.environ.get("WRIT_TREE_KILLS", "2"))
 RACES = int(os.environ.get("WRIT_RACE_ROUNDS", "200"))

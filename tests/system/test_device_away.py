@@ -11,6 +11,8 @@ import pytest
 
 from house import program, wait_for
 
+pytestmark = pytest.mark.waits
+
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
 
 

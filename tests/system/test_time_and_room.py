@@ -10,6 +10,8 @@ import pytest
 import house as houses
 from house import Agent, House, TD, program, wait_for
 
+pytestmark = pytest.mark.waits
+
 SANITIZED = any(word in open(program("writ-issuerd"), "rb").read() for word in (b"__asan_init", b"__tsan_init")) if os.path.exists(program("writ-issuerd")) else False
 
 # The wall clock of some of our programs, moved by the seconds that a file holds.
