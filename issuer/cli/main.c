@@ -29,6 +29,7 @@ static const struct {
 	{ "inspect", cmd_inspect, "tell what a leaf says, in plain words" },
 	{ "verify", cmd_verify, "check a leaf as a relying party does" },
 	{ "policy", cmd_policy, "check, test, explain and compare policies; show or reload the one in force" },
+	{ "bundle", cmd_bundle, "the anchors that relying parties shall trust: PEM, JSON, SPIFFE bundle" },
 	{ "status", cmd_status, "how a running Writ is" },
 	{ "doctor", cmd_doctor, "look for what is wrong with an installation" },
 	{ "key", cmd_key, "the keys of the CA" },

@@ -97,6 +97,7 @@ struct conf {
 		const char *module, *uri, *pin_file;
 		size_t n_environment;	/* of the module: SOFTHSM2_CONF=... */
 		const char *const *environment;
+		const char *standby;	/* PEM file of anchors that wait in other devices; NULL: none */
 	} custody;
 
 	size_t n_delegators;

@@ -114,7 +114,7 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 struct writ_err *
 conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "tier", "anchor", "tpm", "pkcs11", NULL };
+	static const char *const keys[] = { "tier", "anchor", "standby", "tpm", "pkcs11", NULL };
 	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
 	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", NULL };
 	struct conf *conf = r->conf;
@@ -145,6 +145,12 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 		if (!writ_equal(anchor, WRIT_LIT("device")))
 			return yaml_fail(r->yaml, node, "custody.anchor: found \"%.*s\", wanted device",
 					 WRIT_FMT(anchor));
+	}
+
+	if (yaml_get(map, "standby")) {
+		err = conf_file_path(r, map, "custody.standby", &conf->custody.standby);
+		if (err)
+			return err;
 	}
 
 	err = conf_map(r, map, "custody.tpm", READER_OPTIONAL, tpm_keys, &tpm);

@@ -22,6 +22,7 @@
 #include "issuer/serve/policy.h"
 #include "issuer/serve/prepare.h"
 #include "issuer/serve/revoke.h"
+#include "issuer/serve/trust.h"
 #include "issuer/serve/work.h"
 
 enum who {
@@ -60,6 +61,8 @@ static const struct route routes[] = {
 	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show },
 	{ HTTP_GET, "/v1/policy", WHO_STAFF, false, false, policy_show },
 	{ HTTP_POST, "/v1/policy/reload", WHO_OPERATOR, false, false, policy_reload },
+	{ HTTP_GET, "/v1/bundle", WHO_ANYONE, false, false, trust_show },
+	{ HTTP_GET, "/v1/bundle/spiffe", WHO_ANYONE, false, false, trust_spiffe },
 };
 
 /* ---- who asks ---- */

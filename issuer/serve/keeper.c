@@ -201,7 +201,7 @@ rules_reload(struct keeper *k, struct writ_bytes by)
 	struct rules *rules = NULL;
 	struct writ_err *err;
 
-	err = rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
+	err = rules_load(&k->serve->conf, k->welcome.anchor, k->welcome.tier, k->now.wall, &rules);
 	if (!err)
 		err = rules_allowed(k, rules);
 	if (err) {
@@ -405,7 +405,7 @@ rules_first(struct keeper *k)
 
 	if (k->rules)
 		return NULL;
-	err = rules_load(&k->serve->conf, k->welcome.anchor, k->now.wall, &rules);
+	err = rules_load(&k->serve->conf, k->welcome.anchor, k->welcome.tier, k->now.wall, &rules);
 	k->fatal = err != NULL;
 	if (!err) {
 		err = rules_allowed(k, rules);

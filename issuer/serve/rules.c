@@ -28,6 +28,7 @@ rules_unref(struct rules *rules)
 	grantkeys_free(rules->grantkeys);
 	writ_buf_done(&rules->text);
 	oidc_free(rules->oidc);
+	trust_done(&rules->trust);
 	conf_done(&rules->conf);
 	free(rules);
 }
@@ -133,7 +134,8 @@ rules_unrefp(struct rules **rules)
 }
 
 struct writ_err *
-rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time now, struct rules **ret)
+rules_load(const struct conf *running, struct writ_bytes own_anchor, enum leaf_tier tier, writ_time now,
+	   struct rules **ret)
 {
 	AUTO(rules_unrefp) struct rules *rules = calloc(1, sizeof(*rules));
 	struct writ_err *err, *lists;
@@ -154,11 +156,13 @@ rules_load(const struct conf *running, struct writ_bytes own_anchor, writ_time n
 		err = grantkeys_load(rules);
 	if (!err)
 		err = oidc_load(rules);
+	if (!err)
+		err = trust_load(&rules->conf, own_anchor, tier, now, &rules->trust);
 	if (err)
 		return err;
 	if (memcmp(rules->conf.digest, running->digest, sizeof(rules->conf.digest)) != 0)
 		event(EVENT_WARN, "serve.configuration_changed",
-		      EV_STR("text", "policy, delegators, grants, oidc and limits are taken; the rest at a restart"));
+		      EV_STR("text", "policy, delegators, grants, oidc, limits and standby anchors are taken; the rest at a restart"));
 	lists = auth_refresh(rules->auth, now);
 	if (lists) /* its holders are refused until it is there; the others are not */
 		event(EVENT_WARN, "serve.revocation_list", EV_ERR(lists));

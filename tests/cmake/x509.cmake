@@ -1,5 +1,5 @@
 # issuer/x509/: what we write is read back by OpenSSL; what we refuse is refused by name.
-foreach(name csr delegation leaf ca crl ocsp verify writ status)
+foreach(name csr delegation leaf ca bundle crl ocsp verify writ status)
 	writ_test(test_x509_${name} SOURCES unit/test_x509_${name}.c
 		DEPS writ_x509 PkgConfig::CRYPTO PkgConfig::JANSSON LABELS unit)
 endforeach()

@@ -253,6 +253,9 @@ def session(one):
     s.reloaded = s.ask(olga, "POST", "/v1/policy/reload").json
     s.ask(ada, "POST", "/v1/policy/reload")
     s.ask(olga, "POST", "/v1/policy/reload", {})
+    for path in ("/v1/bundle", "/v1/bundle/spiffe"):
+        s.ask(nobody, "GET", path)
+        s.ask(nobody, "GET", path + "?format=pem")
     return s
 
 

@@ -32,8 +32,10 @@ WHO = ["nobody", "person without a rule", "frozen person", "operator", "auditor"
 ALLOWED = {("agent", "POST", "/v1/renew"), ("auditor", "GET", "/v1/log/entries"), ("auditor", "GET", "/v1/freezes"), ("operator", "GET", "/v1/freezes"),
            ("operator", "GET", "/v1/tasks/{id}"), ("auditor", "GET", "/v1/tasks/{id}"), ("operator", "GET", "/v1/policy"), ("auditor", "GET", "/v1/policy"),
            ("operator", "POST", "/v1/policy/reload")}
+ALLOWED |= {(who, "GET", path) for who in ("nobody", "person without a rule", "frozen person", "operator", "auditor", "agent")
+            for path in ("/v1/bundle", "/v1/bundle/spiffe")}  # what everybody shall trust is no secret
 # Whose requests prove by themselves who asks: a key's own signature, a grant's, an ID token's.
-ANYONES = {"/v1/tasks/{id}/leaves", "/v1/grants/prepare"}
+ANYONES = {"/v1/tasks/{id}/leaves", "/v1/grants/prepare", "/v1/bundle", "/v1/bundle/spiffe"}
 REFUSALS = {400: "INVALID", 401: "UNAUTHENTICATED", 403: "DENIED", 404: "NOT_FOUND", 405: "INVALID", 409: "CONFLICT", 415: "INVALID"}
 
 

@@ -127,6 +127,7 @@ a_small_file_gets_the_defaults(void **state)
 	assert_false(conf.custody.allow_software_tpm);
 	assert_string_equal(conf.custody.auth_file, "/etc/writ/tpm.auth");
 	assert_null(conf.custody.module);
+	assert_null(conf.custody.standby);
 	assert_int_equal(conf.n_delegators, 1);
 	assert_string_equal(conf.delegators[0].anchors, "/etc/writ/corp.pem");
 	assert_int_equal(conf.delegators[0].kind, CONF_HUMAN);
@@ -263,7 +264,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
 		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url");
 	expect_refused(parse(with_line(8, "  software: true")), WRIT_INVALID,
-		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, tpm, pkcs11");
+		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, standby, tpm, pkcs11");
 	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: c}")), WRIT_INVALID,
 		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,
