@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/digest.h"
+#include "hsm/codes.h"
 #include "hsm/pkcs11_token.h"
 
 #define ID_LEN 20
@@ -576,7 +577,7 @@ decrypted(struct pkcs11 *p, CK_RV rv)
 {
 	if (rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_ENCRYPTED_DATA_LEN_RANGE || rv == CKR_GENERAL_ERROR ||
 	    rv == CKR_FUNCTION_FAILED || rv == CKR_SIGNATURE_INVALID)
-		return writ_fail(WRIT_INVALID, "the blob is damaged: C_Decrypt: %s (0x%lx)", pkcs11_rv_name(rv), rv);
+		return writ_fail(WRIT_INVALID, "the blob is damaged: C_Decrypt: %s (0x%lx)", pkcs11_code_name(rv), rv);
 	return pkcs11_result(p, rv, "C_Decrypt");
 }
 

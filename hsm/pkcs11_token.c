@@ -9,88 +9,34 @@
 #include <unistd.h>
 
 #include "base/event.h"
+#include "hsm/codes.h"
 
 #define SLOTS_MAX 64
-
-enum meaning {
-	MEANS_REOPEN, /* sessions or handles are lost, or the device is away: UNAVAILABLE, and a new session at the next
-			 request */
-	MEANS_LATCH,  /* the PIN was refused: LOCKED for good (I12) */
-	MEANS_NO_SUCH, /* INVALID: an algorithm that this token lacks */
-	MEANS_FULL,    /* EXHAUSTED: the token's memory */
-};
-
-/* Codes that happen, their names and what they mean; all others mean MEANS_REOPEN. */
-static const struct {
-	CK_RV rv;
-	const char *name;
-	enum meaning meaning;
-} codes[] = {
-	{ CKR_HOST_MEMORY, "CKR_HOST_MEMORY", MEANS_FULL },
-	{ CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR", MEANS_REOPEN },
-	{ CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED", MEANS_REOPEN },
-	{ CKR_ATTRIBUTE_SENSITIVE, "CKR_ATTRIBUTE_SENSITIVE", MEANS_NO_SUCH },
-	{ CKR_ATTRIBUTE_TYPE_INVALID, "CKR_ATTRIBUTE_TYPE_INVALID", MEANS_NO_SUCH },
-	{ CKR_ATTRIBUTE_VALUE_INVALID, "CKR_ATTRIBUTE_VALUE_INVALID", MEANS_NO_SUCH },
-	{ CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR", MEANS_REOPEN },
-	{ CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY", MEANS_FULL },
-	{ CKR_DEVICE_REMOVED, "CKR_DEVICE_REMOVED", MEANS_REOPEN },
-	{ CKR_ENCRYPTED_DATA_INVALID, "CKR_ENCRYPTED_DATA_INVALID", MEANS_REOPEN },
-	{ CKR_ENCRYPTED_DATA_LEN_RANGE, "CKR_ENCRYPTED_DATA_LEN_RANGE", MEANS_REOPEN },
-	{ CKR_KEY_HANDLE_INVALID, "CKR_KEY_HANDLE_INVALID", MEANS_REOPEN },
-	{ CKR_MECHANISM_INVALID, "CKR_MECHANISM_INVALID", MEANS_NO_SUCH },
-	{ CKR_MECHANISM_PARAM_INVALID, "CKR_MECHANISM_PARAM_INVALID", MEANS_NO_SUCH },
-	{ CKR_OBJECT_HANDLE_INVALID, "CKR_OBJECT_HANDLE_INVALID", MEANS_REOPEN },
-	{ CKR_PIN_INCORRECT, "CKR_PIN_INCORRECT", MEANS_LATCH },
-	{ CKR_PIN_INVALID, "CKR_PIN_INVALID", MEANS_LATCH },
-	{ CKR_PIN_LEN_RANGE, "CKR_PIN_LEN_RANGE", MEANS_LATCH },
-	{ CKR_PIN_EXPIRED, "CKR_PIN_EXPIRED", MEANS_LATCH },
-	{ CKR_PIN_LOCKED, "CKR_PIN_LOCKED", MEANS_LATCH },
-	{ CKR_SESSION_HANDLE_INVALID, "CKR_SESSION_HANDLE_INVALID", MEANS_REOPEN },
-	{ CKR_TEMPLATE_INCONSISTENT, "CKR_TEMPLATE_INCONSISTENT", MEANS_NO_SUCH },
-	{ CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT", MEANS_REOPEN },
-	{ CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN", MEANS_REOPEN },
-	{ CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", MEANS_LATCH },
-	{ 0x140, "CKR_CURVE_NOT_SUPPORTED", MEANS_NO_SUCH }, /* PKCS#11 2.40; not in p11-kit 0.24 */
-	{ CKR_CRYPTOKI_NOT_INITIALIZED, "CKR_CRYPTOKI_NOT_INITIALIZED", MEANS_REOPEN },
-};
-
-const char *
-pkcs11_rv_name(CK_RV rv)
-{
-	for (size_t i = 0; i < N_OF(codes); i++)
-		if (codes[i].rv == rv)
-			return codes[i].name;
-	return "CKR";
-}
-
-static enum meaning
-meaning_of(CK_RV rv)
-{
-	for (size_t i = 0; i < N_OF(codes); i++)
-		if (codes[i].rv == rv)
-			return codes[i].meaning;
-	return MEANS_REOPEN;
-}
 
 struct writ_err *
 pkcs11_result(struct pkcs11 *p, CK_RV rv, const char *call)
 {
 	if (rv == CKR_OK)
 		return NULL;
-	switch (meaning_of(rv)) {
-	case MEANS_LATCH:
-		return custody_latch(&p->base, writ_fail(WRIT_LOCKED, "%s: %s (0x%lx)", call, pkcs11_rv_name(rv), rv));
-	case MEANS_NO_SUCH:
-		return writ_fail(WRIT_INVALID, "this token does not do it: %s: %s (0x%lx)", call, pkcs11_rv_name(rv),
+	switch (pkcs11_code_meaning(rv)) {
+	case CODE_LATCH:
+		return custody_latch(&p->base, writ_fail(WRIT_LOCKED, "%s: %s (0x%lx)", call, pkcs11_code_name(rv), rv));
+	case CODE_NO_SUCH:
+		return writ_fail(WRIT_INVALID, "this token does not do it: %s: %s (0x%lx)", call, pkcs11_code_name(rv),
 				 rv);
-	case MEANS_FULL:
-		return writ_fail(WRIT_EXHAUSTED, "%s: %s (0x%lx)", call, pkcs11_rv_name(rv), rv);
-	case MEANS_REOPEN:
+	case CODE_FULL:
+		return writ_fail(WRIT_EXHAUSTED, "%s: %s (0x%lx)", call, pkcs11_code_name(rv), rv);
+	case CODE_DAMAGED:
+		return writ_fail(WRIT_INVALID, "not an object of this token, or damaged: %s: %s (0x%lx)", call,
+				 pkcs11_code_name(rv), rv);
+	case CODE_BUSY:
+		return writ_fail(WRIT_UNAVAILABLE, "the token broke off: %s: %s (0x%lx)", call, pkcs11_code_name(rv),
+				 rv);
+	case CODE_LOST:
 		break;
 	}
 	p->stale = true;
-	return writ_fail(WRIT_UNAVAILABLE, "%s: %s (0x%lx); a new session follows", call, pkcs11_rv_name(rv), rv);
+	return writ_fail(WRIT_UNAVAILABLE, "%s: %s (0x%lx); a new session follows", call, pkcs11_code_name(rv), rv);
 }
 
 /* The module runs in our process with the PIN beside it: only root or we may have written it. */

@@ -46,10 +46,7 @@ struct pkcs11 {
 WRIT_CHECKED struct writ_err *pkcs11_ready(struct pkcs11 *);
 void pkcs11_down(struct pkcs11 *);
 
-/* What became of a call: NULL, or its error; classifies, marks stale and latches. */
+/* What became of a call: NULL, or its error by hsm/codes.h; marks stale and latches. */
 WRIT_CHECKED struct writ_err *pkcs11_result(struct pkcs11 *, CK_RV, const char *call);
-
-/* "CKR_PIN_INCORRECT" and so on, for those that happen. */
-const char *pkcs11_rv_name(CK_RV);
 
 #endif

@@ -11,75 +11,12 @@
 
 #include "base/event.h"
 #include "base/text.h"
+#include "hsm/codes.h"
 #include "hsm/tpm2_keyfile.h"
 #include "hsm/tpm2_object.h"
 
 #define COMMANDS_MAX 10000
 #define SLOTS 3 /* TPM2_PT_HR_TRANSIENT_MIN: every PC Client TPM has them, many have no more */
-
-/* ---- what a return code means ---- */
-
-enum meaning {
-	MEANS_REBUILD, /* the context, or what was loaded, is lost: UNAVAILABLE now, a new context at the next request
-			*/
-	MEANS_BUSY,    /* UNAVAILABLE, and nothing is lost */
-	MEANS_LATCH,   /* LOCKED for good: authentication, policy, an altered answer (I12) */
-	MEANS_DAMAGED, /* INVALID: not an object of this TPM, or damaged */
-	MEANS_NO_SUCH, /* INVALID: an algorithm that this TPM lacks */
-};
-
-/* Format-one codes, without the number of the parameter, handle or session. */
-static enum meaning
-meaning_of_format_one(TSS2_RC rc)
-{
-	switch (rc & (TPM2_RC_FMT1 | 0x3f)) {
-	case TPM2_RC_AUTH_FAIL:
-	case TPM2_RC_BAD_AUTH:
-	case TPM2_RC_POLICY_FAIL:
-		return MEANS_LATCH;
-	case TPM2_RC_CURVE:
-	case TPM2_RC_ASYMMETRIC:
-	case TPM2_RC_HASH:
-	case TPM2_RC_SCHEME:
-		return MEANS_NO_SUCH;
-	case TPM2_RC_INTEGRITY:
-	case TPM2_RC_SIZE:
-	case TPM2_RC_BINDING:
-		return MEANS_DAMAGED;
-	default:
-		return MEANS_REBUILD;
-	}
-}
-
-static enum meaning
-meaning_of(TSS2_RC rc)
-{
-	const TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
-
-	/* The answer's HMAC is wrong: somebody between us and the TPM changed it. */
-	if (rc == TSS2_ESYS_RC_RSP_AUTH_FAILED)
-		return MEANS_LATCH;
-	if (layer != TSS2_TPM_RC_LAYER && layer != TSS2_RESMGR_TPM_RC_LAYER)
-		return MEANS_REBUILD;
-	rc &= ~TSS2_RC_LAYER_MASK;
-	if (rc & TPM2_RC_FMT1)
-		return meaning_of_format_one(rc);
-	switch (rc) {
-	case TPM2_RC_AUTH_UNAVAILABLE:
-	case TPM2_RC_AUTH_MISSING:
-	case TPM2_RC_LOCKOUT:
-	case TPM2_RC_FAILURE: /* failure mode: a defect that only a reset, if anything, ends */
-		return MEANS_LATCH;
-	case TPM2_RC_RETRY:
-	case TPM2_RC_YIELDED:
-	case TPM2_RC_CANCELED:
-	case TPM2_RC_TESTING:
-	case TPM2_RC_NV_RATE:
-		return MEANS_BUSY;
-	default:
-		return MEANS_REBUILD;
-	}
-}
 
 struct writ_err *
 tpm2_result(struct tpm2 *tpm, TSS2_RC rc, const char *command)
@@ -89,19 +26,21 @@ tpm2_result(struct tpm2 *tpm, TSS2_RC rc, const char *command)
 	tpm->commands++;
 	if (rc == TSS2_RC_SUCCESS)
 		return NULL;
-	switch (meaning_of(rc)) {
-	case MEANS_LATCH:
+	switch (tpm2_code_meaning(rc)) {
+	case CODE_LATCH:
 		return custody_latch(&tpm->base,
 				     writ_fail(WRIT_LOCKED, "%s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc));
-	case MEANS_DAMAGED:
+	case CODE_DAMAGED:
 		return writ_fail(WRIT_INVALID, "not an object of this TPM, or damaged: %s: %s (0x%x)", command,
 				 Tss2_RC_Decode(rc), rc);
-	case MEANS_NO_SUCH:
+	case CODE_NO_SUCH:
 		return writ_fail(WRIT_INVALID, "this TPM lacks the algorithm: %s: %s (0x%x)", command,
 				 Tss2_RC_Decode(rc), rc);
-	case MEANS_BUSY:
+	case CODE_BUSY:
 		return writ_fail(WRIT_UNAVAILABLE, "the TPM is busy: %s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc);
-	case MEANS_REBUILD:
+	case CODE_FULL:
+		return writ_fail(WRIT_EXHAUSTED, "the TPM has no room: %s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc);
+	case CODE_LOST:
 		break;
 	}
 	err = writ_fail(WRIT_UNAVAILABLE, "%s: %s (0x%x); a new context follows", command, Tss2_RC_Decode(rc), rc);

@@ -62,7 +62,7 @@ struct tpm2 {
 WRIT_CHECKED struct writ_err *tpm2_ready(struct tpm2 *);
 void tpm2_down(struct tpm2 *);
 
-/* What became of a command: NULL, or its error; classifies, poisons and latches. */
+/* What became of a command: NULL, or its error by hsm/codes.h; poisons and latches. */
 WRIT_CHECKED struct writ_err *tpm2_result(struct tpm2 *, TSS2_RC, const char *command);
 
 /* Looks which storage root key there is, for new objects and for salting sessions. */

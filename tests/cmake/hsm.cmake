@@ -6,7 +6,7 @@ writ_test(contract_custody
 target_compile_definitions(contract_custody PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 add_dependencies(contract_custody writ-deviced)
 
-foreach(name keyfile wire)
+foreach(name codes keyfile wire)
 	writ_test(test_hsm_${name} SOURCES unit/test_hsm_${name}.c DEPS writ_hsm writ_hsm_wire LABELS unit)
 endforeach()
 writ_fuzz(keyfile DEPS writ_hsm)
