@@ -13,10 +13,16 @@ writ_fuzz(keyfile DEPS writ_hsm)
 writ_fuzz(device_wire DEPS writ_hsm_wire)
 
 # A PKCS#11 module that fails and lies when told to.
-add_library(pkcs11_shim MODULE contract/pkcs11_shim.c)
+add_library(pkcs11_shim MODULE contract/pkcs11_shim.c contract/shim_order.c)
 target_include_directories(pkcs11_shim PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(pkcs11_shim PRIVATE PkgConfig::P11 ${CMAKE_DL_LIBS})
+target_link_libraries(pkcs11_shim PRIVATE PkgConfig::P11 PkgConfig::CRYPTO ${CMAKE_DL_LIBS})
 target_link_options(pkcs11_shim PRIVATE -Wl,--no-as-needed)
+
+# A TCTI that drops, delays and alters what passes between us and a TPM; its name is the one that tcti_check() knows.
+add_library(tcti_shim MODULE contract/tcti_shim.c contract/shim_order.c)
+set_target_properties(tcti_shim PROPERTIES OUTPUT_NAME tss2-tcti-writshim)
+target_include_directories(tcti_shim PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(tcti_shim PRIVATE PkgConfig::TSS2)
 writ_test(contract_pkcs11
 	SOURCES contract/pkcs11.c contract/rig.c
 	DEPS writ_hsm writ_hsm_wire ${CMAKE_DL_LIBS}
@@ -40,4 +46,5 @@ writ_test(contract_tpm2_bus
 	SOURCES contract/tpm2_bus.c contract/rig.c
 	DEPS writ_hsm writ_hsm_wire Threads::Threads
 	LABELS contract)
+target_link_options(contract_tpm2_bus PRIVATE -Wl,--wrap=Esys_Sign)
 target_compile_definitions(contract_tpm2_bus PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")

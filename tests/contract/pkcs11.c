@@ -342,6 +342,7 @@ a_bad_signature_never_leaves_and_latches(void **state)
 		{ SIGN_LONG, "the token's signature has 65 bytes; r and s of P-256 have 64" },
 		{ SIGN_ZERO_R, "the device gave r of 32 and s of 32 bytes: neither may be zero or over 32 bytes" },
 		{ SIGN_ANOTHER_DIGEST, "the device signed, but not this message with the pinned key" },
+		{ SIGN_FOREIGN, "the device signed, but not this message with the pinned key" },
 	};
 
 	(void)state;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <tss2/tss2_esys.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -259,6 +260,39 @@ a_changed_command_or_answer_is_noticed_and_latches(void **state)
 	}
 }
 
+/* Somebody who got past the session - inside the TPM, or in the library - has another digest signed, and well. */
+static bool digest_swapped;
+
+TSS2_RC __real_Esys_Sign(ESYS_CONTEXT *, ESYS_TR, ESYS_TR, ESYS_TR, ESYS_TR, const TPM2B_DIGEST *,
+			 const TPMT_SIG_SCHEME *, const TPMT_TK_HASHCHECK *, TPMT_SIGNATURE **);
+TSS2_RC __wrap_Esys_Sign(ESYS_CONTEXT *, ESYS_TR, ESYS_TR, ESYS_TR, ESYS_TR, const TPM2B_DIGEST *,
+			 const TPMT_SIG_SCHEME *, const TPMT_TK_HASHCHECK *, TPMT_SIGNATURE **);
+
+TSS2_RC
+__wrap_Esys_Sign(ESYS_CONTEXT *ctx, ESYS_TR key, ESYS_TR s1, ESYS_TR s2, ESYS_TR s3, const TPM2B_DIGEST *digest,
+		 const TPMT_SIG_SCHEME *scheme, const TPMT_TK_HASHCHECK *ticket, TPMT_SIGNATURE **ret)
+{
+	TPM2B_DIGEST other = *digest;
+
+	other.buffer[0] ^= digest_swapped ? 1 : 0;
+	return __real_Esys_Sign(ctx, key, s1, s2, s3, &other, scheme, ticket, ret);
+}
+
+static void
+a_signature_over_a_swapped_digest_is_caught_by_verifying_it(void **state)
+{
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	digest_swapped = true;
+	expect_refused(signs(key), WRIT_LOCKED,
+		       "the device signed, but not this message with the pinned key: the signature is not this P-256 "
+		       "key's over these bytes");
+	digest_swapped = false;
+	custody_unload(key);
+}
+
 static void
 a_lost_or_cut_answer_costs_that_request_only(void **state)
 {
@@ -347,6 +381,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		claim(no_secret_crosses_the_bus),
 		claim(a_changed_command_or_answer_is_noticed_and_latches),
+		claim(a_signature_over_a_swapped_digest_is_caught_by_verifying_it),
 		claim(a_lost_or_cut_answer_costs_that_request_only),
 		claim(no_flipped_bit_gets_past_us),
 		claim(sessions_are_kept_and_renewed_after_10000_commands),
