@@ -309,6 +309,62 @@ custody_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secr
 }
 
 struct writ_err *
+custody_attester(struct custody *custody, struct attester *ret)
+{
+	struct writ_err *err = refuse_if_latched(custody);
+
+	*ret = (struct attester){ 0 };
+	if (!err && custody->ops->attester)
+		err = custody->ops->attester(custody, ret);
+	return err ? writ_because(err, "asking who attests") : NULL;
+}
+
+struct writ_err *
+custody_attest(struct custody *custody, const uint8_t qualifying[ATTEST_QUALIFYING_LEN], struct key *const *keys, size_t n,
+	       struct attestation *ret)
+{
+	struct writ_err *err = refuse_if_latched(custody);
+
+	ret->n = 0;
+	if (err)
+		return err;
+	if (n > ATTEST_KEYS_MAX)
+		return writ_fail(WRIT_INVALID, "%zu keys are over the %d of one attestation", n, ATTEST_KEYS_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (keys[i]->custody != custody)
+			return writ_fail(WRIT_BROKEN, "a key of another device cannot be attested here");
+	if (!custody->ops->attest)
+		return writ_fail(WRIT_INVALID, "this device does not attest");
+	err = custody->ops->attest(custody, qualifying, keys, n, ret);
+	return err ? writ_because(err, "attesting") : NULL;
+}
+
+struct writ_err *
+custody_activate(struct custody *custody, struct writ_bytes id_object, struct writ_bytes encrypted, struct writ_secret *ret)
+{
+	struct writ_err *err = refuse_if_latched(custody);
+
+	if (err)
+		return err;
+	if (!custody->ops->activate)
+		return writ_fail(WRIT_INVALID, "this device has no attestation key: there is nothing to challenge");
+	if (id_object.len == 0 || id_object.len > ATTEST_ID_OBJECT_MAX || encrypted.len == 0 ||
+	    encrypted.len > ATTEST_ENCRYPTED_MAX)
+		return writ_fail(WRIT_INVALID, "a challenge has parts of %zu and %zu bytes: 1 to %d and 1 to %d are taken",
+				 id_object.len, encrypted.len, ATTEST_ID_OBJECT_MAX, ATTEST_ENCRYPTED_MAX);
+	err = custody->ops->activate(custody, id_object, encrypted, ret);
+	if (err)
+		return writ_because(err, "activating a challenge's credential");
+	if (ret->len != ATTEST_SECRET_LEN) {
+		const size_t len = ret->len;
+
+		writ_secret_done(ret);
+		return writ_fail(WRIT_INVALID, "the challenge holds %zu bytes, not %d", len, ATTEST_SECRET_LEN);
+	}
+	return NULL;
+}
+
+struct writ_err *
 custody_health(struct custody *custody)
 {
 	struct writ_err *err = refuse_if_latched(custody);

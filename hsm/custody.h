@@ -14,6 +14,7 @@
 
 #include "base/pubkey.h"
 #include "base/secret.h"
+#include "hsm/attest.h"
 
 #define CUSTODY_REF_MAX 8192  /* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
 #define CUSTODY_BLOB_MAX 4096 /* bytes of a sealed blob */
@@ -63,6 +64,15 @@ struct custody_ops {
 	struct writ_err *(*seal)(struct custody *, const struct writ_secret *, struct writ_buf *ret_blob);
 	struct writ_err *(*unseal)(struct custody *, struct writ_bytes blob, struct writ_secret *ret);
 
+	/* [optional] What the device says of itself (hsm/attest.h): who would say it; statements about `n` of its
+	 * keys, loaded, and about the device; and the secret of a challenge that was made for exactly this attester.  Without an attester what is
+	 * attested is claims. */
+	struct writ_err *(*attester)(struct custody *, struct attester *ret);
+	struct writ_err *(*attest)(struct custody *, const uint8_t qualifying[ATTEST_QUALIFYING_LEN],
+				   struct key *const *keys, size_t n, struct attestation *ret);
+	struct writ_err *(*activate)(struct custody *, struct writ_bytes id_object, struct writ_bytes encrypted,
+				     struct writ_secret *ret);
+
 	/* Is the device there and does it answer?  Cheap: asked every few seconds. */
 	struct writ_err *(*health)(struct custody *);
 
@@ -99,6 +109,14 @@ WRIT_CHECKED struct writ_err *custody_load(struct custody *, struct writ_bytes r
 WRIT_CHECKED struct writ_err *custody_sign(struct key *, struct writ_bytes message, struct writ_buf *ret_sig);
 WRIT_CHECKED struct writ_err *custody_seal(struct custody *, const struct writ_secret *, struct writ_buf *ret_blob);
 WRIT_CHECKED struct writ_err *custody_unseal(struct custody *, struct writ_bytes blob, struct writ_secret *ret);
+
+/* Seconds, on a real TPM.  The keys are this custody's.  WRIT_INVALID: the device has no attestation key (activate), the
+ * challenge is for another attester, or endorsement is closed; issuing goes on. */
+WRIT_CHECKED struct writ_err *custody_attester(struct custody *, struct attester *ret);
+WRIT_CHECKED struct writ_err *custody_attest(struct custody *, const uint8_t qualifying[ATTEST_QUALIFYING_LEN],
+					     struct key *const *keys, size_t n, struct attestation *ret);
+WRIT_CHECKED struct writ_err *custody_activate(struct custody *, struct writ_bytes id_object, struct writ_bytes encrypted,
+					       struct writ_secret *ret);
 WRIT_CHECKED struct writ_err *custody_health(struct custody *);
 void custody_unload(struct key *);
 void custody_close(struct custody *);

@@ -199,6 +199,60 @@ answer_unload(struct connection *connection, uint32_t handle)
 }
 
 static struct writ_err *
+answer_attester(struct server *server, struct writ_buf *ret_body)
+{
+	struct attester attester;
+	struct writ_err *err = custody_attester(server->custody, &attester);
+
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_ATTESTER,
+				    &(struct device_answer){ .ak = { attester.ak, attester.ak_len },
+							     .ek = { attester.ek, attester.ek_len } },
+				    ret_body);
+}
+
+static struct writ_err *
+answer_attest(struct server *server, struct connection *connection, const struct device_request *request,
+	      struct writ_buf *ret_body)
+{
+	struct key *keys[ATTEST_KEYS_MAX];
+	struct device_answer answer = { 0 };
+	struct attestation attestation;
+	struct writ_err *err;
+
+	for (size_t i = 0; i < request->n_handles; i++) {
+		const size_t slot = key_slot(connection, request->handles[i]);
+
+		if (slot == KEYS_MAX)
+			return no_such_key(request->handles[i]);
+		keys[i] = connection->keys[slot].key;
+	}
+	err = custody_attest(server->custody, request->qualifying.data, keys, request->n_handles, &attestation);
+	if (err)
+		return err;
+	answer.n_items = attestation.n;
+	for (size_t i = 0; i < attestation.n; i++)
+		answer.items[i] = (struct device_attested){ attestation.item[i].what, attest_about(&attestation.item[i]),
+							    attest_said(&attestation.item[i]),
+							    attest_signature(&attestation.item[i]) };
+	return device_answer_encode(DEVICE_ATTEST, &answer, ret_body);
+}
+
+static struct writ_err *
+answer_activate(struct server *server, const struct device_request *request, struct writ_buf *ret_body)
+{
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	struct writ_err *err;
+
+	err = custody_activate(server->custody, request->id_object, request->encrypted, &secret);
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_ACTIVATE, &(struct device_answer){ .secret = { secret.data, secret.len } },
+				    ret_body);
+}
+
+static struct writ_err *
 answer_info(struct server *server, struct writ_buf *ret_body)
 {
 	struct device_answer answer = { 0 };
@@ -236,6 +290,12 @@ answer(struct server *server, struct connection *connection, const struct device
 		return custody_health(server->custody);
 	case DEVICE_UNLOAD:
 		return answer_unload(connection, request->handle);
+	case DEVICE_ATTESTER:
+		return answer_attester(server, ret_body);
+	case DEVICE_ATTEST:
+		return answer_attest(server, connection, request, ret_body);
+	case DEVICE_ACTIVATE:
+		return answer_activate(server, request, ret_body);
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -284,7 +344,7 @@ request_answer(struct server *server, struct connection *connection, const struc
 	struct device_request request;
 
 	*ret_type = (uint16_t)(frame->type | DEVICE_ANSWER);
-	watchdog_arm(frame->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS, name);
+	watchdog_arm(device_is_slow(frame->type) ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS, name);
 	failed = device_request_decode(frame, &request);
 	if (!failed)
 		failed = message_find(&request, beside, &map);

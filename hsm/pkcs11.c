@@ -12,20 +12,10 @@
 
 #include "base/digest.h"
 #include "hsm/codes.h"
-#include "hsm/pkcs11_token.h"
+#include "hsm/pkcs11_key.h"
 
 #define ID_LEN 20
 #define SEAL_LABEL "writ-seal"
-
-struct pkcs11_key {
-	struct key base;
-	enum key_kind kind;
-	struct writ_buf spki; /* the pinned one */
-	uint8_t id[PKCS11_ID_MAX];
-	size_t id_len;
-	CK_OBJECT_HANDLE handle; /* of that generation */
-	uint64_t generation;
-};
 
 static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 
@@ -321,9 +311,8 @@ pkcs11_make_key(struct custody *custody, enum key_kind kind, const char *label, 
 	return err;
 }
 
-/* Looks the key up unless its handle is of this session: by id, as the pinned public key, and still never to leave. */
-static struct writ_err *
-key_here(struct pkcs11 *p, struct pkcs11_key *key)
+struct writ_err *
+pkcs11_key_here(struct pkcs11 *p, struct pkcs11_key *key)
 {
 	AUTO(writ_buf_done) struct writ_buf spki = WRIT_BUF(SPKI_MAX);
 	const struct writ_bytes id = { key->id, key->id_len };
@@ -387,7 +376,7 @@ key_read(struct pkcs11 *p, struct writ_bytes ref, struct writ_bytes spki, struct
 		return err;
 	if (!p11_kit_uri_match_token_info(uri, &p->token))
 		return writ_fail(WRIT_LOCKED, "the key reference names another token than %s", p->info.serial);
-	return key_here(p, key);
+	return pkcs11_key_here(p, key);
 }
 
 static struct writ_err *
@@ -427,7 +416,7 @@ pkcs11_sign(struct key *base, struct writ_bytes message, struct writ_buf *ret_si
 	err = pkcs11_ready(p);
 	if (err)
 		return err;
-	err = key_here(p, key);
+	err = pkcs11_key_here(p, key);
 	if (err)
 		return err;
 	err = pkcs11_result(p, p->p11->C_SignInit(p->session, &mechanism, key->handle), "C_SignInit");
@@ -653,6 +642,7 @@ const struct custody_ops custody_pkcs11 = {
 	.sign = pkcs11_sign,
 	.seal = pkcs11_seal,
 	.unseal = pkcs11_unseal,
+	.attest = pkcs11_attest,
 	.health = pkcs11_health,
 	.unload = pkcs11_unload,
 	.close = pkcs11_close,

@@ -14,12 +14,6 @@
 #include "hsm/tpm2_keyfile.h"
 #include "hsm/tpm2_object.h"
 
-struct tpm2_key {
-	struct key base;
-	enum key_kind kind;
-	struct tpm2_object object;
-};
-
 static struct tpm2 *
 tpm2_of(struct custody *custody)
 {
@@ -430,6 +424,9 @@ const struct custody_ops custody_tpm2 = {
 	.sign = tpm2_sign,
 	.seal = tpm2_seal,
 	.unseal = tpm2_unseal,
+	.attester = tpm2_attester,
+	.attest = tpm2_attest,
+	.activate = tpm2_activate,
 	.health = tpm2_health,
 	.unload = tpm2_unload,
 	.close = tpm2_close,

@@ -36,6 +36,13 @@ struct tpm2_object {
 	struct tpm2_object *next;
 };
 
+/* A signing key of ours. */
+struct tpm2_key {
+	struct key base;
+	enum key_kind kind;
+	struct tpm2_object object;
+};
+
 struct tpm2 {
 	struct custody base;
 	struct custody_conf conf;
@@ -84,6 +91,13 @@ void tpm2_object_gone(struct tpm2 *, struct tpm2_object *);
 /* The policy session, its policy fulfilled for the next command.  `attributes`: TPMA_SESSION_DECRYPT and ENCRYPT as the
  * command can. */
 WRIT_CHECKED struct writ_err *tpm2_policy_ready(struct tpm2 *, TPMA_SESSION attributes);
+
+/* tpm2_attest.c: the custody contract's attester, attest and activate. */
+WRIT_CHECKED struct writ_err *tpm2_attester(struct custody *, struct attester *ret);
+WRIT_CHECKED struct writ_err *tpm2_attest(struct custody *, const uint8_t qualifying[ATTEST_QUALIFYING_LEN],
+					  struct key *const *keys, size_t n, struct attestation *ret);
+WRIT_CHECKED struct writ_err *tpm2_activate(struct custody *, struct writ_bytes id_object, struct writ_bytes encrypted,
+					    struct writ_secret *ret);
 
 /* Is it there, and not reset since we came up?  One command. */
 WRIT_CHECKED struct writ_err *tpm2_alive(struct tpm2 *);

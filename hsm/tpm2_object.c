@@ -41,8 +41,10 @@ policy_auth_value(TPM2B_DIGEST *ret)
 }
 
 /*
- * userWithAuth is clear and adminWithPolicy set: nothing but the policy opens the key.  noDA: the auth value is 32
- * random bytes, so guessing is hopeless and no neighbour's wrong guesses can lock us out.  Not restricted: it signs
+ * userWithAuth is clear: nothing but the policy makes the key sign.  adminWithPolicy is clear too: the auth value alone
+ * lets the TPM certify the key (TPM2_Certify is of the admin role), since a policy opens that role only with a branch of its
+ * own for each command; what else the role allows is a copy with another auth value, which signs by the same policy.
+ * noDA: the auth value is 32 random bytes, so guessing is hopeless and no neighbour's wrong guesses can lock us out.  Not restricted: it signs
  * digests made outside, and therefore must never serve as an attestation key.
  */
 void
@@ -55,7 +57,7 @@ tpm2_key_template(enum key_kind kind, TPM2B_PUBLIC *ret)
 			.type = TPM2_ALG_ECC,
 			.nameAlg = TPM2_ALG_SHA256,
 			.objectAttributes = TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-					    TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY | TPMA_OBJECT_NODA,
+					    TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_NODA,
 			.parameters.eccDetail = {
 				.symmetric.algorithm = TPM2_ALG_NULL,
 				.scheme = { .scheme = TPM2_ALG_ECDSA,
@@ -82,6 +84,91 @@ tpm2_seal_template(TPM2B_PUBLIC *ret)
 		},
 	};
 	policy_auth_value(&ret->publicArea.authPolicy);
+}
+
+/*
+ * Restricted: it signs only what the TPM itself made.  `unique` is an input of the derivation of a primary key, so that no other program's attestation
+ * key is this one.
+ */
+void
+tpm2_ak_template(TPM2B_PUBLIC *ret)
+{
+	static const char own[] = "Writ attestation key";
+
+	*ret = (TPM2B_PUBLIC){
+		.publicArea = {
+			.type = TPM2_ALG_ECC,
+			.nameAlg = TPM2_ALG_SHA256,
+			.objectAttributes = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_FIXEDTPM |
+					    TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
+					    TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA,
+			.parameters.eccDetail = {
+				.symmetric.algorithm = TPM2_ALG_NULL,
+				.scheme = { .scheme = TPM2_ALG_ECDSA, .details.ecdsa.hashAlg = TPM2_ALG_SHA256 },
+				.curveID = TPM2_ECC_NIST_P256,
+				.kdf.scheme = TPM2_ALG_NULL,
+			},
+			.unique.ecc.x.size = sizeof(own) - 1,
+		},
+	};
+	memcpy(ret->publicArea.unique.ecc.x.buffer, own, sizeof(own) - 1);
+}
+
+#define EK_ATTRIBUTES                                                                                                  \
+	(TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT | TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |               \
+	 TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY)
+
+/* PolicySecret(endorsement hierarchy), in SHA-256; and that or a policy in NV, in SHA-384 (TCG EK Credential Profile 2.5, B.6). */
+static const TPM2B_DIGEST ek_policy_a = {
+	.size = 32,
+	.buffer = { 0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
+		    0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa },
+};
+static const TPM2B_DIGEST ek_policy_b384 = {
+	.size = 48,
+	.buffer = { 0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a,
+		    0x07, 0x41, 0x48, 0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca,
+		    0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12 },
+};
+
+/* Templates L-1, L-2 and H-3 of the TCG EK Credential Profile 2.5 (B.3.3, B.3.4, B.4.6). */
+void
+tpm2_ek_template(enum tpm2_ek kind, TPM2B_PUBLIC *ret)
+{
+	const TPMT_SYM_DEF_OBJECT aes128 = { .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB };
+	TPMT_PUBLIC *const area = &ret->publicArea;
+
+	*ret = (TPM2B_PUBLIC){ .publicArea = { .type = TPM2_ALG_ECC,
+					       .nameAlg = TPM2_ALG_SHA256,
+					       .objectAttributes = EK_ATTRIBUTES,
+					       .authPolicy = ek_policy_a } };
+	if (kind == TPM2_EK_RSA2048) {
+		area->type = TPM2_ALG_RSA;
+		area->parameters.rsaDetail.symmetric = aes128;
+		area->parameters.rsaDetail.scheme.scheme = TPM2_ALG_NULL;
+		area->parameters.rsaDetail.keyBits = 2048;
+		area->unique.rsa.size = 256;
+		return;
+	}
+	area->parameters.eccDetail.symmetric = aes128;
+	area->parameters.eccDetail.scheme.scheme = TPM2_ALG_NULL;
+	area->parameters.eccDetail.kdf.scheme = TPM2_ALG_NULL;
+	area->parameters.eccDetail.curveID = TPM2_ECC_NIST_P256;
+	if (kind == TPM2_EK_P256) {
+		area->unique.ecc.x.size = area->unique.ecc.y.size = 32;
+		return;
+	}
+	area->nameAlg = TPM2_ALG_SHA384;
+	area->objectAttributes |= TPMA_OBJECT_USERWITHAUTH;
+	area->authPolicy = ek_policy_b384;
+	area->parameters.eccDetail.symmetric.keyBits.aes = 256;
+	area->parameters.eccDetail.curveID = TPM2_ECC_NIST_P384;
+}
+
+bool
+tpm2_ek_by_policy(enum tpm2_ek kind)
+{
+	return kind != TPM2_EK_P384;
 }
 
 /* The area with `unique` emptied, as the TPM would marshal it; 0 when it cannot be. */

@@ -1,5 +1,6 @@
 /*
- * The three objects that Writ has in a TPM, as public areas: the storage root key, a signing key, a sealed secret.
+ * The objects that Writ uses in a TPM, as public areas: the storage root key, a signing key, a sealed secret, the attestation key, and the endorsement
+ * keys that makers certify.
  *
  * An area is taken only when it equals its template bit for bit, all but what is unique to the object; so fixedTPM,
  * sensitiveDataOrigin, the policy and everything else are checked by one comparison.  Talks to no TPM.  Thread-safe: no
@@ -15,6 +16,13 @@
 void tpm2_srk_template(TPM2B_PUBLIC *ret);
 void tpm2_key_template(enum key_kind, TPM2B_PUBLIC *ret); /* KEY_P256 or KEY_P384 */
 void tpm2_seal_template(TPM2B_PUBLIC *ret);
+
+void tpm2_ak_template(TPM2B_PUBLIC *ret);
+
+/* Endorsement keys that makers certify. */
+enum tpm2_ek { TPM2_EK_P384 = 1, TPM2_EK_P256, TPM2_EK_RSA2048 };
+void tpm2_ek_template(enum tpm2_ek, TPM2B_PUBLIC *ret);
+bool tpm2_ek_by_policy(enum tpm2_ek); /* used by PolicySecret of the endorsement hierarchy, not by its empty auth value */
 
 /* Equal in all but `unique`? */
 bool tpm2_is_of(const TPM2B_PUBLIC *, const TPM2B_PUBLIC *template_);

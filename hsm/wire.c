@@ -150,7 +150,7 @@ answer_take(struct device *device, uint64_t id, enum device_message asked, int t
 static struct writ_err *
 ask(struct device *device, const struct device_request *request, uint8_t packet[FRAME_MAX], struct device_answer *ret)
 {
-	const int timeout_ms = request->type == DEVICE_MAKE ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS;
+	const int timeout_ms = device_is_slow(request->type) ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS;
 	const uint64_t id = ++device->next_id;
 	struct writ_err *err;
 
@@ -252,6 +252,86 @@ device_unseal(struct device *device, struct writ_bytes blob, struct writ_secret 
 	struct writ_err *err;
 
 	err = ask(device, &(struct device_request){ .type = DEVICE_UNSEAL, .blob = blob }, packet, &answer);
+	if (!err)
+		err = writ_secret_set(ret, answer.secret);
+	OPENSSL_cleanse(packet, sizeof(packet)); /* I11 */
+	return err;
+}
+
+bool
+device_is_slow(unsigned type)
+{
+	return type == DEVICE_MAKE || type == DEVICE_ATTESTER || type == DEVICE_ATTEST || type == DEVICE_ACTIVATE;
+}
+
+static void
+part_copy(struct writ_bytes from, uint8_t *to, size_t *ret_len)
+{
+	*ret_len = from.len;
+	if (from.len > 0)
+		memcpy(to, from.data, from.len);
+}
+
+struct writ_err *
+device_attester(struct device *device, struct attester *ret)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	*ret = (struct attester){ 0 };
+	err = ask(device, &(struct device_request){ .type = DEVICE_ATTESTER }, packet, &answer);
+	if (err)
+		return err;
+	part_copy(answer.ak, ret->ak, &ret->ak_len);
+	part_copy(answer.ek, ret->ek, &ret->ek_len);
+	return NULL;
+}
+
+/* Lengths were bounded when it was decoded. */
+static void
+item_copy(const struct device_attested *from, struct attest_item *to)
+{
+	to->what = from->what;
+	part_copy(from->about, to->about, &to->about_len);
+	part_copy(from->said, to->said, &to->said_len);
+	part_copy(from->signature, to->signature, &to->signature_len);
+}
+
+struct writ_err *
+device_attest(struct device *device, const uint8_t qualifying[ATTEST_QUALIFYING_LEN], const uint32_t *handles, size_t n,
+	      struct attestation *ret)
+{
+	struct device_request request = { .type = DEVICE_ATTEST, .n_handles = n };
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	ret->n = 0;
+	if (n > ATTEST_KEYS_MAX)
+		return writ_fail(WRIT_INVALID, "%zu keys are over the %d of one attestation", n, ATTEST_KEYS_MAX);
+	request.qualifying = (struct writ_bytes){ qualifying, ATTEST_QUALIFYING_LEN };
+	for (size_t i = 0; i < n; i++)
+		request.handles[i] = handles[i];
+	err = ask(device, &request, packet, &answer);
+	if (err)
+		return err;
+	for (size_t i = 0; i < answer.n_items; i++)
+		item_copy(&answer.items[i], &ret->item[i]);
+	ret->n = answer.n_items;
+	return NULL;
+}
+
+struct writ_err *
+device_activate(struct device *device, struct writ_bytes id_object, struct writ_bytes encrypted, struct writ_secret *ret)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device,
+		  &(struct device_request){ .type = DEVICE_ACTIVATE, .id_object = id_object, .encrypted = encrypted },
+		  packet, &answer);
 	if (!err)
 		err = writ_secret_set(ret, answer.secret);
 	OPENSSL_cleanse(packet, sizeof(packet)); /* I11 */

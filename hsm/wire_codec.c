@@ -16,17 +16,72 @@ get_bounded(struct body_in *in, size_t max)
 	return bytes;
 }
 
+/* As get_bounded(), and none at all is well too. */
 static struct writ_bytes
-get_secret(struct body_in *in)
+get_optional(struct body_in *in, size_t max)
 {
-	struct writ_bytes secret = { in->at, CUSTODY_SECRET_LEN };
+	const struct writ_bytes bytes = body_get_bytes(in);
 
-	if (in->failed || in->end - in->at < CUSTODY_SECRET_LEN) {
+	if (bytes.len > max)
+		in->failed = true;
+	return bytes;
+}
+
+static struct writ_bytes
+get_fixed(struct body_in *in, size_t len)
+{
+	struct writ_bytes bytes = { in->at, len };
+
+	if (in->failed || (size_t)(in->end - in->at) < len) {
 		in->failed = true;
 		return (struct writ_bytes){ 0 };
 	}
-	in->at += CUSTODY_SECRET_LEN;
-	return secret;
+	in->at += len;
+	return bytes;
+}
+
+static void
+get_handles(struct body_in *in, struct device_request *ret)
+{
+	ret->n_handles = body_get8(in);
+	if (ret->n_handles > ATTEST_KEYS_MAX) {
+		ret->n_handles = 0;
+		in->failed = true;
+	}
+	for (size_t i = 0; i < ret->n_handles; i++)
+		ret->handles[i] = body_get32(in);
+}
+
+static void
+get_items(struct body_in *in, struct device_answer *ret)
+{
+	ret->n_items = body_get8(in);
+	if (ret->n_items > ATTEST_ITEMS_MAX) {
+		ret->n_items = 0;
+		in->failed = true;
+	}
+	for (size_t i = 0; i < ret->n_items; i++) {
+		const uint8_t what = body_get8(in);
+
+		if (what < ATTESTED_KEY || what > ATTESTED_CLAIM)
+			in->failed = true;
+		ret->items[i] = (struct device_attested){ .what = (enum attested)what };
+		ret->items[i].about = get_optional(in, ATTEST_ABOUT_MAX);
+		ret->items[i].said = get_optional(in, ATTEST_SAID_MAX);
+		ret->items[i].signature = get_optional(in, ATTEST_SIGNATURE_MAX);
+	}
+}
+
+static void
+put_items(struct body_out *out, const struct device_answer *answer)
+{
+	body_put8(out, (uint8_t)answer->n_items);
+	for (size_t i = 0; i < answer->n_items; i++) {
+		body_put8(out, (uint8_t)answer->items[i].what);
+		body_put_bytes(out, answer->items[i].about);
+		body_put_bytes(out, answer->items[i].said);
+		body_put_bytes(out, answer->items[i].signature);
+	}
 }
 
 static void
@@ -77,6 +132,12 @@ device_message_name(unsigned type)
 		return "HEALTH";
 	case DEVICE_UNLOAD:
 		return "UNLOAD";
+	case DEVICE_ATTESTER:
+		return "ATTESTER";
+	case DEVICE_ATTEST:
+		return "ATTEST";
+	case DEVICE_ACTIVATE:
+		return "ACTIVATE";
 	default:
 		return NULL;
 	}
@@ -109,7 +170,7 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 			in.failed = true;
 		break;
 	case DEVICE_SEAL:
-		ret->secret = get_secret(&in);
+		ret->secret = get_fixed(&in, CUSTODY_SECRET_LEN);
 		break;
 	case DEVICE_UNSEAL:
 		ret->blob = get_bounded(&in, CUSTODY_BLOB_MAX);
@@ -117,7 +178,15 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	case DEVICE_UNLOAD:
 		ret->handle = body_get32(&in);
 		break;
-	default: /* INFO, HEALTH: no body */
+	case DEVICE_ATTEST:
+		ret->qualifying = get_fixed(&in, ATTEST_QUALIFYING_LEN);
+		get_handles(&in, ret);
+		break;
+	case DEVICE_ACTIVATE:
+		ret->id_object = get_bounded(&in, ATTEST_ID_OBJECT_MAX);
+		ret->encrypted = get_bounded(&in, ATTEST_ENCRYPTED_MAX);
+		break;
+	default: /* INFO, HEALTH, ATTESTER: no body */
 		break;
 	}
 	if (!body_done(&in))
@@ -153,8 +222,19 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 	case DEVICE_UNLOAD:
 		body_put32(&out, request->handle);
 		break;
+	case DEVICE_ATTEST:
+		body_put(&out, request->qualifying);
+		body_put8(&out, (uint8_t)request->n_handles);
+		for (size_t i = 0; i < request->n_handles; i++)
+			body_put32(&out, request->handles[i]);
+		break;
+	case DEVICE_ACTIVATE:
+		body_put_bytes(&out, request->id_object);
+		body_put_bytes(&out, request->encrypted);
+		break;
 	case DEVICE_INFO:
 	case DEVICE_HEALTH:
+	case DEVICE_ATTESTER:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -228,7 +308,15 @@ device_answer_decode(const struct frame *frame, enum device_message asked, struc
 		ret->blob = get_bounded(&in, CUSTODY_BLOB_MAX);
 		break;
 	case DEVICE_UNSEAL:
-		ret->secret = get_secret(&in);
+	case DEVICE_ACTIVATE:
+		ret->secret = get_fixed(&in, CUSTODY_SECRET_LEN);
+		break;
+	case DEVICE_ATTESTER:
+		ret->ak = get_optional(&in, ATTEST_AREA_MAX);
+		ret->ek = get_optional(&in, ATTEST_EK_MAX);
+		break;
+	case DEVICE_ATTEST:
+		get_items(&in, ret);
 		break;
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:
@@ -275,7 +363,15 @@ device_answer_encode(enum device_message asked, const struct device_answer *answ
 		body_put_bytes(&out, answer->blob);
 		break;
 	case DEVICE_UNSEAL:
+	case DEVICE_ACTIVATE:
 		body_put(&out, answer->secret);
+		break;
+	case DEVICE_ATTESTER:
+		body_put_bytes(&out, answer->ak);
+		body_put_bytes(&out, answer->ek);
+		break;
+	case DEVICE_ATTEST:
+		put_items(&out, answer);
 		break;
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:

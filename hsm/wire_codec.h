@@ -13,6 +13,12 @@
 
 #define DEVICE_TEXT_MAX 1024 /* bytes of an error's text */
 
+/* An attest_item that borrows. */
+struct device_attested {
+	enum attested what;
+	struct writ_bytes about, said, signature;
+};
+
 struct device_request {
 	enum device_message type;
 	enum key_kind kind;		   /* MAKE */
@@ -22,6 +28,10 @@ struct device_request {
 	struct writ_bytes message;	   /* SIGN; empty: it comes in a memfd beside the frame */
 	struct writ_bytes secret;	   /* SEAL: CUSTODY_SECRET_LEN bytes */
 	struct writ_bytes blob;		   /* UNSEAL */
+	struct writ_bytes qualifying;	   /* ATTEST: ATTEST_QUALIFYING_LEN bytes */
+	size_t n_handles;		   /* ATTEST */
+	uint32_t handles[ATTEST_KEYS_MAX]; /* ATTEST */
+	struct writ_bytes id_object, encrypted; /* ACTIVATE */
 };
 
 struct device_answer {
@@ -30,7 +40,10 @@ struct device_answer {
 	uint32_t handle;	     /* LOAD */
 	struct writ_bytes signature; /* SIGN */
 	struct writ_bytes blob;	     /* SEAL */
-	struct writ_bytes secret;    /* UNSEAL */
+	struct writ_bytes secret;    /* UNSEAL, ACTIVATE */
+	struct writ_bytes ak, ek;    /* ATTESTER; either may be empty */
+	size_t n_items;		     /* ATTEST */
+	struct device_attested items[ATTEST_ITEMS_MAX];
 };
 
 /* "INFO", "SIGN", ...; NULL for a type that is no request. */

@@ -11,6 +11,7 @@ foreach(name codes keyfile wire)
 endforeach()
 writ_fuzz(keyfile DEPS writ_hsm)
 writ_fuzz(device_wire DEPS writ_hsm_wire)
+writ_fuzz(statement DEPS writ_hsm_statement)
 
 # A PKCS#11 module that fails and lies when told to.
 add_library(pkcs11_shim MODULE contract/pkcs11_shim.c contract/shim_order.c)
@@ -48,3 +49,9 @@ writ_test(contract_tpm2_bus
 	LABELS contract)
 target_link_options(contract_tpm2_bus PRIVATE -Wl,--wrap=Esys_Sign)
 target_compile_definitions(contract_tpm2_bus PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
+# Attestation: swtpm with certified endorsement keys; SoftHSM without any.
+writ_test(contract_attest
+	SOURCES contract/attest.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire writ_hsm_statement PkgConfig::CRYPTO
+	LABELS contract)
+target_compile_definitions(contract_attest PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")

@@ -101,7 +101,7 @@ a_key_is_fixed_to_its_tpm_and_was_born_there(void **state)
 	areas_write();
 	tools("tpm2_print -t TPM2B_PUBLIC key.pub > print.txt");
 	tools("grep -A1 '^attributes' print.txt | grep -qx '  value: "
-	      "fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|noda|sign'");
+	      "fixedtpm|fixedparent|sensitivedataorigin|noda|sign'");
 	/* PolicyAuthValue: SHA-256 of 32 zero bytes and its command code, 0000016b. */
 	tools("grep -q 'authorization policy: 8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e' print.txt");
 }

@@ -1,6 +1,6 @@
 /*
  * Input: one byte, then one packet of the device wire.  The byte says whose: 0 a request as writ-deviced decodes it, 1
- * to 8 an answer to that request as the signer decodes it.  Whatever is decoded is encoded again to the same body;
+ * to 11 an answer to that request as the signer decodes it.  Whatever is decoded is encoded again to the same body;
  * fields are within their limits.
  */
 #include "tests/fuzz/fuzz.h"
@@ -36,7 +36,8 @@ check_answer(const struct frame *frame, enum device_message asked)
 		FUZZ_CHECK(failed->code <= WRIT_BROKEN);
 		return;
 	}
-	FUZZ_CHECK(answer.signature.len <= SIGNATURE_MAX && answer.blob.len <= CUSTODY_BLOB_MAX);
+	FUZZ_CHECK(answer.signature.len <= SIGNATURE_MAX && answer.blob.len <= CUSTODY_BLOB_MAX &&
+		   answer.ak.len <= ATTEST_AREA_MAX && answer.ek.len <= ATTEST_EK_MAX && answer.n_items <= ATTEST_ITEMS_MAX);
 	FUZZ_CHECK(fuzz_accepted(device_answer_encode(asked, &answer, &again)));
 	FUZZ_CHECK(writ_equal(writ_view(&again), frame->body));
 }
@@ -46,7 +47,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct frame frame;
 
-	if (len == 0 || data[0] > DEVICE_UNLOAD ||
+	if (len == 0 || data[0] > DEVICE_ACTIVATE ||
 	    !fuzz_accepted(frame_parse((struct writ_bytes){ data + 1, len - 1 }, &frame)))
 		return 0;
 	if (data[0] == 0)

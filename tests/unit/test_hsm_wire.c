@@ -90,6 +90,10 @@ every_request_is_decoded_as_it_was_encoded(void **state)
 		{ .type = DEVICE_UNSEAL, .blob = { message, CUSTODY_BLOB_MAX } },
 		{ .type = DEVICE_HEALTH },
 		{ .type = DEVICE_UNLOAD, .handle = 7 },
+		{ .type = DEVICE_ATTESTER },
+		{ .type = DEVICE_ATTEST, .qualifying = { secret, 32 } },
+		{ .type = DEVICE_ATTEST, .qualifying = { secret, 32 }, .n_handles = 3, .handles = { 1, 2, 0xffffffff } },
+		{ .type = DEVICE_ACTIVATE, .id_object = { message, ATTEST_ID_OBJECT_MAX }, .encrypted = { message, 1 } },
 	};
 
 	(void)state;
@@ -107,6 +111,11 @@ every_request_is_decoded_as_it_was_encoded(void **state)
 		expect_bytes(again.message, requests[i].message);
 		expect_bytes(again.secret, requests[i].secret);
 		expect_bytes(again.blob, requests[i].blob);
+		expect_bytes(again.qualifying, requests[i].qualifying);
+		expect_bytes(again.id_object, requests[i].id_object);
+		expect_bytes(again.encrypted, requests[i].encrypted);
+		assert_int_equal(again.n_handles, requests[i].n_handles);
+		assert_memory_equal(again.handles, requests[i].handles, sizeof(again.handles));
 	}
 }
 
@@ -119,7 +128,7 @@ a_malformed_request_is_refused_by_name(void **state)
 		const char *message;
 	} cases[] = {
 		{ 0, { NULL, 0 }, "device wire: 0 is no request" },
-		{ 9, { NULL, 0 }, "device wire: 9 is no request" },
+		{ 12, { NULL, 0 }, "device wire: 12 is no request" },
 		{ DEVICE_INFO | DEVICE_ANSWER, { NULL, 0 }, "device wire: 129 is no request" },
 		{ DEVICE_ERROR, { NULL, 0 }, "device wire: 255 is no request" },
 		{ 0x0101, { NULL, 0 }, "device wire: 257 is no request" },
@@ -161,6 +170,19 @@ a_malformed_request_is_refused_by_name(void **state)
 		  { (const uint8_t *)"\0\0\0\0", 4 },
 		  "device wire: malformed UNSEAL request of 4 bytes" },
 		{ DEVICE_UNLOAD, { (const uint8_t *)"\0\0\0", 3 }, "device wire: malformed UNLOAD request of 3 bytes" },
+		{ DEVICE_ATTESTER, { (const uint8_t *)"x", 1 }, "device wire: malformed ATTESTER request of 1 bytes" },
+		{ DEVICE_ATTEST,
+		  { (const uint8_t *)"01234567890123456789012345678901", 32 },
+		  "device wire: malformed ATTEST request of 32 bytes" },
+		{ DEVICE_ATTEST,
+		  { (const uint8_t *)"01234567890123456789012345678901\4", 33 },
+		  "device wire: malformed ATTEST request of 33 bytes" },
+		{ DEVICE_ATTEST,
+		  { (const uint8_t *)"01234567890123456789012345678901\1\0\0\0", 36 },
+		  "device wire: malformed ATTEST request of 36 bytes" },
+		{ DEVICE_ACTIVATE,
+		  { (const uint8_t *)"\0\0\0\0\0\0\0\1a", 9 },
+		  "device wire: malformed ACTIVATE request of 9 bytes" },
 	};
 	struct device_request request;
 
@@ -178,6 +200,8 @@ a_field_one_byte_over_its_limit_is_refused(void **state)
 		{ .type = DEVICE_LOAD, .ref = { big, 1 }, .spki = { big, SPKI_MAX + 1 } },
 		{ .type = DEVICE_SIGN, .message = { big, DEVICE_INLINE_MAX + 1 } },
 		{ .type = DEVICE_UNSEAL, .blob = { big, CUSTODY_BLOB_MAX + 1 } },
+		{ .type = DEVICE_ACTIVATE, .id_object = { big, ATTEST_ID_OBJECT_MAX + 1 }, .encrypted = { big, 1 } },
+		{ .type = DEVICE_ACTIVATE, .id_object = { big, 1 }, .encrypted = { big, ATTEST_ENCRYPTED_MAX + 1 } },
 	};
 	struct device_request again;
 
@@ -195,6 +219,50 @@ a_field_one_byte_over_its_limit_is_refused(void **state)
 }
 
 /* ---- the signer's side ---- */
+
+static void
+attestations_come_back_whole_and_bounded(void **state)
+{
+	static uint8_t big[ATTEST_ABOUT_MAX + 1];
+	struct device_answer answer = { .ak = { big, 5 }, .ek = { big, ATTEST_EK_MAX / 4 }, .n_items = 2 };
+	AUTO(writ_secret_done) struct writ_secret out = { 0 };
+	static struct attestation said;
+	const uint32_t handle = 4;
+	struct attester attester;
+	struct writ_err *err;
+
+	(void)state;
+	memset(big, 0x5a, sizeof(big));
+	will_say(1, DEVICE_ATTESTER, &answer);
+	expect_ok(device_attester(device, &attester));
+	expect_bytes(((struct writ_bytes){ attester.ak, attester.ak_len }), answer.ak);
+	expect_bytes(((struct writ_bytes){ attester.ek, attester.ek_len }), answer.ek);
+
+	answer.items[0] = (struct device_attested){ ATTESTED_CLAIM, { big, ATTEST_ABOUT_MAX }, { NULL, 0 }, { NULL, 0 } };
+	answer.items[1] = (struct device_attested){ ATTESTED_PCRS,
+						    { NULL, 0 },
+						    { big, ATTEST_SAID_MAX },
+						    { big, ATTEST_SIGNATURE_MAX } };
+	will_say(2, DEVICE_ATTEST, &answer);
+	expect_ok(device_attest(device, big, &handle, 1, &said));
+	assert_int_equal(said.n, 2);
+	assert_int_equal(said.item[0].what, ATTESTED_CLAIM);
+	expect_bytes(attest_about(&said.item[0]), answer.items[0].about);
+	expect_bytes(attest_said(&said.item[1]), answer.items[1].said);
+	expect_bytes(attest_signature(&said.item[1]), answer.items[1].signature);
+
+	will_say(3, DEVICE_ACTIVATE, &(struct device_answer){ .secret = { big, 32 } });
+	expect_ok(device_activate(device, WRIT_LIT("object"), WRIT_LIT("seed"), &out));
+	assert_int_equal(out.len, 32);
+
+	answer.items[0].about.len++;
+	will_say(4, DEVICE_ATTEST, &answer);
+	err = device_attest(device, big, &handle, 1, &said);
+	assert_non_null(err);
+	assert_int_equal(err->code, WRIT_UNAVAILABLE); /* such a connection is not used again */
+	assert_int_equal(said.n, 0);
+	writ_err_free(err);
+}
 
 static void
 answers_come_back_whole(void **state)
@@ -449,6 +517,7 @@ main(void)
 		cmocka_unit_test(a_malformed_request_is_refused_by_name),
 		cmocka_unit_test(a_field_one_byte_over_its_limit_is_refused),
 		claim(answers_come_back_whole),
+		claim(attestations_come_back_whole_and_bounded),
 		claim(a_request_s_own_error_comes_back_with_its_code_and_leaves_the_connection_usable),
 		claim(after_an_answer_that_lies_the_connection_is_lost),
 		claim(a_malformed_info_is_no_info),
