@@ -69,6 +69,7 @@ err_new(enum writ_code code, struct writ_err *cause, const char *fmt, va_list ar
 	}
 	n = vsnprintf(raw, sizeof(raw), fmt, args);
 	err->code = code;
+	err->retry_after_s = cause ? cause->retry_after_s : 0;
 	err->cause = cause;
 	if (n < 0)
 		n = snprintf(raw, sizeof(raw), "(message could not be formatted)");
@@ -123,6 +124,14 @@ writ_recode(struct writ_err *cause, enum writ_code code, const char *fmt, ...)
 	va_start(args, fmt);
 	err = err_new(code, cause, fmt, args);
 	va_end(args);
+	return err;
+}
+
+struct writ_err *
+writ_retry_after(struct writ_err *err, unsigned seconds)
+{
+	if (err != &out_of_memory)
+		err->retry_after_s = seconds;
 	return err;
 }
 

@@ -28,6 +28,7 @@ enum writ_code {
 struct writ_err {
 	enum writ_code code;
 	char message[WRIT_MESSAGE_MAX]; /* for people; never holds a secret; control characters are written as '?' */
+	unsigned retry_after_s;		/* when to ask again, of what passes by itself; 0: not known */
 	struct writ_err *cause;		/* owned; NULL where the trouble began */
 };
 
@@ -42,6 +43,9 @@ WRIT_CHECKED struct writ_err *writ_fail_errno(int errno_value, const char *fmt, 
 
 /* Takes `cause` and wraps it: same code, a message that adds a fact. */
 WRIT_CHECKED struct writ_err *writ_because(struct writ_err *cause, const char *fmt, ...) WRIT_PRINTF(2, 3);
+
+/* Says when to ask again; returns `err`.  Errors that wrap it say the same. */
+WRIT_CHECKED struct writ_err *writ_retry_after(struct writ_err *err, unsigned seconds);
 
 /* As writ_because(), with another code: for a border where the caller can do something else about it. */
 WRIT_CHECKED struct writ_err *writ_recode(struct writ_err *cause, enum writ_code code, const char *fmt, ...)

@@ -134,7 +134,7 @@ problem_of_err(const struct writ_err *err, struct problem *ret)
 	*ret = (struct problem){ .status = statuses[err->code], .code = writ_code_name(err->code) };
 	writ_err_text(err, ret->detail, sizeof(ret->detail));
 	if (err->code == WRIT_UNAVAILABLE || err->code == WRIT_EXHAUSTED)
-		ret->retry_after_s = 1;
+		ret->retry_after_s = err->retry_after_s > 0 ? err->retry_after_s : 1;
 }
 
 void

@@ -117,27 +117,35 @@ stages_write(struct metrics *metrics, struct writ_buf *ret)
 	return err;
 }
 
-WRIT_CHECKED static struct writ_err *
-served_write(struct metrics *metrics, struct writ_buf *ret)
+struct writ_err *
+metrics_histogram(struct writ_buf *ret, const char *name, const unsigned *in_ms, size_t n_bounds, const uint64_t *n,
+		  uint64_t sum_ms)
 {
-	const uint64_t ms = get(&metrics->served_ms);
 	struct writ_err *err;
-	uint64_t n = 0;
+	uint64_t sum = 0;
 
-	err = writ_buf_printf(ret, "# TYPE writ_revoked_after_seconds histogram\n");
-	for (size_t i = 0; i < METRIC_BOUNDS && !err; i++) {
-		n += get(&metrics->served[i]);
-		err = writ_buf_printf(ret, "writ_revoked_after_seconds_bucket{le=\"%u.%03u\"} %" PRIu64 "\n",
-				      bounds_ms[i] / 1000, bounds_ms[i] % 1000, n);
+	err = writ_buf_printf(ret, "# TYPE %s histogram\n", name);
+	for (size_t i = 0; i < n_bounds && !err; i++) {
+		sum += n[i];
+		err = writ_buf_printf(ret, "%s_bucket{le=\"%u.%03u\"} %" PRIu64 "\n", name, in_ms[i] / 1000,
+				      in_ms[i] % 1000, sum);
 	}
-	n += get(&metrics->served[METRIC_BOUNDS]);
+	sum += n[n_bounds];
 	if (err)
 		return err;
 	return writ_buf_printf(ret,
-			       "writ_revoked_after_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n"
-			       "writ_revoked_after_seconds_sum %" PRIu64
-			       ".%03u\nwrit_revoked_after_seconds_count %" PRIu64 "\n",
-			       n, ms / 1000, (unsigned)(ms % 1000), n);
+			       "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %" PRIu64 ".%03u\n%s_count %" PRIu64 "\n",
+			       name, sum, name, sum_ms / 1000, (unsigned)(sum_ms % 1000), name, sum);
+}
+
+WRIT_CHECKED static struct writ_err *
+served_write(struct metrics *metrics, struct writ_buf *ret)
+{
+	uint64_t n[METRIC_BOUNDS + 1];
+
+	for (size_t i = 0; i <= METRIC_BOUNDS; i++)
+		n[i] = get(&metrics->served[i]);
+	return metrics_histogram(ret, "writ_revoked_after_seconds", bounds_ms, METRIC_BOUNDS, n, get(&metrics->served_ms));
 }
 
 WRIT_CHECKED static struct writ_err *

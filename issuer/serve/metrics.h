@@ -61,6 +61,10 @@ void metrics_served(struct metrics *, int64_t elapsed_ms);
 
 /* Appends what is counted here; the caller adds the levels it can read itself with metrics_line(). */
 WRIT_CHECKED struct writ_err *metrics_write(struct metrics *, struct writ_buf *ret);
+
+/* A histogram: `n` of each bound (not summed up) and beyond the last one. */
+WRIT_CHECKED struct writ_err *metrics_histogram(struct writ_buf *ret, const char *name, const unsigned *bounds_ms, size_t n_bounds,
+						const uint64_t *n, uint64_t sum_ms);
 WRIT_CHECKED struct writ_err *metrics_line(struct writ_buf *ret, const char *name, const char *type, uint64_t value);
 
 #endif

@@ -3,6 +3,7 @@
  *
  * Until recovery has run once nothing but health is served: the status table is not whole before.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -172,6 +173,25 @@ pending_write(struct serve_loop *on, writ_time now, struct writ_buf *ret)
 	return NULL;
 }
 
+/* The device, as the signer told of it last. */
+WRIT_CHECKED static struct writ_err *
+device_write(const struct signer_health *health, struct writ_buf *ret)
+{
+	struct writ_err *err;
+
+	err = metrics_histogram(ret, "writ_device_queue_seconds", signer_bounds_ms, SIGNER_BOUNDS, health->device_waited.n,
+				health->device_waited.sum_ms);
+	if (!err)
+		err = metrics_histogram(ret, "writ_device_signature_seconds", signer_bounds_ms, SIGNER_BOUNDS,
+					health->device_signed.n, health->device_signed.sum_ms);
+	if (!err)
+		err = writ_buf_printf(ret, "# TYPE writ_device_refused_total counter\n");
+	for (size_t i = 0; i < DEVICE_REFUSALS && !err; i++)
+		err = writ_buf_printf(ret, "writ_device_refused_total{reason=\"%s\"} %" PRIu64 "\n",
+				      device_refusal_name((enum device_refusal)i), health->device_refused[i]);
+	return err;
+}
+
 WRIT_CHECKED static struct writ_err *
 levels_write(struct serve_loop *on, const struct condition *c, struct writ_buf *ret)
 {
@@ -232,6 +252,8 @@ metrics(struct serve_loop *on, struct http_request *request)
 	err = metrics_write(&on->serve->metrics, &body);
 	if (!err)
 		err = levels_write(on, &c, &body);
+	if (!err)
+		err = device_write(&c.seen.health, &body);
 	if (err) {
 		writ_err_free(err);
 		answer_problem(request, 503, "no memory for the metrics");

@@ -57,7 +57,7 @@ on_status(struct signer *s, const struct admin_asked *asked, struct canon_out *o
 	canon_int(out, "revoked_live", (int64_t)counts.ended);
 	canon_text(out, "tier", writ_str(leaf_tier_name(s->keys.tier)));
 	canon_text(out, "trust_domain", writ_str(s->conf->trust_domain));
-	canon_int(out, "waiting_for_device", (int64_t)s->n_waiting);
+	canon_int(out, "waiting_for_device", (int64_t)(s->queue.n + s->link.outstanding));
 	canon_text(out, "why", writ_str(why));
 	return NULL;
 }

@@ -1,51 +1,45 @@
 /*
  * LEAF: gate, serial, journal entry; after the group's fdatasync the log reference and the signature.
  *
- * A job is one leaf from its gate to its answer.  Those of a wake-up form a group: none is signed before all are
- * durable (I2).  In the resident tier they then queue for the device, SIGNER_DEVICE_AHEAD at a time in its hands.
+ * A job is one leaf until its answer.  Those journalled in a wake-up form a group: none is signed before all are
+ * durable (I2).  In the resident tier a leaf waits for the device first (resident.c), and is journalled when its turn
+ * comes.
  *
  * (1) A leaf whose entry is durable and that cannot be signed is aborted at once, by the signer itself: no serial stays
  *     good without a certificate.
  */
-#include <poll.h>
 #include <stdlib.h>
 
 #include "base/digest.h"
 #include "base/event.h"
 #include "base/fault.h"
-#include "issuer/signer/signer.h"
+#include "issuer/signer/job.h"
 
-/* Its own deadline ends a writ-deviced whose device hangs; this is for one that hangs itself. */
-#define DEVICE_SILENT_MS (DEVICE_TIMEOUT_MS + 1000)
-
-struct job {
-	bool used;
-	struct conn *conn; /* NULL: it has gone; the issuer will abort what it never saw */
-	uint64_t id;
-	uint8_t serial[LEAF_SERIAL];
-	uint64_t index;
-	uint8_t leaf_hash[32];
-	bool in_device;
-	struct leaf leaf; /* views into `tbs`; its lists are gone after the gate */
-	size_t tbs_len;
-	uint8_t tbs[LEAF_MAX];
-};
-
-static struct job *
-job_take(struct signer *s)
+struct job *
+job_take(struct signer *s, struct conn *conn, uint64_t id, const struct signer_leaf *asked)
 {
+	struct job *job = NULL;
+
 	if (!s->jobs)
 		s->jobs = calloc(SIGNER_QUEUE_MAX, sizeof(*s->jobs));
-	for (size_t i = 0; s->jobs && i < SIGNER_QUEUE_MAX; i++)
-		if (!s->jobs[i].used)
-			return &s->jobs[i];
-	return NULL;
+	for (size_t i = 0; s->jobs && i < SIGNER_QUEUE_MAX && !job; i++)
+		if (s->jobs[i].state == JOB_FREE)
+			job = &s->jobs[i];
+	if (!job)
+		return NULL;
+	job->conn = conn;
+	job->id = id;
+	job->tbs_len = asked->tbs.len;
+	memcpy(job->tbs, asked->tbs.data, asked->tbs.len);
+	job->said_len = asked->said.len;
+	memcpy(job->said, asked->said.data, asked->said.len);
+	return job;
 }
 
 bool
 issue_room(const struct signer *s)
 {
-	return s->n_group + s->n_waiting < SIGNER_QUEUE_MAX;
+	return s->n_group < SIGNER_QUEUE_MAX;
 }
 
 struct writ_err *
@@ -71,32 +65,17 @@ issue_blocked(struct signer *s)
 	return NULL;
 }
 
-/* Resident tier: the queue for the device is bounded by how long it takes, and by SIGNER_QUEUE_MAX. */
-static struct writ_err *
-queue_check(const struct signer *s)
-{
-	const int64_t n = (int64_t)(s->n_group + s->n_waiting);
-	const int64_t wait_ms = n * s->link.signature_us / 1000;
-
-	if (s->keys.gen[0]->soft.pkey || n < SIGNER_DEVICE_AHEAD || wait_ms <= SIGNER_DEVICE_WAIT_MS)
-		return NULL;
-	return writ_fail(WRIT_UNAVAILABLE,
-			 "%lld leaves wait for the device already, which takes %lld ms for them: over %d ms, try again",
-			 (long long)n, (long long)wait_ms, SIGNER_DEVICE_WAIT_MS);
-}
-
 /* From the bytes to a journalled entry: everything that can be refused is refused here. */
-static struct writ_err *
-job_fill(struct signer *s, struct job *job, const struct signer_leaf *asked)
+struct writ_err *
+job_journal(struct signer *s, struct job *job)
 {
+	const struct writ_bytes tbs = { job->tbs, job->tbs_len };
 	static const uint8_t no_hash[32];
 	struct entry entry;
 	struct writ_err *err;
 
-	memcpy(job->tbs, asked->tbs.data, asked->tbs.len);
-	job->tbs_len = asked->tbs.len;
 	writ_arena_clear(&s->arena);
-	err = gate_check((struct writ_bytes){ job->tbs, job->tbs_len }, &s->gate, s->now.wall, &s->arena, &job->leaf);
+	err = gate_check(tbs, &s->gate, s->now.wall, &s->arena, &job->leaf);
 	if (err)
 		return err;
 	FAULT("signer:gate");
@@ -106,16 +85,30 @@ job_fill(struct signer *s, struct job *job, const struct signer_leaf *asked)
 	if (err)
 		return err;
 	leaf_fill(job->tbs, &job->leaf, job->serial, 0, no_hash);
-	err = entry_issue(s, &job->leaf, job->serial, (struct writ_bytes){ job->tbs, job->tbs_len }, asked->said,
-			  &entry);
+	err = entry_issue(s, &job->leaf, job->serial, tbs, (struct writ_bytes){ job->said, job->said_len }, &entry);
 	if (err)
 		return writ_recode(err, WRIT_UNAVAILABLE, "the journal");
 	job->index = entry.index;
 	memcpy(job->leaf_hash, entry.leaf_hash, sizeof(job->leaf_hash));
 	err = ledger_issue(s->ledger, job->serial, job->leaf.authority_key_id.data, job->leaf.not_after);
-	if (err) /* an entry without a row is never good (I9); what else is wrong, a restart must tell */
+	if (err) { /* an entry without a row is never good (I9); what else is wrong, a restart must tell */
 		s->broken = true;
-	return err;
+		return err;
+	}
+	job->state = JOB_JOURNALLED;
+	s->group[s->n_group++] = job;
+	return NULL;
+}
+
+/* Sealed tier: at once. */
+static struct writ_err *
+sealed_leaf(struct signer *s, struct conn *conn, uint64_t id, const struct signer_leaf *asked)
+{
+	struct job *job = job_take(s, conn, id, asked);
+
+	if (!job)
+		return writ_fail(WRIT_UNAVAILABLE, "%d leaves are under way already: try again", SIGNER_QUEUE_MAX);
+	return job_journal(s, job);
 }
 
 struct writ_err *
@@ -123,41 +116,27 @@ issue_leaf(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes b
 {
 	struct signer_leaf asked;
 	struct writ_err *err;
-	struct job *job;
 
 	err = signer_leaf_read(body, &asked);
 	if (err)
 		return err;
 	err = issue_blocked(s);
-	if (!err)
-		err = queue_check(s);
 	if (err)
 		return err;
 	err = canon_check(asked.said, SIGNER_SAID_MAX);
 	if (err)
 		return writ_recode(err, WRIT_INVALID, "LEAF: said");
-	job = job_take(s);
-	if (!job)
-		return writ_fail(WRIT_UNAVAILABLE, "%d leaves wait for the device already: try again",
-				 SIGNER_QUEUE_MAX);
-	err = job_fill(s, job, &asked);
+	err = s->keys.gen[0]->soft.pkey ? sealed_leaf(s, conn, id, &asked) : resident_leaf(s, conn, id, &asked);
 	if (err && s->broken)
 		event(EVENT_ALARM, "signer.issuing-stopped", EV_ERR(err));
 	if (err && err->code == WRIT_INVALID)
 		refusal_note(s, "leaf", err, asked.tbs, asked.said);
-	if (err)
-		return err;
-	job->used = true;
-	job->conn = conn;
-	job->id = id;
-	job->in_device = false;
-	s->group[s->n_group++] = job;
-	return NULL;
+	return err;
 }
 
 /* ---- after the fdatasync ---- */
 
-static void
+void
 job_signed(struct signer *s, struct job *job, struct writ_bytes signature)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
@@ -174,11 +153,11 @@ job_signed(struct signer *s, struct job *job, struct writ_bytes signature)
 	else
 		conn_answer(s, job->conn, job->id, SIGNER_LEAF, writ_view(&body), -1);
 	writ_err_free(err);
-	job->used = false;
+	job->state = JOB_FREE;
 }
 
 /* (1) */
-static void
+void
 job_failed(struct signer *s, struct job *job, struct writ_err *why)
 {
 	struct owed end = { .type = ENTRY_ABORT, .reason = REASON_UNSPECIFIED, .at = s->now.wall };
@@ -197,30 +176,15 @@ job_failed(struct signer *s, struct job *job, struct writ_err *why)
 	event(EVENT_WARN, "signer.not-signed", EV_NUM("entry", job->index), EV_ERR(why));
 	conn_refuse(s, job->conn, job->id, why);
 	writ_err_free(why);
-	job->used = false;
+	job->state = JOB_FREE;
 }
 
-/* Hands waiting leaves to the device, as many as it may have at once. */
-static void
-device_feed(struct signer *s)
+void
+job_refused(struct signer *s, struct job *job, struct writ_err *why)
 {
-	for (size_t i = 0; i < s->n_waiting && s->link.device && s->link.outstanding < SIGNER_DEVICE_AHEAD; i++) {
-		struct job *job = s->waiting[i];
-		const struct generation *g = keys_find(s, job->leaf.authority_key_id.data);
-		struct writ_err *err;
-
-		if (job->in_device || !g)
-			continue;
-		err = device_sign_start(s->link.device, (uint64_t)(job - s->jobs), g->handle,
-					(struct writ_bytes){ job->tbs, job->tbs_len });
-		if (err) {
-			device_lost(s, err);
-			return;
-		}
-		job->in_device = true;
-		if (s->link.outstanding++ == 0)
-			s->link.heard_ms = s->now.mono_ms;
-	}
+	conn_refuse(s, job->conn, job->id, why);
+	writ_err_free(why);
+	job->state = JOB_FREE;
 }
 
 void
@@ -242,7 +206,7 @@ issue_sign(struct signer *s)
 			continue;
 		}
 		if (!g->soft.pkey) {
-			s->waiting[s->n_waiting++] = job;
+			resident_sign(s, job);
 			continue;
 		}
 		err = soft_key_sign(&g->soft, (struct writ_bytes){ job->tbs, job->tbs_len }, signature, &len);
@@ -252,109 +216,22 @@ issue_sign(struct signer *s)
 			job_signed(s, job, (struct writ_bytes){ signature, len });
 	}
 	s->n_group = 0;
-	device_feed(s);
 }
 
-static void
-waiting_remove(struct signer *s, const struct job *job)
-{
-	size_t i = 0;
-
-	while (i < s->n_waiting && s->waiting[i] != job)
-		i++;
-	if (i == s->n_waiting)
-		return;
-	s->n_waiting--;
-	memmove(s->waiting + i, s->waiting + i + 1, (s->n_waiting - i) * sizeof(s->waiting[0]));
-}
-
-/* Device signatures are verified always (DESIGN.md, one issuance): a wrong one is a device that must not go on. */
-static void
-device_answered(struct signer *s, uint64_t id, struct writ_bytes signature, struct writ_err *failed)
-{
-	struct job *job = id < SIGNER_QUEUE_MAX ? &s->jobs[id] : NULL;
-	const struct generation *g = job ? keys_find(s, job->leaf.authority_key_id.data) : NULL;
-
-	if (!job || !job->used || !job->in_device) {
-		writ_err_free(failed);
-		return;
-	}
-	waiting_remove(s, job);
-	if (!failed && g)
-		failed = pubkey_verify(&g->public, (struct writ_bytes){ job->tbs, job->tbs_len }, signature);
-	if (!failed && g)
-		job_signed(s, job, signature);
-	else
-		job_failed(s, job, failed ? failed : writ_fail(WRIT_UNAVAILABLE, "the issuing key has gone meanwhile"));
-}
-
-/* Measures from one to the next while there is always one to make. */
-static void
-signature_came(struct signer *s, int64_t now_ms)
-{
-	struct device_link *link = &s->link;
-
-	link->outstanding--;
-	link->signature_us += ((now_ms - link->heard_ms) * 1000 - link->signature_us) / 8;
-	link->heard_ms = now_ms;
-}
-
-void
-issue_collect(struct signer *s)
-{
-	while (s->link.device) {
-		AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
-		struct writ_err *err, *failed = NULL;
-		uint64_t id = 0;
-		bool any = false;
-
-		err = device_sign_next(s->link.device, &any, &id, &signature, &failed);
-		if (err)
-			device_lost(s, err);
-		if (err || !any)
-			break;
-		signature_came(s, s->now.mono_ms);
-		device_answered(s, id, writ_view(&signature), failed);
-	}
-	if (s->link.device && s->link.outstanding > 0 && s->now.mono_ms - s->link.heard_ms > DEVICE_SILENT_MS)
-		device_lost(s, writ_fail(WRIT_UNAVAILABLE, "no signature of the device within %d ms", DEVICE_SILENT_MS));
-	if (s->link.device) {
-		device_feed(s);
-		return;
-	}
-	while (s->n_waiting > 0)
-		job_failed(s, s->waiting[--s->n_waiting],
-device_away(s));
-}
-
-/* No new ones are handed over meanwhile; at the device's deadline it is given up. */
-void
-issue_drain(struct signer *s)
-{
-	while (s->link.device && s->link.outstanding > 0) {
-		struct pollfd readable = { .fd = device_fd(s->link.device), .events = POLLIN };
-		AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
-		struct writ_err *err = NULL, *failed = NULL;
-		uint64_t id = 0;
-		bool any = false;
-
-		if (poll(&readable, 1, DEVICE_TIMEOUT_MS) <= 0)
-			err = writ_fail(WRIT_UNAVAILABLE, "no signature within %d ms", DEVICE_TIMEOUT_MS);
-		else
-			err = device_sign_next(s->link.device, &any, &id, &signature, &failed);
-		if (err) {
-			device_lost(s, err);
-		} else if (any) {
-			signature_came(s, clock_read().mono_ms);
-			device_answered(s, id, writ_view(&signature), failed);
-		}
-	}
-}
-
+/* What waits is dropped; what is journalled goes on, and nobody will hear of it. */
 void
 issue_forget(struct signer *s, const struct conn *conn)
 {
-	for (size_t i = 0; s->jobs && i < SIGNER_QUEUE_MAX; i++)
-		if (s->jobs[i].conn == conn)
-			s->jobs[i].conn = NULL;
+	for (size_t i = 0; s->jobs && i < SIGNER_QUEUE_MAX; i++) {
+		struct job *job = &s->jobs[i];
+
+		if (job->state == JOB_FREE || job->conn != conn)
+			continue;
+		job->conn = NULL;
+		if (job->state != JOB_WAITING)
+			continue;
+		queue_remove(&s->queue, &job->item);
+		job->state = JOB_FREE;
+		s->device_refused[REFUSED_GONE]++;
+	}
 }

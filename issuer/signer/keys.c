@@ -109,14 +109,17 @@ sign_in_device(struct signer *s, uint32_t handle, const struct pubkey *public, s
 	       struct writ_buf *ret_sig)
 {
 	struct writ_err *err;
+	int64_t began_ms;
 
-	issue_drain(s);
+	resident_drain(s);
 	err = device_must(s);
 	if (err)
 		return err;
+	began_ms = clock_read().mono_ms;
 	err = device_sign(s->link.device, handle, message, ret_sig);
 	if (err)
 		return device_failed(s, err);
+	resident_took(s, clock_read().mono_ms - began_ms);
 	err = pubkey_verify(public, message, writ_view(ret_sig));
 	return err ? writ_recode(err, WRIT_LOCKED, "the device made a wrong signature") : NULL;
 }
@@ -361,7 +364,7 @@ keys_generation_make(struct signer *s)
 
 	if (facts.not_after > anchor->not_after)
 		facts.not_after = anchor->not_after;
-	issue_drain(s);
+	resident_drain(s);
 	err = device_must(s);
 	if (!err)
 		err = generation_new(&g);

@@ -392,10 +392,13 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 		.revoked_live = counts.ended,
 		.owed = s->n_owed,
 		.unknown_asked = s->unknown_asked,
-		.device_queue = (uint32_t)s->n_waiting,
 		.clock_accepted = s->clock_accepted,
+		.device_queue = (uint32_t)(s->queue.n + s->link.outstanding),
+		.device_waited = s->device_waited,
+		.device_signed = s->device_signed,
 		.issuing_not_after = s->keys.gen[0]->cert.not_after,
 	};
+	memcpy(health.device_refused, s->device_refused, sizeof(health.device_refused));
 	if (blocked)
 		writ_err_text(blocked, health.why, sizeof(health.why));
 	else if (!s->link.device)

@@ -2,7 +2,8 @@
  * The signer's loop: one issuer, a few connections, one group a wake-up.  Read this file first.
  *
  * A wake-up: read the clock; housekeeping once a second; take what each connection has sent, at most 64 frames of each
- * (conn.c); judge every frame and journal it (messages.c, issue.c); one fdatasync; sign; send.
+ * (conn.c); judge every frame and journal it (messages.c, issue.c); one fdatasync; sign; send.  In the resident tier a leaf
+ * waits between judging and journalling (resident.c).
  *
  * (1) Answers are queued and leave only after the fdatasync of all that was journalled before them.	I2, I8
  */
@@ -29,6 +30,7 @@
 void
 group_end(struct signer *s)
 {
+	resident_take(s);
 	journal_sync(s->journal);
 	if (s->revoked_in_group)
 		FAULT("signer:revoked");
@@ -212,7 +214,7 @@ wake(struct signer *s, const struct epoll_event *ev)
 	else if (ev->data.ptr == &s->signals)
 		signal_take(s);
 	else if (ev->data.ptr == &s->link)
-		(void)device_ready(s); /* it has answered; issue_collect() looks for signatures */
+		(void)device_ready(s); /* it has answered; resident_collect() looks for signatures */
 	else {
 		conn = ev->data.ptr;
 		if (conn->writing && (ev->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
@@ -220,6 +222,16 @@ wake(struct signer *s, const struct epoll_event *ev)
 		else if (!conn->dead)
 			conn_read(s, conn);
 	}
+}
+
+/* Until the next second's housekeeping, or until a leaf has waited too long. */
+static int
+sleep_ms(const struct signer *s)
+{
+	const int64_t tick_ms = s->next_second_ms - s->now.mono_ms, patience_ms = resident_patience_ms(s);
+	const int64_t left_ms = patience_ms >= 0 && patience_ms < tick_ms ? patience_ms : tick_ms;
+
+	return left_ms > 0 ? (int)left_ms : 0;
 }
 
 struct writ_err *
@@ -237,8 +249,7 @@ signer_serve(struct signer *s, int listener)
 	event(EVENT_INFO, "signer.ready", EV_STR("tier", leaf_tier_name(s->keys.tier)),
 	      EV_NUM("entries", journal_next(s->journal)), EV_HEX("issuing", s->gate.issuer_key_id));
 	while (!s->stop) {
-		const int64_t left_ms = s->next_second_ms - s->now.mono_ms;
-		const int n = epoll_wait(s->epoll, events, EVENTS_MAX, left_ms > 0 ? (int)left_ms : 0);
+		const int n = epoll_wait(s->epoll, events, EVENTS_MAX, sleep_ms(s));
 
 		if (n < 0 && errno != EINTR)
 			return writ_fail_errno(errno, "waiting for work");
@@ -247,7 +258,7 @@ signer_serve(struct signer *s, int listener)
 			housekeep(s);
 		for (int i = 0; i < n; i++)
 			wake(s, &events[i]);
-		issue_collect(s);
+		resident_collect(s);
 		group_end(s);
 		admin_flush(s);
 		conns_reap(s);

@@ -9,6 +9,7 @@
  *	keys.c		anchor and issuing CA generations; certifies CAs and OCSP keys
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
+ *	resident.c	LEAF in the resident tier: waits for the device first, in queue.c's order
  *	conn.c		connections: packets in, answers out
  *	messages.c	what the issuer may ask, and when
  *	admin.c		RUN/admin.sock: what an operator may ask
@@ -28,15 +29,18 @@
 #include "issuer/log/json.h"
 #include "issuer/signer/gate.h"
 #include "issuer/signer/ledger.h"
+#include "issuer/signer/queue.h"
 #include "issuer/signer/softkey.h"
 #include "issuer/signer/wire.h"
 #include "issuer/x509/ca.h"
 #include "issuer/x509/ocsp.h"
 
 #define SIGNER_BACKDATE_S 30		/* notBefore and thisUpdate lie this far behind (DESIGN.md, Clock) */
-#define SIGNER_DEVICE_WAIT_MS 5000	/* a leaf that would wait longer than this for the device: UNAVAILABLE */
-#define SIGNER_QUEUE_MAX 256		/* leaves waiting for the device (resident tier); beyond: UNAVAILABLE */
-#define SIGNER_DEVICE_AHEAD 8		/* of them in the device's hands, so that a CRL's signature need not wait for all */
+#define SIGNER_DEVICE_QUEUE_MS 4000	/* of work at the pace of late: beyond, a leaf does not come into the queue: UNAVAILABLE */
+#define SIGNER_DEVICE_WAIT_MS 5000	/* a leaf that did and has waited this long, the pace having changed: UNAVAILABLE */
+#define SIGNER_QUEUE_MAX QUEUE_MAX	/* leaves under way at once (resident tier: waiting too); beyond: UNAVAILABLE */
+#define SIGNER_CONN_LEAVES_MAX 48	/* of them waiting a connection, below SIGNER_OUTSTANDING_MAX: a loop whose connection is full reads
+					 * none of its clients, and who wants a status would wait for the device too */
 
 #define ISSUING_LIFE_S (30 * 86400)	/* the first form has no rotation every 4 h: one generation a month */
 #define ISSUING_RENEW_S 86400		/* with less than this left a new generation is made */
@@ -151,8 +155,12 @@ struct signer {
 	struct job *jobs;		/* SIGNER_QUEUE_MAX */
 	size_t n_group;			/* journalled in this wake-up, not yet signed: */
 	struct job *group[SIGNER_QUEUE_MAX];
-	size_t n_waiting;		/* resident: signed by the device in this order */
-	struct job *waiting[SIGNER_QUEUE_MAX];
+
+	/* resident.c */
+	struct queue queue;		/* nothing is written of these yet */
+	uint8_t queue_secret[16];	/* so that nobody can choose a name that shares another's turns */
+	uint64_t device_refused[DEVICE_REFUSALS];
+	struct signer_times device_waited, device_signed;
 
 	/* serve.c */
 	struct conn **conns;
@@ -234,22 +242,31 @@ WRIT_CHECKED struct writ_err *publish_ocsp(struct signer *, const struct signer_
 
 /* ---- issue.c ---- */
 
-/* NULL: journalled in this group, answered later.  The error is the answer. */
+/* NULL: journalled in this group or waiting for the device, answered later.  The error is the answer. */
 WRIT_CHECKED struct writ_err *issue_leaf(struct signer *, struct conn *, uint64_t id, struct writ_bytes body);
 
 /* After the fdatasync: signs the group, or hands it to the device. */
 void issue_sign(struct signer *);
-
-/* The device has answered something, or is gone. */
-void issue_collect(struct signer *);
-
-/* Waits until the device has answered all leaves, so that a blocking call may be made. */
-void issue_drain(struct signer *);
 void issue_forget(struct signer *, const struct conn *);
 bool issue_room(const struct signer *);
 
 /* Why no leaf can be issued now, or NULL. */
 struct writ_err *issue_blocked(struct signer *);
+
+/* ---- resident.c: the device as it signs leaves ---- */
+
+/* The device has answered something, or is gone. */
+void resident_collect(struct signer *);
+
+/* Journals as many of those that wait as the device takes at once; refuses those that waited too long. */
+void resident_take(struct signer *);
+
+/* Waits until the device has answered all leaves, so that a blocking call may be made; then how long that one took. */
+void resident_drain(struct signer *);
+void resident_took(struct signer *, int64_t ms);
+
+/* Milliseconds until the next one has waited too long; -1: none waits. */
+int64_t resident_patience_ms(const struct signer *);
 
 /* ---- conn.c, messages.c, serve.c ---- */
 

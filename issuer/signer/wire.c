@@ -373,6 +373,46 @@ signer_settled_read(struct writ_bytes body, struct signer_settled *ret)
 	return read_all(&in, true, "SETTLED");
 }
 
+/* ---- times ---- */
+
+const unsigned signer_bounds_ms[SIGNER_BOUNDS] = { 1, 5, 10, 50, 100, 200, 500, 1000, 2000, 5000 };
+
+void
+signer_times_note(struct signer_times *times, int64_t ms)
+{
+	const uint64_t took_ms = ms > 0 ? (uint64_t)ms : 0;
+	size_t i = 0;
+
+	while (i < SIGNER_BOUNDS && took_ms > signer_bounds_ms[i])
+		i++;
+	times->n[i]++;
+	times->sum_ms += took_ms;
+}
+
+const char *
+device_refusal_name(enum device_refusal why)
+{
+	static const char *const names[DEVICE_REFUSALS] = { "full", "share", "late", "away", "gone" };
+
+	return names[why];
+}
+
+static void
+times_put(struct body_out *out, const struct signer_times *times)
+{
+	for (size_t i = 0; i <= SIGNER_BOUNDS; i++)
+		body_put64(out, times->n[i]);
+	body_put64(out, times->sum_ms);
+}
+
+static void
+times_get(struct body_in *in, struct signer_times *ret)
+{
+	for (size_t i = 0; i <= SIGNER_BOUNDS; i++)
+		ret->n[i] = body_get64(in);
+	ret->sum_ms = body_get64(in);
+}
+
 struct writ_err *
 signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 {
@@ -387,6 +427,10 @@ signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 	body_put64(&out, m->unknown_asked);
 	body_put32(&out, m->device_queue);
 	body_put32(&out, m->clock_accepted);
+	for (size_t i = 0; i < DEVICE_REFUSALS; i++)
+		body_put64(&out, m->device_refused[i]);
+	times_put(&out, &m->device_waited);
+	times_put(&out, &m->device_signed);
 	body_put64(&out, (uint64_t)m->issuing_not_after);
 	body_put_bytes(&out, (struct writ_bytes){ (const uint8_t *)m->why, strnlen(m->why, sizeof(m->why)) });
 	return written(&out, "health");
@@ -409,6 +453,10 @@ signer_health_read(struct writ_bytes body, struct signer_health *ret)
 	ret->unknown_asked = body_get64(&in);
 	ret->device_queue = body_get32(&in);
 	ret->clock_accepted = body_get32(&in);
+	for (size_t i = 0; i < DEVICE_REFUSALS; i++)
+		ret->device_refused[i] = body_get64(&in);
+	times_get(&in, &ret->device_waited);
+	times_get(&in, &ret->device_signed);
 	ret->issuing_not_after = (writ_time)body_get64(&in);
 	why = body_get_bytes(&in);
 	ok = ok && why.len < sizeof(ret->why) && writ_is_clean_utf8(why);
@@ -424,6 +472,7 @@ signer_error_write(const struct writ_err *refused, struct writ_buf *ret)
 	char text[WRIT_MESSAGE_MAX];
 
 	body_put8(&out, (uint8_t)refused->code);
+	body_put32(&out, refused->retry_after_s < SIGNER_RETRY_MAX_S ? refused->retry_after_s : SIGNER_RETRY_MAX_S);
 	body_put_bytes(&out, writ_str(writ_err_text(refused, text, sizeof(text))));
 	return written(&out, "error");
 }
@@ -433,11 +482,15 @@ signer_error_read(struct writ_bytes body)
 {
 	struct body_in in = body_read(body);
 	const uint8_t code = body_get8(&in);
+	const uint32_t retry_after_s = body_get32(&in);
 	const struct writ_bytes text = body_get_bytes(&in);
+	struct writ_err *err;
 
-	if (!body_done(&in) || code > WRIT_BROKEN || text.len >= WRIT_MESSAGE_MAX)
+	if (!body_done(&in) || code > WRIT_BROKEN || retry_after_s > SIGNER_RETRY_MAX_S ||
+	    text.len >= WRIT_MESSAGE_MAX)
 		return writ_fail(WRIT_BROKEN, "the signer's error answer is malformed");
-	return writ_fail((enum writ_code)code, "%.*s", (int)text.len, text.len > 0 ? (const char *)text.data : "");
+	err = writ_fail((enum writ_code)code, "%.*s", (int)text.len, text.len > 0 ? (const char *)text.data : "");
+	return writ_retry_after(err, retry_after_s);
 }
 
 /* ---- URLs ---- */

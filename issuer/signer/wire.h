@@ -18,6 +18,7 @@
 #define SIGNER_CERTS_MAX 8
 #define SIGNER_REVOKE_MAX 256		/* serials a frame; a cascade is many frames */
 #define SIGNER_SAID_MAX 2048
+#define SIGNER_RETRY_MAX_S 3600
 #define OCSP_CERT_ID_MAX 256		/* bytes of DER; a SHA-256 CertID has 105 to 120 */
 
 enum signer_message {
@@ -31,7 +32,7 @@ enum signer_message {
 	SIGNER_ABORT,
 	SIGNER_HEALTH,
 	SIGNER_ANSWER = 0x80,	/* set in an answer's type */
-	SIGNER_ERROR = 0xff,	/* u8 code, bytes text */
+	SIGNER_ERROR = 0xff,	/* u8 code, u32 seconds after which to ask again (0: not known), bytes text */
 };
 
 /* HELLO: -> configuration digest; <- what the issuer needs to serve. */
@@ -114,14 +115,37 @@ struct signer_settled {
 	uint64_t index;
 };
 
+/* How long things took: how many within each of the bounds, beyond the last one, and the sum. */
+#define SIGNER_BOUNDS 10
+extern const unsigned signer_bounds_ms[SIGNER_BOUNDS];	/* growing; each inclusive */
+struct signer_times {
+	uint64_t n[SIGNER_BOUNDS + 1];		/* not summed up */
+	uint64_t sum_ms;
+};
+void signer_times_note(struct signer_times *, int64_t ms);
+
+/* Why a leaf that the device should have signed was not journalled (resident tier). */
+enum device_refusal {
+	REFUSED_FULL,	/* no room in the queue */
+	REFUSED_SHARE,	/* room, but its delegator or agent had its share of it */
+	REFUSED_LATE,	/* it waited SIGNER_DEVICE_WAIT_MS */
+	REFUSED_AWAY,	/* the device was lost while it waited, or would not sign it any more when its turn came */
+	REFUSED_GONE,	/* whoever asked has gone: dropped, nobody was told */
+	DEVICE_REFUSALS
+};
+const char *device_refusal_name(enum device_refusal);	/* "full", ... */
+
 /* HEALTH: <- */
 struct signer_health {
 	bool can_issue;				/* clock, journal, keys */
 	bool device_up;
 	uint64_t entries, issued, revoked_live, owed;
 	uint64_t unknown_asked;			/* OCSP questions since start for what is not a live serial of ours */
-	uint32_t device_queue;
+	uint32_t device_queue;			/* leaves that wait for it; those it works on too */
 	uint32_t clock_accepted;		/* how often an operator accepted a time that stepped, since start */
+	uint64_t device_refused[DEVICE_REFUSALS];	/* since start, and what follows too */
+	struct signer_times device_waited;	/* of leaves: from LEAF until the device took them */
+	struct signer_times device_signed;	/* a signature of the device, of whatever */
 	writ_time issuing_not_after;
 	char why[160];				/* when something is not well */
 };

@@ -1475,10 +1475,11 @@ a_ceremony_is_held_once(void **state)
 	leaf_signed(&house);
 }
 
+static struct house resident; /* from here on */
+
 static void
 the_resident_tier_signs_in_the_device(void **state)
 {
-	static struct house resident;
 	struct signer_signed answer;
 	struct signer_crl_is is;
 	struct crl crl;
@@ -1509,8 +1510,191 @@ the_resident_tier_signs_in_the_device(void **state)
 		sleep_ms(100);
 	}
 	leaf_signed(&resident);
+}
+
+/* A leaf that `who` is the root delegator of. */
+static struct writ_bytes
+leaf_body_by(const struct house *h, const char *who)
+{
+	const struct leaf_issuer issuer = our_issuer(h);
+	struct delegation d = our_delegation(2);
+	struct leaf_facts facts = our_facts();
+
+	d.hops[0].principal = writ_str(who);
+	facts.delegation = make_delegation_der(&d);
+	return leaf_body(tbs_of(&issuer, &facts), "{}");
+}
+
+#define ANNA TD "/human/corp/anna"
+#define BORIS TD "/human/corp/boris"
+#define AHEAD_MAX 16 /* leaves in the device's hands at most: resident.c */
+
+static void
+ask_many(int sock, struct writ_bytes body, uint64_t first_id, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		expect_ok(frame_send(sock, SIGNER_LEAF, first_id + i, body, -1, CALL_MS));
+}
+
+/* The resident tier with its device standing still, and a second connection to ask after it. */
+static struct house
+device_stands(void)
+{
+	struct house aside = resident;
+
+	aside.sock = connect_only(&aside);
+	hello(&aside);
+	assert_int_equal(kill(resident.deviced, SIGSTOP), 0);
+	return aside;
+}
+
+static void
+device_goes_on(void)
+{
+	assert_int_equal(kill(resident.deviced, SIGCONT), 0);
+}
+
+static void
+await_queue(const struct house *aside, uint32_t n)
+{
+	uint32_t there = UINT32_MAX;
+
+	for (int i = 0; i < 1000 && there != n; i++) {
+		there = health_of(aside).device_queue;
+		if (there != n)
+			sleep_ms(5);
+	}
+	assert_int_equal(there, n);
+}
+
+static unsigned
+issues_of(const struct house *h)
+{
+	char dir[RIG_PATH_MAX + 16];
+	unsigned n = 0;
+
+	snprintf(dir, sizeof(dir), "%s/journal", h->state);
+	expect_ok(journal_read(dir, 0, count_issues, &n));
+	return n;
+}
+
+static void
+what_waits_for_the_device_is_not_journalled_and_goes_with_whoever_asked(void **state)
+{
+	const unsigned before = issues_of(&resident), gone = (unsigned)health_of(&resident).device_refused[REFUSED_GONE];
+	struct house aside = device_stands();
+	unsigned journalled;
+
+	(void)state;
+	ask_many(resident.sock, leaf_body_by(&resident, ANNA), 1, 40);
+	await_queue(&aside, 40);
+	journalled = issues_of(&resident) - before;
+	assert_in_range(journalled, 2, AHEAD_MAX);
+
+	close(resident.sock);
+	await_queue(&aside, journalled);
+	assert_int_equal(health_of(&aside).device_refused[REFUSED_GONE] - gone, 40 - journalled);
+	device_goes_on();
+	await_queue(&aside, 0);
+	assert_int_equal(issues_of(&resident) - before, journalled);
+	resident.sock = aside.sock;
+	leaf_signed(&resident);
+}
+
+static void
+what_waited_when_the_signer_was_killed_never_was(void **state)
+{
+	const unsigned before = issues_of(&resident), aborts = journal_has(&resident, ENTRY_ABORT, "");
+	struct house aside = device_stands();
+	unsigned journalled;
+
+	(void)state;
+	ask_many(resident.sock, leaf_body_by(&resident, ANNA), 1, 40);
+	await_queue(&aside, 40);
+	kill(resident.signer, SIGKILL);
+	process_wait(resident.signer, 5000);
+	device_goes_on();
+	close(aside.sock);
+	close(resident.sock);
+	signer_up(&resident, NULL);
+	journalled = issues_of(&resident) - before;
+	assert_in_range(journalled, 2, AHEAD_MAX);
+	assert_int_equal(journal_has(&resident, ENTRY_ABORT, ""), aborts); /* nor is there anything to abort of it */
+	leaf_signed(&resident);
+}
+
+static void
+a_flood_by_one_delegator_does_not_keep_another_from_the_device(void **state)
+{
+	static uint8_t packet[FRAME_MAX];
+	struct house aside = device_stands();
+	unsigned place = 0;
+	struct frame frame;
+
+	(void)state;
+	ask_many(resident.sock, leaf_body_by(&resident, ANNA), 1, 40);
+	ask_many(resident.sock, leaf_body_by(&resident, BORIS), 1000, 1);
+	await_queue(&aside, 41);
+	device_goes_on();
+	for (unsigned i = 0; i < 41; i++) {
+		expect_ok(frame_receive(resident.sock, packet, &frame, NULL, CALL_MS));
+		assert_int_equal(frame.type, SIGNER_LEAF | SIGNER_ANSWER);
+		if (frame.id == 1000)
+			place = i;
+	}
+	assert_in_range(place, 1, AHEAD_MAX + 1); /* behind what the device had, and one more of anna's */
+	close(aside.sock);
+}
+
+static void
+what_is_too_much_is_refused_at_once_and_told_when_to_come_back(void **state)
+{
+	static uint8_t packet[FRAME_MAX];
+	const struct signer_health before = health_of(&resident);
+	struct house aside = device_stands();
+	struct writ_err *err;
+	struct frame frame;
+
+	(void)state;
+	/* The device has its hands full; of another connection 48 may wait. */
+	ask_many(resident.sock, leaf_body_by(&resident, ANNA), 1, AHEAD_MAX + 4);
+	await_queue(&aside, AHEAD_MAX + 4);
+	ask_many(aside.sock, leaf_body_by(&resident, ANNA), 1, 60);
+	for (unsigned i = 0; i < 12; i++) {
+		expect_ok(frame_receive(aside.sock, packet, &frame, NULL, CALL_MS));
+		assert_int_equal(frame.type, SIGNER_ERROR);
+		assert_in_range(frame.id, 49, 60);
+		err = signer_error_read(frame.body);
+		assert_in_range(err->retry_after_s, 1, 10);
+		assert_non_null(strstr(err->message, "leaves wait for the device already: try again"));
+		assert_int_equal(err->code, WRIT_UNAVAILABLE);
+		writ_err_free(err);
+	}
+	/* Who asked less comes in, and the flood's newest leaf gives way. */
+	ask_many(aside.sock, leaf_body_by(&resident, BORIS), 1000, 1);
+	expect_ok(frame_receive(aside.sock, packet, &frame, NULL, CALL_MS));
+	assert_int_equal(frame.id, 48);
+	expect_refused(signer_error_read(frame.body), WRIT_UNAVAILABLE,
+		       "others wait for the device already, who asked less: try again");
+	device_goes_on();
+	for (unsigned i = 0; i < 48; i++) {
+		expect_ok(frame_receive(aside.sock, packet, &frame, NULL, CALL_MS));
+		assert_int_equal(frame.type, SIGNER_LEAF | SIGNER_ANSWER);
+	}
+	close(aside.sock);
+	close(resident.sock);
+	resident.sock = connect_only(&resident);
+	hello(&resident);
+	assert_int_equal(health_of(&resident).device_refused[REFUSED_SHARE] - before.device_refused[REFUSED_SHARE], 1);
+}
+
+static int
+resident_down(void **state)
+{
+	(void)state;
 	signer_down(&resident);
 	house_done(&resident);
+	return 0;
 }
 
 static void
@@ -1654,6 +1838,11 @@ main(void)
 		cmocka_unit_test(what_is_owed_is_not_called_logged_when_it_is_asked_again),
 		cmocka_unit_test(a_revocation_stands_whose_delegations_fit_no_list),
 		cmocka_unit_test(the_resident_tier_signs_in_the_device),
+		cmocka_unit_test(what_waits_for_the_device_is_not_journalled_and_goes_with_whoever_asked),
+		cmocka_unit_test(what_waited_when_the_signer_was_killed_never_was),
+		cmocka_unit_test(a_flood_by_one_delegator_does_not_keep_another_from_the_device),
+		cmocka_unit_test_teardown(what_is_too_much_is_refused_at_once_and_told_when_to_come_back,
+					  resident_down),
 		cmocka_unit_test(an_owners_root_certifies_the_anchor),
 		cmocka_unit_test(an_anchor_near_its_end_makes_no_generation_after_another),
 	};

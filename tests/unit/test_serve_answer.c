@@ -52,6 +52,18 @@ each_code_has_its_http_status(void **state)
 }
 
 static void
+an_error_that_knows_when_to_come_back_says_so(void **state)
+{
+	struct writ_err *err = writ_retry_after(writ_fail(WRIT_UNAVAILABLE, "busy"), 9);
+	struct problem p;
+
+	(void)state;
+	problem_of_err(err, &p);
+	assert_int_equal(p.retry_after_s, 9);
+	writ_err_free(err);
+}
+
+static void
 a_denial_names_rule_value_limit_and_line(void **state)
 {
 	struct verdict v = { .kind = VERDICT_DENY,
@@ -226,6 +238,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_code_has_its_http_status, start, end),
+		cmocka_unit_test_setup_teardown(an_error_that_knows_when_to_come_back_says_so, start, end),
 		cmocka_unit_test_setup_teardown(a_denial_names_rule_value_limit_and_line, start, end),
 		cmocka_unit_test_setup_teardown(not_yet_is_unavailable_with_a_time_and_no_denial, start, end),
 		cmocka_unit_test_setup_teardown(what_others_wrote_cannot_break_the_json_or_the_line, start, end),

@@ -85,11 +85,15 @@ health_comes_back_with_its_reason(void **state)
 					.unknown_asked = 7,
 					.device_queue = 5,
 					.clock_accepted = 2,
+					.device_refused = { 1, 2, 3, 4, 8 },
 					.issuing_not_after = 6,
 					.why = "the device is away" };
 	struct signer_health back;
 
 	(void)state;
+	signer_times_note(&health.device_waited, 200);
+	signer_times_note(&health.device_waited, 201);
+	signer_times_note(&health.device_signed, 5001);
 	fresh();
 	expect_ok(signer_health_write(&health, &body));
 	expect_ok(signer_health_read(writ_view(&body), &back));
@@ -98,6 +102,11 @@ health_comes_back_with_its_reason(void **state)
 	assert_int_equal(back.unknown_asked, 7);
 	assert_int_equal(back.device_queue, 5);
 	assert_int_equal(back.clock_accepted, 2);
+	assert_int_equal(back.device_refused[REFUSED_GONE], 8);
+	assert_int_equal(back.device_waited.n[5], 1); /* bounds are inclusive */
+	assert_int_equal(back.device_waited.n[6], 1);
+	assert_int_equal(back.device_waited.sum_ms, 401);
+	assert_int_equal(back.device_signed.n[SIGNER_BOUNDS], 1);
 	assert_false(back.device_up);
 }
 
@@ -111,9 +120,31 @@ an_error_keeps_its_code_and_its_causes(void **state)
 	expect_ok(signer_error_write(err, &body));
 	writ_err_free(err);
 	expect_refused(signer_error_read(writ_view(&body)), WRIT_LOCKED, "outer: inner");
-	expect_refused(signer_error_read(WRIT_LIT("\x09\x00\x00\x00\x00")), WRIT_BROKEN,
+	expect_refused(signer_error_read(WRIT_LIT("\x09\x00\x00\x00\x00\x00\x00\x00\x00")), WRIT_BROKEN,
 		       "the signer's error answer is malformed");
 	expect_refused(signer_error_read(WRIT_LIT("")), WRIT_BROKEN, "the signer's error answer is malformed");
+}
+
+static void
+an_error_says_when_to_come_back_and_no_later_than_an_hour(void **state)
+{
+	struct writ_err *err = writ_because(writ_retry_after(writ_fail(WRIT_UNAVAILABLE, "inner"), 7), "outer");
+
+	(void)state;
+	fresh();
+	expect_ok(signer_error_write(err, &body));
+	writ_err_free(err);
+	err = signer_error_read(writ_view(&body));
+	assert_int_equal(err->retry_after_s, 7);
+	err->retry_after_s = 100000;
+	fresh();
+	expect_ok(signer_error_write(err, &body));
+	writ_err_free(err);
+	err = signer_error_read(writ_view(&body));
+	assert_int_equal(err->retry_after_s, SIGNER_RETRY_MAX_S);
+	writ_err_free(err);
+	expect_refused(signer_error_read(WRIT_LIT("\x04\x00\x00\x0e\x11\x00\x00\x00\x00")), WRIT_BROKEN,
+		       "the signer's error answer is malformed");
 }
 
 static void
@@ -196,6 +227,7 @@ main(void)
 		cmocka_unit_test(a_full_revocation_comes_back),
 		cmocka_unit_test(health_comes_back_with_its_reason),
 		cmocka_unit_test(an_error_keeps_its_code_and_its_causes),
+		cmocka_unit_test(an_error_says_when_to_come_back_and_no_later_than_an_hour),
 		cmocka_unit_test(bodies_too_short_or_too_long_are_refused),
 		cmocka_unit_test(values_out_of_bounds_are_refused),
 		cmocka_unit_test(urls_name_the_key),
