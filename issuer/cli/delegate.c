@@ -119,7 +119,7 @@ agent_of(const struct options *o, json_t *body)
 }
 
 struct writ_err *
-delegate_body(const struct options *o, bool by_agent, json_t *body)
+delegate_terms(const struct options *o, json_t *body)
 {
 	const char *const *audience;
 	size_t n_audience = option_list(o, "--audience", &audience);
@@ -132,9 +132,7 @@ delegate_body(const struct options *o, bool by_agent, json_t *body)
 	json_object_set_new(body, "audience", list);
 	for (size_t i = 0; i < n_audience; i++)
 		json_array_append_new(list, json_string(audience[i]));
-	err = agent_of(o, body);
-	if (!err)
-		err = add_entitlements(o, "--allow", false, scope);
+	err = add_entitlements(o, "--allow", false, scope);
 	if (!err)
 		err = add_entitlements(o, "--allow-delegable", true, scope);
 	if (!err && json_array_size(scope) == 0)
@@ -152,6 +150,18 @@ delegate_body(const struct options *o, bool by_agent, json_t *body)
 	json_object_set_new(body, "depth", json_integer((json_int_t)depth));
 	if (ends_s)
 		json_object_set_new(body, "ends_in_s", json_integer(ends_s));
+	return NULL;
+}
+
+struct writ_err *
+delegate_body(const struct options *o, bool by_agent, json_t *body)
+{
+	struct writ_err *err = agent_of(o, body);
+
+	if (!err)
+		err = delegate_terms(o, body);
+	if (err)
+		return err;
 	if (by_agent && (option_given(o, "--task") || option_given(o, "--purpose")))
 		return writ_fail(
 			WRIT_INVALID,

@@ -20,6 +20,9 @@
 		"--task", OPTION_VALUE, false, NULL                                                                    \
 	}
 
+/* Scope, audience, constraints, depth and end: a delegation but for the agent and its key. */
+WRIT_CHECKED struct writ_err *delegate_terms(const struct options *, json_t *body);
+
 /* The members of POST /v1/tasks (or, by an agent, of /v1/delegations), set in `body`. */
 WRIT_CHECKED struct writ_err *delegate_body(const struct options *, bool by_agent, json_t *body);
 

@@ -35,6 +35,7 @@ static const struct {
 	{ "key", cmd_key, "the keys of the CA" },
 	{ "custody", cmd_custody, "the device that holds the keys" },
 	{ "clock", cmd_clock, "accept a time that stepped" },
+	{ "load", cmd_load, "be many agents, and compare every status with what it must be" },
 	{ "log", cmd_log, "read the journal, as an auditor" },
 };
 

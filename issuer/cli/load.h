@@ -1,0 +1,159 @@
+/*
+ * writ load from inside: many agents, each from its task to its end, and every status they are told of compared.
+ *
+ *	load.c		the command: options, phases, the report
+ *	load_agents.c	one agent: task, first leaf, renewals, completion; and the calls it makes, over libcurl
+ *	load_watch.c	what OCSP and CRL must say of every serial, and whether they did
+ *	load_stats.c	counts and latencies
+ *
+ * Speaks the public API alone and knows nothing of how an issuer works, so what it finds a client would find.
+ * Threading: one thread.
+ */
+#ifndef WRIT_ISSUER_CLI_LOAD_H
+#define WRIT_ISSUER_CLI_LOAD_H
+
+#include <curl/curl.h>
+#include <jansson.h>
+#include <openssl/evp.h>
+
+#include "base/clock.h"
+#include "issuer/cli/cli.h"
+#include "issuer/x509/ca.h"
+#include "issuer/x509/ocsp.h"
+
+#define LOAD_AGENTS_MAX 100000
+#define LOAD_STATUS_MAX 8
+#define LOAD_AGREE_MS 1000   /* a status that is wrong for longer than this disagrees */
+#define LOAD_ASK_AGAIN_MS 20 /* while it is wrong it is asked again */
+#define LOAD_GIVE_UP_MS 4000 /* and no longer than this */
+#define LOAD_LIST_GRACE_MS                                                                                             \
+	7000 /* until a revocation must be in the CRL: delegation.md R3, resident, and its transport */
+#define LOAD_LIST_EVERY_MS 5000
+
+/* ---- load_stats.c ---- */
+
+/* Latencies in buckets of at most 1/16 of their value, from 1 us to an hour. */
+#define LOAD_BUCKETS 512
+struct load_latency {
+	uint64_t n, max_us;
+	uint64_t bucket[LOAD_BUCKETS];
+};
+void load_latency_add(struct load_latency *, int64_t us);
+double load_latency_ms(const struct load_latency *, double quantile); /* 0.5, 0.99, ... */
+
+/* What is measured, a line of the report each. */
+enum load_what {
+	LOAD_TASK,
+	LOAD_FIRST,
+	LOAD_RENEWAL,
+	LOAD_COMPLETION,
+	LOAD_REVOCATION,
+	LOAD_OCSP,
+	LOAD_CRL,
+	LOAD_WHATS
+};
+const char *load_what_name(enum load_what);
+
+struct load_count {
+	struct load_latency took;	 /* of those that did what was asked */
+	uint64_t later, refused, failed; /* 429 and 503; other answers; no answer */
+};
+
+/* ---- load_watch.c ---- */
+
+/* While its end is asked for and not acknowledged, either answer is right. */
+enum load_state { LOAD_LIVE, LOAD_ENDING, LOAD_ENDED };
+
+/* One issuing CA, known from the chains that came with leaves. */
+struct load_ca {
+	struct writ_buf pem, der;
+	struct ca_cert cert; /* views into `der` */
+	struct ocsp_issuer ocsp;
+	char crl_path[80]; /* "/crl/KEYID.crl" */
+	int64_t next_list_ms;
+};
+
+struct load_serial {
+	uint8_t serial[16];
+	uint32_t ca;
+	uint8_t state; /* enum load_state; 0xff: free */
+	writ_time not_after;
+	int64_t ended_ms; /* monotonic, when the end was acknowledged */
+};
+
+struct load_watch {
+	struct load_ca *cas;
+	size_t n_cas;
+	struct load_serial *serials; /* open addressing, a power of two */
+	size_t n_serials, room;
+	uint64_t compared, disagreed, stale; /* answers; wrong for too long; wrong at first */
+	struct load_latency until_seen;	     /* from an acknowledged end to the first answer that says so */
+	char first[256];		     /* the first disagreement, in words */
+};
+
+/* The CA of that PEM, added when it is new; its number in `*ret`. */
+WRIT_CHECKED struct writ_err *load_watch_ca(struct load_watch *, struct writ_bytes pem, uint32_t *ret);
+WRIT_CHECKED struct writ_err *load_watch_issued(struct load_watch *, const uint8_t serial[16], uint32_t ca,
+						writ_time not_after);
+void load_watch_ending(struct load_watch *, const uint8_t serial[16]);
+void load_watch_ended(struct load_watch *, const uint8_t serial[16], int64_t now_ms);
+const struct load_serial *load_watch_find(const struct load_watch *, const uint8_t serial[16]);
+
+/* Is that response good and says `good`, verified with its CA? */
+bool load_watch_ocsp(const struct load_watch *, const struct load_serial *, struct writ_bytes response, writ_time now,
+		     bool *ret_good);
+
+/* A list of that CA, fetched from `asked_ms` on: every serial that we know is compared with it. */
+void load_watch_list(struct load_watch *, uint32_t ca, struct writ_bytes der, int64_t asked_ms, writ_time now);
+
+void load_watch_disagrees(struct load_watch *, const uint8_t serial[16], const char *source, const char *said,
+			  int64_t for_ms);
+/* Forgets what has expired. */
+void load_watch_prune(struct load_watch *, writ_time now);
+void load_watch_done(struct load_watch *);
+
+/* ---- load_agents.c ---- */
+
+struct load_plan {
+	const char *api, *ca, *cert, *key;
+	const char *status[LOAD_STATUS_MAX];
+	size_t n_status;
+	json_t *body; /* of POST /v1/tasks, without the key */
+	uint32_t agents;
+	uint32_t duration_s, lifetime_s, life_s;
+	uint32_t renew_s;     /* renew that often; 0: when the issuer says */
+	double rate;	      /* new tasks a second; 0: closed loop */
+	bool storm;	      /* all renew at the same moment, every renew_s */
+	uint32_t partition_s; /* silence from the middle of the run on */
+	bool revoke;	      /* tasks end by a revocation of their edge, not by completion */
+};
+
+struct load_agent;
+struct load_call;
+
+struct load {
+	const struct load_plan *plan;
+	struct load_count counts[LOAD_WHATS];
+	struct load_watch watch;
+	CURLM *multi;
+	struct load_agent *agents;
+	struct load_call *calls; /* all, for the end */
+	size_t n_calls, turn;	 /* in flight; which status address is next */
+	uint64_t tasks, missed;	 /* opened; not begun because every agent was busy (open loop) */
+	int64_t began_ms, now_ms, end_ms;
+	double due;	   /* tasks due so far (open loop) */
+	size_t busy;	   /* agents between task and end */
+	bool ending;	   /* no new tasks */
+	bool stop;	   /* a signal: end now */
+	char refusal[512]; /* the first one, in words */
+};
+
+WRIT_CHECKED struct writ_err *load_start(struct load *, const struct load_plan *);
+/* One turn: begins what is due, waits at most 20 ms for answers, takes them. */
+WRIT_CHECKED struct writ_err *load_turn(struct load *);
+/* The time is over: every task ends now, and none begins.  Again each turn: some were asking. */
+void load_end_all(struct load *);
+bool load_idle(const struct load *);
+void load_done(struct load *);
+
+#endif
