@@ -77,6 +77,7 @@ WRIT_CHECKED struct writ_err *cli_write(const char *path, unsigned mode, struct 
 
 /* The commands. */
 int cmd_init(int argc, char **argv);
+int cmd_ceremony(int argc, char **argv);
 int cmd_delegate(int argc, char **argv);
 int cmd_grant(int argc, char **argv);
 int cmd_grant_prepare(int argc, char **argv);

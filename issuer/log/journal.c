@@ -305,6 +305,12 @@ journal_durable(const struct journal *j)
 	return j->durable;
 }
 
+const uint8_t *
+journal_last_hash(const struct journal *j)
+{
+	return j->last_hash;
+}
+
 writ_time
 journal_last_time(const struct journal *j)
 {

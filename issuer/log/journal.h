@@ -93,6 +93,7 @@ uint64_t journal_next(const struct journal *);		/* index of the next entry */
 uint64_t journal_durable(const struct journal *);	/* entries below are durable */
 bool journal_can_issue(struct journal *);		/* false: only the reserve is left */
 writ_time journal_last_time(const struct journal *);
+const uint8_t *journal_last_hash(const struct journal *);	/* 32 bytes: leaf hash of the last entry */
 void journal_close(struct journal *);
 void journal_closep(struct journal **);
 

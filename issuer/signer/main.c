@@ -2,7 +2,12 @@
  * writ-signerd: the process with the issuing keys.  No network, no store, no token library.
  *
  *	writ-signerd --config FILE [--fd N] [--admin-fd N]
- *	writ-signerd --config FILE --ceremony self-signed|csr OUT.pem|import CERT.pem [--anchor-key P-256|P-384]
+ *	writ-signerd --config FILE --ceremony self-signed|csr OUT.pem [--anchor-key P-256|P-384] [--anchor-only]
+ *		[--witness NAME=KEY ...]
+ *	writ-signerd --config FILE --ceremony import CERT.pem [--anchor-only]
+ *	writ-signerd --config FILE --ceremony finish --signature NAME=SIGNATURE ...
+ * KEY is a SubjectPublicKeyInfo, SIGNATURE one in the form X.509 wants, both in hex.  --root-is-private goes with csr and
+ * import.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,16 +28,17 @@
 struct options {
 	const char *config;
 	int fd, admin_fd;
-	enum ceremony ceremony;
-	const char *path;
-	enum key_kind anchor_kind;
+	struct ceremony_asked ceremony;
 };
 
 static bool
 ceremony_from(const char *name, enum ceremony *ret)
 {
 	static const char *const names[] = {
-		[CEREMONY_SELF_SIGNED] = "self-signed", [CEREMONY_CSR] = "csr", [CEREMONY_IMPORT] = "import"
+		[CEREMONY_SELF_SIGNED] = "self-signed",
+		[CEREMONY_CSR] = "csr",
+		[CEREMONY_IMPORT] = "import",
+		[CEREMONY_FINISH] = "finish"
 	};
 
 	for (size_t i = CEREMONY_SELF_SIGNED; i < N_OF(names); i++)
@@ -43,6 +49,71 @@ ceremony_from(const char *name, enum ceremony *ret)
 	return false;
 }
 
+/* "NAME=HEX" */
+static struct writ_err *
+named_bytes(const char *option, const char *text, char name[WITNESS_NAME_MAX + 1], uint8_t *data, size_t max,
+	    size_t *ret_len)
+{
+	const char *equals = strchr(text, '=');
+	const struct writ_bytes whose = { (const uint8_t *)text, equals ? (size_t)(equals - text) : 0 };
+	const struct writ_bytes hex = writ_str(equals ? equals + 1 : "");
+	struct writ_err *err = witness_name_check(whose);
+
+	if (err)
+		return writ_because(err, "%s", option);
+	if (hex.len == 0 || hex.len > 2 * max || !writ_unhex(hex, data, hex.len / 2))
+		return writ_fail(WRIT_INVALID, "%s %.40s is not NAME=HEX, of at most %zu bytes", option, text, max);
+	memcpy(name, whose.data, whose.len);
+	name[whose.len] = '\0';
+	*ret_len = hex.len / 2;
+	return NULL;
+}
+
+static struct writ_err *
+witness_add(struct ceremony_asked *asked, const char *text)
+{
+	struct witness *w = &asked->witnesses[asked->n_witnesses];
+
+	if (asked->n_witnesses == WITNESSES_MAX)
+		return writ_fail(WRIT_INVALID, "--witness: at most %d", WITNESSES_MAX);
+	asked->n_witnesses++;
+	return named_bytes("--witness", text, w->name, w->spki, sizeof(w->spki), &w->spki_len);
+}
+
+static struct writ_err *
+signature_add(struct ceremony_asked *asked, const char *text)
+{
+	struct ceremony_signature *sig = &asked->signatures[asked->n_signatures];
+
+	if (asked->n_signatures == WITNESSES_MAX)
+		return writ_fail(WRIT_INVALID, "--signature: at most %d", WITNESSES_MAX);
+	asked->n_signatures++;
+	return named_bytes("--signature", text, sig->name, sig->data, sizeof(sig->data), &sig->len);
+}
+
+/* What goes with what: an option that would be ignored is refused. */
+static struct writ_err *
+ceremony_check(const struct ceremony_asked *asked)
+{
+	const enum ceremony what = asked->what;
+	const bool owners = what == CEREMONY_CSR || what == CEREMONY_IMPORT;
+
+	if (owners && !asked->root_is_private)
+		return writ_fail(WRIT_INVALID, "--ceremony csr and import want --root-is-private: no TLS server trusts that "
+					       "root for client certificates");
+	if (asked->root_is_private && !owners)
+		return writ_fail(WRIT_INVALID, "--root-is-private goes with --ceremony csr and import");
+	if (asked->n_witnesses > 0 && what != CEREMONY_SELF_SIGNED && what != CEREMONY_CSR)
+		return writ_fail(WRIT_INVALID, "--witness goes with --ceremony self-signed and csr: later it is too late");
+	if (asked->n_witnesses == 1)
+		return writ_fail(WRIT_INVALID, "one --witness is none: two persons at least see a ceremony");
+	if ((asked->n_signatures > 0) != (what == CEREMONY_FINISH))
+		return writ_fail(WRIT_INVALID, "--ceremony finish and --signature go together");
+	if (asked->anchor_only && what != CEREMONY_SELF_SIGNED && what != CEREMONY_IMPORT)
+		return writ_fail(WRIT_INVALID, "--anchor-only goes with --ceremony self-signed and import");
+	return NULL;
+}
+
 static struct writ_err *
 options_read(int argc, char **argv, struct options *ret)
 {
@@ -51,11 +122,16 @@ options_read(int argc, char **argv, struct options *ret)
 					       { "admin-fd", required_argument, NULL, 'd' },
 					       { "ceremony", required_argument, NULL, 'y' },
 					       { "anchor-key", required_argument, NULL, 'a' },
+					       { "anchor-only", no_argument, NULL, 'o' },
+					       { "witness", required_argument, NULL, 'w' },
+					       { "signature", required_argument, NULL, 's' },
+					       { "root-is-private", no_argument, NULL, 'r' },
 					       { NULL, 0, NULL, 0 } };
+	struct writ_err *err;
 	uint64_t fd;
 	int c;
 
-	*ret = (struct options){ .fd = -1, .admin_fd = -1, .anchor_kind = KEY_P256 };
+	*ret = (struct options){ .fd = -1, .admin_fd = -1, .ceremony.anchor_kind = KEY_P256 };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (c) {
@@ -69,14 +145,27 @@ options_read(int argc, char **argv, struct options *ret)
 			*(c == 'f' ? &ret->fd : &ret->admin_fd) = (int)fd;
 			break;
 		case 'y':
-			if (!ceremony_from(optarg, &ret->ceremony))
+			if (!ceremony_from(optarg, &ret->ceremony.what))
 				return writ_fail(WRIT_INVALID,
-						 "--ceremony %s is none of self-signed, csr OUT.pem, import CERT.pem",
+						 "--ceremony %s is none of self-signed, csr OUT.pem, import CERT.pem, finish",
 						 optarg);
 			break;
 		case 'a':
-			if (!key_kind_from(writ_str(optarg), &ret->anchor_kind) || ret->anchor_kind == KEY_ED25519)
+			if (!key_kind_from(writ_str(optarg), &ret->ceremony.anchor_kind) ||
+			    ret->ceremony.anchor_kind == KEY_ED25519)
 				return writ_fail(WRIT_INVALID, "--anchor-key %s is neither P-256 nor P-384", optarg);
+			break;
+		case 'o':
+			ret->ceremony.anchor_only = true;
+			break;
+		case 'r':
+			ret->ceremony.root_is_private = true;
+			break;
+		case 'w':
+		case 's':
+			err = c == 'w' ? witness_add(&ret->ceremony, optarg) : signature_add(&ret->ceremony, optarg);
+			if (err)
+				return err;
 			break;
 		default:
 			return writ_fail(WRIT_INVALID, "%s is no option of writ-signerd, or lacks its value",
@@ -85,12 +174,12 @@ options_read(int argc, char **argv, struct options *ret)
 	}
 	if (!ret->config)
 		return writ_fail(WRIT_INVALID, "--config FILE is missing");
-	if (ret->ceremony == CEREMONY_CSR || ret->ceremony == CEREMONY_IMPORT) {
+	if (ret->ceremony.what == CEREMONY_CSR || ret->ceremony.what == CEREMONY_IMPORT) {
 		if (optind + 1 != argc)
 			return writ_fail(WRIT_INVALID, "--ceremony csr and import take one file name");
-		ret->path = argv[optind++];
+		ret->ceremony.path = argv[optind++];
 	}
-	return optind == argc ? NULL : writ_fail(WRIT_INVALID, "%s is one argument too many", argv[optind]);
+	return optind == argc ? ceremony_check(&ret->ceremony) : writ_fail(WRIT_INVALID, "%s is one argument too many", argv[optind]);
 }
 
 /* Inherited as `fd`, or made at RUN/NAME. */
@@ -169,8 +258,8 @@ run(const struct options *options, bool *ret_misused)
 	}
 	if (!err)
 		event_start(STDERR_FILENO, "writ-signerd", conf.log_level);
-	if (!err && options->ceremony != CEREMONY_NONE)
-		err = ceremony_run(&signer, &conf, options->ceremony, options->path, options->anchor_kind);
+	if (!err && options->ceremony.what != CEREMONY_NONE)
+		err = ceremony_run(&signer, &conf, &options->ceremony);
 	else if (!err)
 		err = serve(options, &conf, &signer);
 	signer_done(&signer);

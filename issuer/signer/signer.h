@@ -27,6 +27,7 @@
 #include "issuer/conf/conf.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
+#include "issuer/log/transcript.h"
 #include "issuer/signer/gate.h"
 #include "issuer/signer/ledger.h"
 #include "issuer/signer/queue.h"
@@ -290,10 +291,30 @@ void signer_done(struct signer *);
 
 /* ---- ceremony.c ---- */
 
-enum ceremony { CEREMONY_NONE, CEREMONY_SELF_SIGNED, CEREMONY_CSR, CEREMONY_IMPORT };
+enum ceremony { CEREMONY_NONE, CEREMONY_SELF_SIGNED, CEREMONY_CSR, CEREMONY_IMPORT, CEREMONY_FINISH };
 
-/* Prints a transcript of plain lines to stdout.  WRIT_CONFLICT on a state that is initialised, or half so. */
-WRIT_CHECKED struct writ_err *ceremony_run(struct signer *, const struct conf *, enum ceremony, const char *path,
-					   enum key_kind anchor_kind);
+struct ceremony_signature {
+	char name[WITNESS_NAME_MAX + 1];
+	uint8_t data[256];	/* of the kinds that witnesses have */
+	size_t len;
+};
+
+struct ceremony_asked {
+	enum ceremony what;
+	const char *path;		/* CSR: to write; IMPORT: to read */
+	enum key_kind anchor_kind;
+	bool anchor_only;		/* no issuing key: the anchor waits */
+	bool root_is_private;		/* CSR, IMPORT: somebody has confirmed it */
+	size_t n_witnesses;		/* SELF_SIGNED, CSR */
+	struct witness witnesses[WITNESSES_MAX];
+	size_t n_signatures;		/* FINISH */
+	struct ceremony_signature signatures[WITNESSES_MAX];
+};
+
+/*
+ * Prints the transcript's lines to stdout and keeps them in STATE/ceremony/transcript.txt, beside it anchor.sig and a
+ * NAME.sig of each witness.  WRIT_CONFLICT on a state that is initialised, or half so, and when a witness has not signed.
+ */
+WRIT_CHECKED struct writ_err *ceremony_run(struct signer *, const struct conf *, const struct ceremony_asked *);
 
 #endif

@@ -1,5 +1,6 @@
-foreach(name journal json)
+foreach(name journal json transcript)
 	writ_test(test_log_${name} SOURCES unit/test_log_${name}.c DEPS writ_log LABELS unit)
 endforeach()
 writ_fuzz(journal DEPS writ_log)
 writ_fuzz(json DEPS writ_log)
+writ_fuzz(transcript DEPS writ_log)

@@ -202,7 +202,10 @@ house_write_conf(struct house *h, const char *tier)
 static int
 ceremony(const struct house *h, const char *what, const char *path)
 {
-	return process_wait(signer_spawn(h, NULL, "--ceremony", what, path), 60000);
+	char which[40];
+
+	snprintf(which, sizeof(which), "--ceremony=%s", what);
+	return process_wait(signer_spawn(h, NULL, which, path ? "--root-is-private" : NULL, path), 60000);
 }
 
 static void

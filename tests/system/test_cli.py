@@ -72,7 +72,7 @@ def verify(house, leaf, *more, anchor=None, trust_domain=TD):
 
 # ---- the program ----
 
-COMMANDS = ["init", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "freeze", "thaw", "inspect", "verify", "policy", "bundle", "status", "doctor", "key", "custody", "clock", "load", "log"]
+COMMANDS = ["init", "ceremony", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "freeze", "thaw", "inspect", "verify", "policy", "bundle", "status", "doctor", "key", "custody", "clock", "load", "log"]
 
 
 def run(*arguments):
@@ -111,7 +111,7 @@ MISUSES = [
     (["policy", "lint", "x"], "writ policy: check, test, explain, diff, show or reload is wanted"),
     (["init"], "writ init: --config is missing"),
     (["init", "--config", "a", "--csr", "b", "--import", "c"],
-     "writ init: --csr comes first, --import with the certificate after it: one at a time"),
+     "writ init: --csr comes first, --import with the certificate after it, --signature last: one at a time"),
     (["delegate", *API], "writ delegate: --agent is missing"),
     (["delegate", "--agent", BOT, "--audience", ERP], "writ delegate: --api is missing; it may also come from WRIT_API"),
     (["delegate", "--agent", BOT, "--audience", ERP, "--api", "https://x"], "writ delegate: --ca is missing; it may also come from WRIT_CA"),
@@ -692,10 +692,10 @@ def test_an_owners_root_signs_the_anchor_and_openssl_follows_the_path_up_to_it(e
     config, request = house.path("writ.yaml"), house.path("anchor.csr")
     asked = writ(house, "init", "--config", config, "--csr", request)
     assert asked.returncode == MISUSED and asked.stdout == "" and not os.path.exists(request), asked
-    assert asked.stderr.startswith(OWNERS_WARNING) and asked.stderr.endswith("writ init: no terminal to ask at: say --yes when that is so\n")
+    assert asked.stderr.startswith(OWNERS_WARNING) and asked.stderr.endswith("writ init: no terminal to ask at: say --root-is-private when that is so\n")
     assert not os.path.exists(house.path("state")), "not confirmed: nothing is made"
 
-    made = writ(house, "init", "--config", config, "--csr", request, "--yes")
+    made = writ(house, "init", "--config", config, "--csr", request, "--root-is-private")
     assert made.returncode == DONE and made.stderr.startswith(OWNERS_WARNING), made
     assert made.stdout.endswith(f"next: have the owner's root sign {request}, then writ init --import CERT.pem\n")
     openssl(house, "req", "-in", request, "-noout", "-verify")
@@ -712,11 +712,11 @@ def test_an_owners_root_signs_the_anchor_and_openssl_follows_the_path_up_to_it(e
     openssl(house, "x509", "-req", "-in", "x.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-copy_extensions", "copyall",
             "-out", "other-key.pem")
     for wrong in ("no-ca.pem", "other-key.pem", "corp.pem"):
-        refused = writ(house, "init", "--config", config, "--import", house.path(wrong), "--yes")
+        refused = writ(house, "init", "--config", config, "--import", house.path(wrong), "--root-is-private")
         assert refused.returncode == FAILED and house.path(wrong) + ":" in refused.stderr, refused
         assert not os.path.exists(house.path("state/VERSION"))
 
-    imported = writ(house, "init", "--config", config, "--import", house.path("anchor.pem"), "--yes")
+    imported = writ(house, "init", "--config", config, "--import", house.path("anchor.pem"), "--root-is-private")
     assert imported.returncode == DONE, imported
     assert "anchor certificate: of your root, until " in imported.stdout and imported.stdout.endswith(f"next: writd --config {config}\n")
     house.start()
