@@ -267,11 +267,78 @@ custody_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_si
 	return sign_verified(key, message, ret_sig);
 }
 
+const char *
+custody_counter_name(enum custody_counter which)
+{
+	switch (which) {
+	case COUNTER_SEALED:
+		return "sealed";
+	case COUNTER_APPROVAL:
+		return "approval";
+	case COUNTER_STATE:
+		return "state";
+	}
+	return NULL;
+}
+
+static struct writ_err *
+counter_check(const struct custody *custody, enum custody_counter which)
+{
+	if (!custody_counter_name(which))
+		return writ_fail(WRIT_INVALID, "a device has no counter %d", (int)which);
+	return refuse_if_latched(custody);
+}
+
 struct writ_err *
-custody_seal(struct custody *custody, const struct writ_secret *secret, struct writ_buf *ret_blob)
+custody_counter_make(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	struct writ_err *err = counter_check(custody, which);
+
+	if (!err)
+		err = custody->ops->counter_make(custody, which, ret);
+	return err ? writ_because(err, "the device's counter '%s'", custody_counter_name(which)) : NULL;
+}
+
+struct writ_err *
+custody_counter_read(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	struct writ_err *err = counter_check(custody, which);
+
+	if (!err)
+		err = custody->ops->counter_read(custody, which, ret);
+	return err ? writ_because(err, "the device's counter '%s'", custody_counter_name(which)) : NULL;
+}
+
+struct writ_err *
+custody_counter_raise(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	struct writ_err *err = counter_check(custody, which);
+
+	if (!err)
+		err = custody->ops->counter_raise(custody, which, ret);
+	return err ? writ_because(err, "the device's counter '%s'", custody_counter_name(which)) : NULL;
+}
+
+/* The counter's value in `*ret`; `number` may be ahead of it, but not so far that it could never be destroyed. */
+static struct writ_err *
+number_check(struct custody *custody, uint64_t number, uint64_t *ret)
+{
+	struct writ_err *err = custody_counter_make(custody, COUNTER_SEALED, ret);
+
+	if (err)
+		return err;
+	if (number <= *ret || number - *ret <= CUSTODY_AHEAD_MAX)
+		return NULL;
+	return writ_fail(WRIT_INVALID, "number %llu is more than %d ahead of the device's counter, which is at %llu",
+			 (unsigned long long)number, CUSTODY_AHEAD_MAX, (unsigned long long)*ret);
+}
+
+struct writ_err *
+custody_seal(struct custody *custody, uint64_t number, const struct writ_secret *secret, struct writ_buf *ret_blob)
 {
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
 	struct writ_err *err = refuse_if_latched(custody);
+	uint64_t value;
 
 	if (err)
 		return err;
@@ -279,10 +346,34 @@ custody_seal(struct custody *custody, const struct writ_secret *secret, struct w
 		return writ_fail(WRIT_INVALID, "this device does not seal");
 	if (secret->len != CUSTODY_SECRET_LEN)
 		return writ_fail(WRIT_INVALID, "a device seals %d bytes, not %zu", CUSTODY_SECRET_LEN, secret->len);
-	err = custody->ops->seal(custody, secret, &blob);
+	err = number_check(custody, number, &value);
+	if (!err && number < value)
+		err = writ_fail(WRIT_INVALID,
+				"number %llu is below the device's counter, which is at %llu: it would not unseal",
+				(unsigned long long)number, (unsigned long long)value);
+	if (!err)
+		err = custody->ops->seal(custody, number, secret, &blob);
 	if (err)
 		return writ_because(err, "sealing");
 	return writ_buf_add(ret_blob, writ_view(&blob));
+}
+
+struct writ_err *
+custody_destroy(struct custody *custody, uint64_t number)
+{
+	struct writ_err *err = refuse_if_latched(custody);
+	uint64_t value;
+
+	if (err)
+		return err;
+	if (!custody->ops->destroy)
+		return writ_fail(WRIT_INVALID, "this device does not seal");
+	err = number_check(custody, number, &value);
+	if (!err)
+		err = custody->ops->destroy(custody, number);
+	return err ? writ_because(err, "destroying what was sealed under numbers up to %llu",
+				  (unsigned long long)number)
+		   : NULL;
 }
 
 struct writ_err *

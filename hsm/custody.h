@@ -19,6 +19,7 @@
 #define CUSTODY_REF_MAX 8192  /* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
 #define CUSTODY_BLOB_MAX 4096 /* bytes of a sealed blob */
 #define CUSTODY_SECRET_LEN 32 /* what seal() takes: an AES-256 key */
+#define CUSTODY_AHEAD_MAX 1024 /* how far a number may be ahead of COUNTER_SEALED: destroying it takes as many raises */
 #define CUSTODY_LABEL_MAX 64  /* bytes of a key's label: printable ASCII */
 #define CUSTODY_MESSAGE_MAX (64 * 1024 * 1024) /* bytes signed in one request: a CRL of 1.3 million entries */
 
@@ -31,6 +32,18 @@ struct custody_info {
 	bool can_seal;
 	char maker[64], model[64], serial[64], firmware[64]; /* printable ASCII, NUL-terminated */
 };
+
+/*
+ * Counters of the device: they only grow, whatever files are restored, and last as long as the device is not cleared.
+ * A TPM's are NV counters, and wear: a part is good for some 100,000 raises, so raise one with a generation or a start,
+ * never with a certificate.  A token's are objects that its module replaces: a claim of the token, no more.
+ */
+enum custody_counter {
+	COUNTER_SEALED = 1, /* what was sealed under a lower number is destroyed */
+	COUNTER_APPROVAL,   /* approvals of PCR values with a lower version are dead */
+	COUNTER_STATE,	    /* raised with the state directory: a state that says another value is an old one */
+};
+#define CUSTODY_COUNTERS 3
 
 /* Where the device is and how to speak to it; strings are borrowed for the life of the custody. */
 struct custody_conf {
@@ -60,9 +73,22 @@ struct custody_ops {
 	/* Appends the signature over `message`, in the form X.509 wants.  May take a second: hold no lock across it. */
 	struct writ_err *(*sign)(struct key *, struct writ_bytes message, struct writ_buf *ret_sig);
 
-	/* [optional] Wraps 32 bytes so that only this device unwraps them; and back. */
-	struct writ_err *(*seal)(struct custody *, const struct writ_secret *, struct writ_buf *ret_blob);
+	/* Finds the counter, or makes it; its value, at least 1. */
+	struct writ_err *(*counter_make)(struct custody *, enum custody_counter, uint64_t *ret);
+	struct writ_err *(*counter_read)(struct custody *, enum custody_counter, uint64_t *ret);
+
+	/* By one.  When it fails half-way the counter has its old value or its new one, never another. */
+	struct writ_err *(*counter_raise)(struct custody *, enum custody_counter, uint64_t *ret);
+
+	/* [optional, all three] Wraps 32 bytes so that only this device unwraps them, and only while COUNTER_SEALED, which
+	 * is there, is not over `number`; and back: WRIT_NOT_FOUND when the counter has passed it. */
+	struct writ_err *(*seal)(struct custody *, uint64_t number, const struct writ_secret *,
+				 struct writ_buf *ret_blob);
 	struct writ_err *(*unseal)(struct custody *, struct writ_bytes blob, struct writ_secret *ret);
+
+	/* Raises COUNTER_SEALED over `number`, and destroys what the device itself keeps for numbers up to it.  Done
+	 * again after a failure it finishes the work. */
+	struct writ_err *(*destroy)(struct custody *, uint64_t number);
 
 	/* [optional] What the device says of itself (hsm/attest.h): who would say it; statements about `n` of its
 	 * keys, loaded, and about the device; and the secret of a challenge that was made for exactly this attester.  Without an attester what is
@@ -107,8 +133,23 @@ WRIT_CHECKED struct writ_err *custody_load(struct custody *, struct writ_bytes r
 					   struct key **ret);
 
 WRIT_CHECKED struct writ_err *custody_sign(struct key *, struct writ_bytes message, struct writ_buf *ret_sig);
-WRIT_CHECKED struct writ_err *custody_seal(struct custody *, const struct writ_secret *, struct writ_buf *ret_blob);
+
+/* The value of a counter, made unless it is there; read alone, WRIT_NOT_FOUND: never made; raised by one, its new value. */
+WRIT_CHECKED struct writ_err *custody_counter_make(struct custody *, enum custody_counter, uint64_t *ret);
+WRIT_CHECKED struct writ_err *custody_counter_read(struct custody *, enum custody_counter, uint64_t *ret);
+WRIT_CHECKED struct writ_err *custody_counter_raise(struct custody *, enum custody_counter, uint64_t *ret);
+
+/* Unseals while COUNTER_SEALED (made unless there) is not over `number`.  WRIT_INVALID for a number that the counter has
+ * passed, or that is more than CUSTODY_AHEAD_MAX ahead of it. */
+WRIT_CHECKED struct writ_err *custody_seal(struct custody *, uint64_t number, const struct writ_secret *,
+					   struct writ_buf *ret_blob);
+
+/* WRIT_NOT_FOUND: destroyed.  WRIT_LOCKED: another device's. */
 WRIT_CHECKED struct writ_err *custody_unseal(struct custody *, struct writ_bytes blob, struct writ_secret *ret);
+
+/* Nothing that was sealed under a number up to `number` unseals again, ever.  One already destroyed is no error. */
+WRIT_CHECKED struct writ_err *custody_destroy(struct custody *, uint64_t number);
+const char *custody_counter_name(enum custody_counter); /* "sealed", "approval", "state"; NULL for no counter */
 
 /* Seconds, on a real TPM.  The keys are this custody's.  WRIT_INVALID: the device has no attestation key (activate), the
  * challenge is for another attester, or endorsement is closed; issuing goes on. */

@@ -167,7 +167,7 @@ answer_seal(struct server *server, const struct device_request *request, struct 
 	err = writ_secret_set(&secret, request->secret);
 	if (err)
 		return err;
-	err = custody_seal(server->custody, &secret, &blob);
+	err = custody_seal(server->custody, request->number, &secret, &blob);
 	if (err)
 		return err;
 	return device_answer_encode(DEVICE_SEAL, &(struct device_answer){ .blob = writ_view(&blob) }, ret_body);
@@ -184,6 +184,26 @@ answer_unseal(struct server *server, const struct device_request *request, struc
 		return err;
 	return device_answer_encode(DEVICE_UNSEAL, &(struct device_answer){ .secret = { secret.data, secret.len } },
 				    ret_body);
+}
+
+static struct writ_err *
+answer_counter(struct server *server, const struct device_request *request, struct writ_buf *ret_body)
+{
+	struct device_answer answer = { 0 };
+	struct writ_err *err;
+
+	if (request->type == DEVICE_COUNTER_MAKE) {
+		err = custody_counter_make(server->custody, request->counter, &answer.value);
+	} else if (request->type == DEVICE_COUNTER_READ) {
+		err = custody_counter_read(server->custody, request->counter, &answer.value);
+	} else {
+		FAULT("device:raise");
+		err = custody_counter_raise(server->custody, request->counter, &answer.value);
+		FAULT("device:raised");
+	}
+	if (err)
+		return err;
+	return device_answer_encode(request->type, &answer, ret_body);
 }
 
 static struct writ_err *
@@ -290,6 +310,12 @@ answer(struct server *server, struct connection *connection, const struct device
 		return custody_health(server->custody);
 	case DEVICE_UNLOAD:
 		return answer_unload(connection, request->handle);
+	case DEVICE_COUNTER_MAKE:
+	case DEVICE_COUNTER_READ:
+	case DEVICE_COUNTER_RAISE:
+		return answer_counter(server, request, ret_body);
+	case DEVICE_DESTROY:
+		return custody_destroy(server->custody, request->number);
 	case DEVICE_ATTESTER:
 		return answer_attester(server, ret_body);
 	case DEVICE_ATTEST:

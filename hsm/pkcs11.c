@@ -7,27 +7,12 @@
  * not a digest of the public key, since that is not known when the key is made, and afterwards nothing of it may be
  * changed (CKA_MODIFIABLE).
  */
-#include <openssl/crypto.h>
 #include <stdlib.h>
 
 #include "base/digest.h"
-#include "hsm/codes.h"
 #include "hsm/pkcs11_key.h"
-
-#define ID_LEN 20
-#define SEAL_LABEL "writ-seal"
-
-static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-
-/* Templates are not written to, but the interface lacks const. */
-#define ATTR(type, lvalue)                                                                                             \
-	{                                                                                                              \
-		(type), (void *)(uintptr_t) & (lvalue), sizeof(lvalue)                                                 \
-	}
-#define ATTR_BYTES(type, bytes)                                                                                        \
-	{                                                                                                              \
-		(type), (void *)(uintptr_t)(bytes).data, (bytes).len                                                   \
-	}
+#include "hsm/pkcs11_object.h"
+#include "hsm/pkcs11_seal.h"
 
 static const uint8_t params_p256[] = { 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
 static const uint8_t params_p384[] = { 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22 };
@@ -85,6 +70,42 @@ pkcs11_open(const struct custody_conf *conf, const struct writ_secret *auth, str
 }
 
 static struct writ_err *
+counter_make(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	return pkcs11_counter_make(pkcs11_of(custody), which, ret);
+}
+
+static struct writ_err *
+counter_read(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	return pkcs11_counter_read(pkcs11_of(custody), which, ret);
+}
+
+static struct writ_err *
+counter_raise(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	return pkcs11_counter_raise(pkcs11_of(custody), which, ret);
+}
+
+static struct writ_err *
+seal(struct custody *custody, uint64_t number, const struct writ_secret *secret, struct writ_buf *ret_blob)
+{
+	return pkcs11_seal(pkcs11_of(custody), number, secret, ret_blob);
+}
+
+static struct writ_err *
+unseal(struct custody *custody, struct writ_bytes blob, struct writ_secret *ret)
+{
+	return pkcs11_unseal(pkcs11_of(custody), blob, ret);
+}
+
+static struct writ_err *
+destroy(struct custody *custody, uint64_t number)
+{
+	return pkcs11_destroy(pkcs11_of(custody), number);
+}
+
+static struct writ_err *
 pkcs11_info(struct custody *custody, struct custody_info *ret)
 {
 	*ret = pkcs11_of(custody)->info;
@@ -93,70 +114,10 @@ pkcs11_info(struct custody *custody, struct custody_info *ret)
 
 /* ---- what the token says of an object ---- */
 
-struct claim {
-	CK_ATTRIBUTE_TYPE type;
-	const char *name;
-	bool want;
-};
-
-static const struct claim key_claims[] = {
-	{ CKA_TOKEN, "CKA_TOKEN", true },
-	{ CKA_PRIVATE, "CKA_PRIVATE", true },
-	{ CKA_SENSITIVE, "CKA_SENSITIVE", true },
-	{ CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", true },
-	{ CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true },
-	{ CKA_LOCAL, "CKA_LOCAL", true },
-	{ CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false },
-	{ CKA_MODIFIABLE, "CKA_MODIFIABLE", false },
-	{ CKA_UNWRAP, "CKA_UNWRAP", false },
-	{ CKA_DERIVE, "CKA_DERIVE", false },
-};
-
-static const struct claim sign_claims[] = {
+static const struct pkcs11_claim sign_claims[] = {
 	{ CKA_SIGN, "CKA_SIGN", true },
 	{ CKA_DECRYPT, "CKA_DECRYPT", false },
 };
-
-static const struct claim seal_claims[] = {
-	{ CKA_ENCRYPT, "CKA_ENCRYPT", true },
-	{ CKA_DECRYPT, "CKA_DECRYPT", true },
-	{ CKA_WRAP, "CKA_WRAP", false },
-	{ CKA_SIGN, "CKA_SIGN", false },
-};
-
-static struct writ_err *
-claims_check(struct pkcs11 *p, CK_OBJECT_HANDLE object, const struct claim *claims, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		CK_BBOOL value = 2;
-		CK_ATTRIBUTE attribute = ATTR(claims[i].type, value);
-		struct writ_err *err;
-
-		err = pkcs11_result(p, p->p11->C_GetAttributeValue(p->session, object, &attribute, 1), claims[i].name);
-		if (err)
-			return err;
-		if (attribute.ulValueLen != sizeof(value) || value != (claims[i].want ? CK_TRUE : CK_FALSE))
-			return writ_fail(WRIT_LOCKED, "the token's %s of the key is not %s: the key is not used",
-					 claims[i].name, claims[i].want ? "true" : "false");
-	}
-	return NULL;
-}
-
-/* Asked for its secret value the token must refuse. */
-static struct writ_err *
-value_is_kept(struct pkcs11 *p, CK_OBJECT_HANDLE object)
-{
-	uint8_t value[128];
-	CK_ATTRIBUTE attribute = ATTR(CKA_VALUE, value);
-	const CK_RV rv = p->p11->C_GetAttributeValue(p->session, object, &attribute, 1);
-
-	OPENSSL_cleanse(value, sizeof(value));
-	if (rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID)
-		return NULL;
-	if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL)
-		return pkcs11_result(p, rv, "C_GetAttributeValue of CKA_VALUE");
-	return writ_fail(WRIT_LOCKED, "the token gives the key's secret value away (CKA_VALUE): the key is not used");
-}
 
 /* Unattended use of a key that wants a login for each signature would mean to keep the PIN ready for it. */
 static struct writ_err *
@@ -181,16 +142,13 @@ private_key_check(struct pkcs11 *p, CK_OBJECT_HANDLE object)
 {
 	struct writ_err *err;
 
-	err = claims_check(p, object, key_claims, N_OF(key_claims));
+	err = pkcs11_stays(p, object);
 	if (err)
 		return err;
-	err = claims_check(p, object, sign_claims, N_OF(sign_claims));
+	err = pkcs11_claims(p, object, sign_claims, N_OF(sign_claims));
 	if (err)
 		return err;
-	err = no_login_each_time(p, object);
-	if (err)
-		return err;
-	return value_is_kept(p, object);
+	return no_login_each_time(p, object);
 }
 
 /* CKA_EC_POINT is an OCTET STRING by the standard and the bare point in some tokens; the lengths tell. */
@@ -217,37 +175,6 @@ public_key_spki(struct pkcs11 *p, CK_OBJECT_HANDLE object, enum key_kind kind, s
 		return writ_fail(WRIT_LOCKED, "the token's point has %zu bytes: no uncompressed %s point", raw.len,
 				 key_kind_name(kind));
 	return spki_build(kind, raw, ret);
-}
-
-/* Finds at most one object of that class and id, of that key type; two are an error, none leaves *ret_found false. */
-static struct writ_err *
-object_find(struct pkcs11 *p, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct writ_bytes by, CK_ATTRIBUTE_TYPE by_type,
-	    bool *ret_found, CK_OBJECT_HANDLE *ret)
-{
-	CK_ATTRIBUTE template_[] = { ATTR(CKA_TOKEN, yes), ATTR(CKA_CLASS, class), ATTR(CKA_KEY_TYPE, type),
-				     ATTR_BYTES(by_type, by) };
-	CK_OBJECT_HANDLE found[2] = { 0 };
-	CK_ULONG n = 0;
-	struct writ_err *err;
-	CK_RV rv;
-
-	*ret_found = false;
-	err = pkcs11_result(p, p->p11->C_FindObjectsInit(p->session, template_, N_OF(template_)), "C_FindObjectsInit");
-	if (err)
-		return err;
-	rv = p->p11->C_FindObjects(p->session, found, N_OF(found), &n);
-	err = pkcs11_result(p, p->p11->C_FindObjectsFinal(p->session), "C_FindObjectsFinal");
-	if (err)
-		return err;
-	err = pkcs11_result(p, rv, "C_FindObjects");
-	if (err)
-		return err;
-	if (n > 1)
-		return writ_fail(WRIT_LOCKED,
-				 "the token holds several objects where one is meant: remove the others by hand");
-	*ret_found = n == 1;
-	*ret = found[0];
-	return NULL;
 }
 
 /* ---- keys ---- */
@@ -288,7 +215,7 @@ pkcs11_make_key(struct custody *custody, enum key_kind kind, const char *label, 
 {
 	struct pkcs11 *const p = pkcs11_of(custody);
 	CK_OBJECT_HANDLE public = 0, private = 0;
-	uint8_t id_bytes[ID_LEN];
+	uint8_t id_bytes[PKCS11_ID_LEN];
 	const struct writ_bytes id = { id_bytes, sizeof(id_bytes) };
 	struct writ_err *err;
 
@@ -322,7 +249,7 @@ pkcs11_key_here(struct pkcs11 *p, struct pkcs11_key *key)
 
 	if (key->generation == p->generation)
 		return NULL;
-	err = object_find(p, CKO_PRIVATE_KEY, CKK_EC, id, CKA_ID, &found, &private);
+	err = pkcs11_find(p, CKO_PRIVATE_KEY, CKK_EC, id, CKA_ID, &found, &private);
 	if (err)
 		return err;
 	if (!found)
@@ -331,7 +258,7 @@ pkcs11_key_here(struct pkcs11 *p, struct pkcs11_key *key)
 	if (err)
 		return err;
 	/* Tokens may lack the public object: custody_load() then relies on the signature alone, which says more. */
-	err = object_find(p, CKO_PUBLIC_KEY, CKK_EC, id, CKA_ID, &found, &public);
+	err = pkcs11_find(p, CKO_PUBLIC_KEY, CKK_EC, id, CKA_ID, &found, &public);
 	if (err)
 		return err;
 	if (found) {
@@ -431,188 +358,6 @@ pkcs11_sign(struct key *base, struct writ_bytes message, struct writ_buf *ret_si
 	return custody_ecdsa_der(key->kind, (struct writ_bytes){ sig, n }, (struct writ_bytes){ sig + n, n }, ret_sig);
 }
 
-/* ---- sealing ---- */
-
-/* A sealed blob: magic, token serial, id of the sealing key, IV; then the ciphertext and its tag, which covers the rest
- * too. */
-#define MAGIC "WRITSEAL\001"
-#define MAGIC_LEN 9
-#define SERIAL_LEN 16
-#define IV_LEN 12
-#define TAG_LEN 16
-#define HEADER_LEN (MAGIC_LEN + SERIAL_LEN + ID_LEN + IV_LEN)
-#define BLOB_LEN (HEADER_LEN + CUSTODY_SECRET_LEN + TAG_LEN)
-
-static struct writ_err *
-seal_key_check(struct pkcs11 *p, CK_OBJECT_HANDLE object)
-{
-	struct writ_err *err;
-
-	err = claims_check(p, object, key_claims, N_OF(key_claims));
-	if (err)
-		return err;
-	err = claims_check(p, object, seal_claims, N_OF(seal_claims));
-	if (err)
-		return err;
-	return value_is_kept(p, object);
-}
-
-static struct writ_err *
-seal_key_make(struct pkcs11 *p, CK_OBJECT_HANDLE *ret)
-{
-	CK_MECHANISM mechanism = { CKM_AES_KEY_GEN, NULL, 0 };
-	CK_ULONG len = 32;
-	uint8_t id_bytes[ID_LEN];
-	const struct writ_bytes id = { id_bytes, sizeof(id_bytes) }, label = WRIT_LIT(SEAL_LABEL);
-	CK_ATTRIBUTE template_[] = {
-		ATTR(CKA_TOKEN, yes),	  ATTR(CKA_PRIVATE, yes),    ATTR(CKA_MODIFIABLE, no),
-		ATTR(CKA_SENSITIVE, yes), ATTR(CKA_EXTRACTABLE, no), ATTR(CKA_ENCRYPT, yes),
-		ATTR(CKA_DECRYPT, yes),	  ATTR(CKA_WRAP, no),	     ATTR(CKA_UNWRAP, no),
-		ATTR(CKA_SIGN, no),	  ATTR(CKA_VERIFY, no),	     ATTR(CKA_DERIVE, no),
-		ATTR(CKA_VALUE_LEN, len), ATTR_BYTES(CKA_ID, id),    ATTR_BYTES(CKA_LABEL, label),
-	};
-
-	writ_random(id_bytes, sizeof(id_bytes));
-	return pkcs11_result(p, p->p11->C_GenerateKey(p->session, &mechanism, template_, N_OF(template_), ret),
-			     "C_GenerateKey of the sealing key");
-}
-
-/* The sealing key, found by its label or made: a token has one. */
-static struct writ_err *
-seal_key_here(struct pkcs11 *p)
-{
-	CK_ATTRIBUTE id = { CKA_ID, p->seal_id, sizeof(p->seal_id) };
-	CK_OBJECT_HANDLE object = 0;
-	struct writ_err *err;
-	bool found;
-
-	if (p->seal_generation == p->generation)
-		return NULL;
-	err = object_find(p, CKO_SECRET_KEY, CKK_AES, WRIT_LIT(SEAL_LABEL), CKA_LABEL, &found, &object);
-	if (!err && !found)
-		err = seal_key_make(p, &object);
-	if (err)
-		return err;
-	err = seal_key_check(p, object);
-	if (err)
-		return err;
-	err = pkcs11_result(p, p->p11->C_GetAttributeValue(p->session, object, &id, 1), "CKA_ID of the sealing key");
-	if (err)
-		return err;
-	if (id.ulValueLen != ID_LEN)
-		return writ_fail(WRIT_LOCKED, "the token's key '" SEAL_LABEL "' has an id of %lu bytes: it is not ours",
-				 id.ulValueLen);
-	p->seal_key = object;
-	p->seal_generation = p->generation;
-	return NULL;
-}
-
-static struct writ_err *
-refuse_without_gcm(const struct pkcs11 *p)
-{
-	if (p->info.can_seal)
-		return NULL;
-	return writ_fail(WRIT_INVALID, "this token cannot seal: it has no CKM_AES_GCM");
-}
-
-static struct writ_err *
-pkcs11_seal(struct custody *custody, const struct writ_secret *secret, struct writ_buf *ret_blob)
-{
-	struct pkcs11 *const p = pkcs11_of(custody);
-	uint8_t blob[BLOB_LEN], *const iv = blob + HEADER_LEN - IV_LEN;
-	CK_GCM_PARAMS gcm = { iv, IV_LEN, 8 * IV_LEN, blob, HEADER_LEN, 8 * TAG_LEN };
-	CK_MECHANISM mechanism = { CKM_AES_GCM, &gcm, sizeof(gcm) };
-	CK_ULONG len = BLOB_LEN - HEADER_LEN;
-	struct writ_err *err;
-
-	err = pkcs11_ready(p);
-	if (err)
-		return err;
-	err = refuse_without_gcm(p);
-	if (err)
-		return err;
-	err = seal_key_here(p);
-	if (err)
-		return err;
-	memcpy(blob, MAGIC, MAGIC_LEN);
-	memcpy(blob + MAGIC_LEN, p->token.serialNumber, SERIAL_LEN);
-	memcpy(blob + MAGIC_LEN + SERIAL_LEN, p->seal_id, ID_LEN);
-	writ_random(iv, IV_LEN); /* 96 random bits: safe for 2^32 seals under one key, and a generation is one */
-	err = pkcs11_result(p, p->p11->C_EncryptInit(p->session, &mechanism, p->seal_key), "C_EncryptInit");
-	if (err)
-		return err;
-	err = pkcs11_result(p, p->p11->C_Encrypt(p->session, secret->data, secret->len, blob + HEADER_LEN, &len),
-			    "C_Encrypt");
-	if (err)
-		return err;
-	if (len != BLOB_LEN - HEADER_LEN)
-		return writ_fail(WRIT_BROKEN, "the token's AES-GCM gave %lu bytes, not %d", len, BLOB_LEN - HEADER_LEN);
-	return writ_buf_add(ret_blob, (struct writ_bytes){ blob, sizeof(blob) });
-}
-
-static struct writ_err *
-blob_check(const struct pkcs11 *p, struct writ_bytes blob)
-{
-	if (blob.len != BLOB_LEN || memcmp(blob.data, MAGIC, MAGIC_LEN) != 0)
-		return writ_fail(WRIT_INVALID, "not a blob that a PKCS#11 token of ours sealed: %zu bytes", blob.len);
-	if (memcmp(blob.data + MAGIC_LEN, p->token.serialNumber, SERIAL_LEN) != 0)
-		return writ_fail(WRIT_LOCKED, "the blob was sealed by another token than %s", p->info.serial);
-	return NULL;
-}
-
-/* After C_DecryptInit went well; SoftHSM says CKR_GENERAL_ERROR of a wrong tag, others what they should. */
-static struct writ_err *
-decrypted(struct pkcs11 *p, CK_RV rv)
-{
-	if (rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_ENCRYPTED_DATA_LEN_RANGE || rv == CKR_GENERAL_ERROR ||
-	    rv == CKR_FUNCTION_FAILED || rv == CKR_SIGNATURE_INVALID)
-		return writ_fail(WRIT_INVALID, "the blob is damaged: C_Decrypt: %s (0x%lx)", pkcs11_code_name(rv), rv);
-	return pkcs11_result(p, rv, "C_Decrypt");
-}
-
-static struct writ_err *
-pkcs11_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secret *ret)
-{
-	struct pkcs11 *const p = pkcs11_of(custody);
-	uint8_t copy[BLOB_LEN], plain[CUSTODY_SECRET_LEN + TAG_LEN];
-	CK_GCM_PARAMS gcm = { copy + HEADER_LEN - IV_LEN, IV_LEN, 8 * IV_LEN, copy, HEADER_LEN, 8 * TAG_LEN };
-	CK_MECHANISM mechanism = { CKM_AES_GCM, &gcm, sizeof(gcm) };
-	CK_OBJECT_HANDLE object = 0;
-	CK_ULONG len = sizeof(plain);
-	struct writ_err *err;
-	bool found;
-
-	err = pkcs11_ready(p);
-	if (err)
-		return err;
-	err = refuse_without_gcm(p);
-	if (err)
-		return err;
-	err = blob_check(p, blob);
-	if (err)
-		return err;
-	memcpy(copy, blob.data, BLOB_LEN);
-	err = object_find(p, CKO_SECRET_KEY, CKK_AES, (struct writ_bytes){ copy + MAGIC_LEN + SERIAL_LEN, ID_LEN },
-			  CKA_ID, &found, &object);
-	if (err)
-		return err;
-	if (!found)
-		return writ_fail(WRIT_NOT_FOUND, "the token no longer holds the key that sealed the blob");
-	err = seal_key_check(p, object);
-	if (err)
-		return err;
-	err = pkcs11_result(p, p->p11->C_DecryptInit(p->session, &mechanism, object), "C_DecryptInit");
-	if (err)
-		return err;
-	err = decrypted(p, p->p11->C_Decrypt(p->session, copy + HEADER_LEN, BLOB_LEN - HEADER_LEN, plain, &len));
-	if (!err && len != CUSTODY_SECRET_LEN)
-		err = writ_fail(WRIT_INVALID, "the blob holds %lu bytes, not %d", len, CUSTODY_SECRET_LEN);
-	if (!err)
-		err = writ_secret_set(ret, (struct writ_bytes){ plain, len });
-	OPENSSL_cleanse(plain, sizeof(plain));
-	return err;
-}
-
 /* A session that is still logged in, on a token that still answers. */
 static struct writ_err *
 pkcs11_health(struct custody *custody)
@@ -640,8 +385,12 @@ const struct custody_ops custody_pkcs11 = {
 	.make_key = pkcs11_make_key,
 	.load = pkcs11_load,
 	.sign = pkcs11_sign,
-	.seal = pkcs11_seal,
-	.unseal = pkcs11_unseal,
+	.counter_make = counter_make,
+	.counter_read = counter_read,
+	.counter_raise = counter_raise,
+	.seal = seal,
+	.unseal = unseal,
+	.destroy = destroy,
 	.attest = pkcs11_attest,
 	.health = pkcs11_health,
 	.unload = pkcs11_unload,

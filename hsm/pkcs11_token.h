@@ -36,11 +36,6 @@ struct pkcs11 {
 	bool seen; /* (3) */
 	CK_TOKEN_INFO token;
 	struct custody_info info;
-
-	CK_OBJECT_HANDLE seal_key; /* of seal_generation */
-	uint64_t seal_generation;
-	uint8_t seal_id[PKCS11_ID_MAX];
-	size_t seal_id_len;
 };
 
 WRIT_CHECKED struct writ_err *pkcs11_ready(struct pkcs11 *);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "hsm/tpm2_context.h"
 #include "hsm/tpm2_keyfile.h"
+#include "hsm/tpm2_nv.h"
 #include "hsm/tpm2_object.h"
 
 static struct tpm2 *
@@ -95,8 +96,8 @@ tpm2_info(struct custody *custody, struct custody_info *ret)
 
 /* Writes the key file of what Esys_Create() made. */
 static struct writ_err *
-object_write(struct tpm2 *tpm, enum keyfile_type type, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private,
-	     struct writ_buf *ret)
+object_write(struct tpm2 *tpm, enum keyfile_type type, const struct tpm2_policy *policy, const TPM2B_PUBLIC *public,
+	     const TPM2B_PRIVATE *private, struct writ_buf *ret)
 {
 	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(KEYFILE_DESCRIPTION_MAX);
 	AUTO(writ_buf_done) struct writ_buf a = WRIT_BUF(KEYFILE_AREA_MAX);
@@ -117,6 +118,7 @@ object_write(struct tpm2 *tpm, enum keyfile_type type, const TPM2B_PUBLIC *publi
 	if (err)
 		return err;
 	return keyfile_write(&(struct keyfile){ .type = type,
+						.policy = *policy,
 						.description = writ_view(&text),
 						.parent = tpm->parent_default,
 						.public = writ_view(&a),
@@ -184,6 +186,7 @@ tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, st
 	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
 	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
 	struct tpm2 *const tpm = tpm2_of(custody);
+	const struct tpm2_policy policy = tpm2_policy_of_key();
 	TPM2B_PUBLIC template_;
 	struct writ_err *err;
 
@@ -195,7 +198,7 @@ tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, st
 	err = tpm2_key_spki(public, ret_spki);
 	if (err)
 		return err;
-	return object_write(tpm, KEYFILE_LOADABLE, public, private, ret_ref);
+	return object_write(tpm, KEYFILE_LOADABLE, &policy, public, private, ret_ref);
 }
 
 /* Reads a key file of that type into an object, not loaded yet; its storage root key must be the one we have. */
@@ -207,6 +210,7 @@ object_read(struct tpm2 *tpm, enum keyfile_type type, struct writ_bytes pem, str
 	struct tpm2_parent *parent;
 	struct keyfile file;
 	struct writ_err *err;
+	TPM2B_DIGEST digest;
 
 	err = keyfile_read(pem, &der, &file);
 	if (err)
@@ -221,7 +225,13 @@ object_read(struct tpm2 *tpm, enum keyfile_type type, struct writ_bytes pem, str
 	err = tpm2_private_read(file.private, &ret->private);
 	if (err)
 		return err;
+	tpm2_policy_digest(&file.policy, &digest);
+	if (!writ_equal((struct writ_bytes){ digest.buffer, digest.size },
+			(struct writ_bytes){ ret->public.publicArea.authPolicy.buffer,
+					     ret->public.publicArea.authPolicy.size }))
+		return writ_fail(WRIT_INVALID, "key file: the policy that it says is not the one in the public area");
 	ret->parent = file.parent;
+	ret->policy = file.policy;
 
 	err = tpm2_ready(tpm);
 	if (err)
@@ -301,8 +311,8 @@ sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, st
 	err = tpm2_object_here(tpm, &key->object);
 	if (err)
 		return err;
-	err = tpm2_policy_ready(
-		tpm, TPMA_SESSION_DECRYPT); /* the answer's first parameter is no buffer: nothing to encrypt */
+	/* The answer's first parameter is no buffer: nothing to encrypt. */
+	err = tpm2_policy_ready(tpm, &key->object.policy, TPMA_SESSION_DECRYPT);
 	if (err)
 		return err;
 	rc = Esys_Sign(tpm->esys, key->object.handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, digest, &scheme,
@@ -349,19 +359,20 @@ tpm2_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_sig)
 }
 
 static struct writ_err *
-tpm2_seal(struct custody *custody, const struct writ_secret *secret, struct writ_buf *ret_blob)
+tpm2_seal(struct custody *custody, uint64_t number, const struct writ_secret *secret, struct writ_buf *ret_blob)
 {
 	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
 	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
+	const struct tpm2_policy policy = tpm2_policy_of_sealed(number);
 	struct tpm2 *const tpm = tpm2_of(custody);
 	TPM2B_PUBLIC template_;
 	struct writ_err *err;
 
-	tpm2_seal_template(&template_);
+	tpm2_seal_template(&policy, &template_);
 	err = object_create(tpm, &template_, (struct writ_bytes){ secret->data, secret->len }, &public, &private);
 	if (err)
 		return err;
-	return object_write(tpm, KEYFILE_SEALED, public, private, ret_blob);
+	return object_write(tpm, KEYFILE_SEALED, &policy, public, private, ret_blob);
 }
 
 static struct writ_err *
@@ -371,7 +382,8 @@ unseal_loaded(struct tpm2 *tpm, const struct tpm2_object *object, struct writ_se
 	struct writ_err *err;
 	TSS2_RC rc;
 
-	err = tpm2_policy_ready(tpm, TPMA_SESSION_ENCRYPT); /* the command has no parameter to decrypt */
+	/* The command has no parameter to decrypt. */
+	err = tpm2_policy_ready(tpm, &object->policy, TPMA_SESSION_ENCRYPT);
 	if (err)
 		return err;
 	rc = Esys_Unseal(tpm->esys, object->handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, &data);
@@ -390,22 +402,56 @@ tpm2_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secret 
 {
 	struct tpm2 *const tpm = tpm2_of(custody);
 	struct tpm2_object object = { 0 };
+	struct tpm2_policy policy;
 	TPM2B_PUBLIC template_;
 	struct writ_err *err;
 
 	err = object_read(tpm, KEYFILE_SEALED, blob, &object);
 	if (err)
 		return err;
-	tpm2_seal_template(&template_);
+	policy = tpm2_policy_of_sealed(object.policy.steps[0].limit); /* what object_read() found true of the object */
+	tpm2_seal_template(&policy, &template_);
 	if (!tpm2_is_of(&object.public, &template_))
-		return writ_fail(
-			WRIT_INVALID,
-			"key file: the sealed secret has type 0x%x and attributes 0x%x, not those that we seal with",
-			object.public.publicArea.type, object.public.publicArea.objectAttributes);
+		return writ_fail(WRIT_INVALID,
+				 "key file: the sealed secret has type 0x%x, attributes 0x%x and a policy: one of them "
+				 "is not what we seal with",
+				 object.public.publicArea.type, object.public.publicArea.objectAttributes);
 	err = tpm2_object_here(tpm, &object);
 	if (!err)
 		err = unseal_loaded(tpm, &object, ret);
 	tpm2_object_gone(tpm, &object);
+	return err;
+}
+
+static struct writ_err *
+counter_make(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	return tpm2_counter_make(tpm2_of(custody), which, ret);
+}
+
+static struct writ_err *
+counter_read(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	return tpm2_counter_read(tpm2_of(custody), which, ret);
+}
+
+static struct writ_err *
+counter_raise(struct custody *custody, enum custody_counter which, uint64_t *ret)
+{
+	return tpm2_counter_raise(tpm2_of(custody), which, ret);
+}
+
+/* The TPM keeps nothing of a sealed secret but the counter. */
+static struct writ_err *
+tpm2_destroy(struct custody *custody, uint64_t number)
+{
+	struct tpm2 *const tpm = tpm2_of(custody);
+	struct writ_err *err;
+	uint64_t value;
+
+	err = tpm2_counter_read(tpm, COUNTER_SEALED, &value);
+	while (!err && value <= number)
+		err = tpm2_counter_raise(tpm, COUNTER_SEALED, &value);
 	return err;
 }
 
@@ -422,8 +468,12 @@ const struct custody_ops custody_tpm2 = {
 	.make_key = tpm2_make_key,
 	.load = tpm2_load,
 	.sign = tpm2_sign,
+	.counter_make = counter_make,
+	.counter_read = counter_read,
+	.counter_raise = counter_raise,
 	.seal = tpm2_seal,
 	.unseal = tpm2_unseal,
+	.destroy = tpm2_destroy,
 	.attester = tpm2_attester,
 	.attest = tpm2_attest,
 	.activate = tpm2_activate,

@@ -151,24 +151,6 @@ session_start(struct tpm2 *tpm, const struct tpm2_parent *salt, TPM2_SE type, ES
 	return tpm2_result(tpm, rc, "TPM2_StartAuthSession");
 }
 
-struct writ_err *
-tpm2_policy_ready(struct tpm2 *tpm, TPMA_SESSION attributes)
-{
-	struct writ_err *err;
-	TSS2_RC rc;
-
-	Esys_TRSess_SetAttributes(tpm->esys, tpm->policy, TPMA_SESSION_CONTINUESESSION | attributes, 0xff);
-	if (tpm->policy_dirty) {
-		rc = Esys_PolicyRestart(tpm->esys, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE);
-		err = tpm2_result(tpm, rc, "TPM2_PolicyRestart");
-		if (err)
-			return err;
-	}
-	tpm->policy_dirty = true; /* until the caller's command went well, which resets the policy in the TPM */
-	rc = Esys_PolicyAuthValue(tpm->esys, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE);
-	return tpm2_result(tpm, rc, "TPM2_PolicyAuthValue");
-}
-
 /* ---- up and down ---- */
 
 static struct writ_err *

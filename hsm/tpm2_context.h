@@ -15,6 +15,7 @@
 #include <tss2/tss2_esys.h>
 
 #include "hsm/backend.h"
+#include "hsm/tpm2_policy.h"
 
 #define TPM2_AUTH_LEN 32
 
@@ -29,6 +30,7 @@ struct tpm2_parent {
 struct tpm2_object {
 	TPM2B_PUBLIC public;
 	TPM2B_PRIVATE private;
+	struct tpm2_policy policy;
 	uint32_t parent; /* as in the key file */
 	bool here;
 	ESYS_TR handle; /* while here */
@@ -56,7 +58,7 @@ struct tpm2 {
 	uint32_t resets; /* the TPM's own count of its resets and restarts, at the last look */
 	uint64_t up_ms;	 /* and its time since its start */
 	ESYS_TR hmac, policy;
-	bool policy_dirty; /* a command failed after PolicyAuthValue: restart before the next use */
+	bool policy_dirty; /* a command failed after a step of a policy: restart before the next use */
 
 	uint32_t parent_default; /* for new objects */
 	struct tpm2_parent owner, persistent;
@@ -87,10 +89,6 @@ WRIT_CHECKED struct writ_err *tpm2_make_room(struct tpm2 *);
 /* Loads the object unless it is here, and gives the library the auth value. */
 WRIT_CHECKED struct writ_err *tpm2_object_here(struct tpm2 *, struct tpm2_object *);
 void tpm2_object_gone(struct tpm2 *, struct tpm2_object *);
-
-/* The policy session, its policy fulfilled for the next command.  `attributes`: TPMA_SESSION_DECRYPT and ENCRYPT as the
- * command can. */
-WRIT_CHECKED struct writ_err *tpm2_policy_ready(struct tpm2 *, TPMA_SESSION attributes);
 
 /* tpm2_attest.c: the custody contract's attester, attest and activate. */
 WRIT_CHECKED struct writ_err *tpm2_attester(struct custody *, struct attester *ret);

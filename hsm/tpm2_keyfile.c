@@ -4,7 +4,7 @@
  *   TPMKey ::= SEQUENCE {
  *     type            OBJECT IDENTIFIER,			2.23.133.10.1.3 loadable, .5 sealed
  *     emptyAuth   [0] EXPLICIT BOOLEAN OPTIONAL,		absent: all of ours have an auth value
- *     policy      [1] EXPLICIT SEQUENCE OF TPMPolicy OPTIONAL,	exactly one: PolicyAuthValue
+ *     policy      [1] EXPLICIT SEQUENCE OF TPMPolicy OPTIONAL,	present: the steps, the last one PolicyAuthValue
  *     secret      [2] EXPLICIT OCTET STRING OPTIONAL,		absent: importable keys only
  *     authPolicy  [3] EXPLICIT SEQUENCE OF TPMAuthPolicy OPTIONAL,	absent
  *     description [4] EXPLICIT UTF8String OPTIONAL,		present
@@ -14,7 +14,7 @@
  *     privkey         OCTET STRING }				TPM2B_PRIVATE
  *   TPMPolicy ::= SEQUENCE {
  *     commandCode   [0] EXPLICIT INTEGER,
- *     commandPolicy [1] EXPLICIT OCTET STRING }		the command's parameters: none
+ *     commandPolicy [1] EXPLICIT OCTET STRING }		the command's parameters: tpm2_policy.h
  */
 #include "hsm/tpm2_keyfile.h"
 
@@ -24,8 +24,6 @@
 #define PEM_BEGIN "-----BEGIN TSS2 PRIVATE KEY-----\n"
 #define PEM_END "-----END TSS2 PRIVATE KEY-----\n"
 #define PEM_LINE 64
-
-#define CC_POLICY_AUTH_VALUE 0x16b
 
 /* 2.23.133.10.1.3, .4 and .5 */
 static const uint8_t oid_loadable[] = { 0x67, 0x81, 0x05, 0x0a, 0x01, 0x03 };
@@ -82,27 +80,46 @@ pem_read(struct writ_bytes pem, struct writ_buf *der)
 	return NULL;
 }
 
-/* [1]: the one policy that our keys have. */
 static struct writ_err *
-policy_read(struct der *in)
+step_read(struct der *in, struct tpm2_step *ret)
 {
-	struct der wrapper, list, step, field;
 	struct writ_bytes parameters;
+	struct der step, field;
+	struct writ_err *err;
 	uint64_t command;
 
-	if (!der_take(in, DER_CONTEXT_CONS(1), &wrapper))
-		return writ_fail(WRIT_INVALID, "key file: no policy; a key that needs none is not used");
-	if (!der_take(&wrapper, DER_SEQUENCE, &list) || !der_at_end(&wrapper) ||
-	    !der_take(&list, DER_SEQUENCE, &step) || !der_take(&step, DER_CONTEXT_CONS(0), &field) ||
+	if (!der_take(in, DER_SEQUENCE, &step) || !der_take(&step, DER_CONTEXT_CONS(0), &field) ||
 	    !der_take_unsigned(&field, DER_INTEGER, UINT32_MAX, &command) || !der_at_end(&field) ||
 	    !der_take(&step, DER_CONTEXT_CONS(1), &field) || !der_take_bytes(&field, DER_OCTET_STRING, &parameters) ||
 	    !der_at_end(&field) || !der_at_end(&step))
 		return writ_fail(WRIT_INVALID, "key file: malformed policy");
-	if (command != CC_POLICY_AUTH_VALUE || parameters.len > 0 || !der_at_end(&list))
-		return writ_fail(
-			WRIT_INVALID,
-			"key file: policy begins with command 0x%llx: only PolicyAuthValue (0x%x) alone is known",
-			(unsigned long long)command, CC_POLICY_AUTH_VALUE);
+	err = tpm2_step_read((uint32_t)command, parameters, ret);
+	return err ? writ_because(err, "key file: policy") : NULL;
+}
+
+/* [1] */
+static struct writ_err *
+policy_read(struct der *in, struct tpm2_policy *ret)
+{
+	struct der wrapper, list;
+	struct writ_err *err;
+
+	ret->n = 0;
+	if (!der_take(in, DER_CONTEXT_CONS(1), &wrapper))
+		return writ_fail(WRIT_INVALID, "key file: no policy; a key that needs none is not used");
+	if (!der_take(&wrapper, DER_SEQUENCE, &list) || !der_at_end(&wrapper) || der_at_end(&list))
+		return writ_fail(WRIT_INVALID, "key file: malformed policy");
+	while (!der_at_end(&list)) {
+		if (ret->n == TPM2_STEPS_MAX)
+			return writ_fail(WRIT_INVALID, "key file: a policy has at most %d steps", TPM2_STEPS_MAX);
+		err = step_read(&list, &ret->steps[ret->n++]);
+		if (err)
+			return err;
+	}
+	for (size_t i = 0; i < ret->n; i++)
+		if ((ret->steps[i].kind == TPM2_STEP_AUTH_VALUE) != (i + 1 == ret->n))
+			return writ_fail(WRIT_INVALID,
+					 "key file: PolicyAuthValue is the last step of a policy, and that alone");
 	return NULL;
 }
 
@@ -174,7 +191,7 @@ fields_read(struct der *in, struct keyfile *ret)
 	err = refuse_field(in, DER_CONTEXT_CONS(0), "emptyAuth");
 	if (err)
 		return err;
-	err = policy_read(in);
+	err = policy_read(in, &ret->policy);
 	if (err)
 		return err;
 	err = refuse_field(in, DER_CONTEXT_CONS(2), "secret");
@@ -243,6 +260,33 @@ pem_write(struct writ_bytes der, struct writ_buf *ret)
 	return writ_buf_add(ret, WRIT_LIT(PEM_END));
 }
 
+static struct writ_err *
+policy_write(struct der_out *out, const struct tpm2_policy *policy)
+{
+	der_open(out, DER_CONTEXT_CONS(1));
+	der_open(out, DER_SEQUENCE);
+	for (size_t i = 0; i < policy->n; i++) {
+		AUTO(writ_buf_done) struct writ_buf parameters = WRIT_BUF(TPM2_STEP_PARAMETERS_MAX);
+		struct writ_err *err;
+		uint32_t command;
+
+		err = tpm2_step_write(&policy->steps[i], &command, &parameters);
+		if (err)
+			return err;
+		der_open(out, DER_SEQUENCE);
+		der_open(out, DER_CONTEXT_CONS(0));
+		der_put_int(out, DER_INTEGER, command);
+		der_close(out);
+		der_open(out, DER_CONTEXT_CONS(1));
+		der_put(out, DER_OCTET_STRING, writ_view(&parameters));
+		der_close(out);
+		der_close(out);
+	}
+	der_close(out);
+	der_close(out);
+	return NULL;
+}
+
 struct writ_err *
 keyfile_write(const struct keyfile *file, struct writ_buf *ret_pem)
 {
@@ -252,18 +296,9 @@ keyfile_write(const struct keyfile *file, struct writ_buf *ret_pem)
 
 	der_open(&out, DER_SEQUENCE);
 	der_put_oid(&out, file->type == KEYFILE_SEALED ? OID(oid_sealed) : OID(oid_loadable));
-	der_open(&out, DER_CONTEXT_CONS(1));
-	der_open(&out, DER_SEQUENCE);
-	der_open(&out, DER_SEQUENCE);
-	der_open(&out, DER_CONTEXT_CONS(0));
-	der_put_int(&out, DER_INTEGER, CC_POLICY_AUTH_VALUE);
-	der_close(&out);
-	der_open(&out, DER_CONTEXT_CONS(1));
-	der_put(&out, DER_OCTET_STRING, (struct writ_bytes){ 0 });
-	der_close(&out);
-	der_close(&out);
-	der_close(&out);
-	der_close(&out);
+	err = policy_write(&out, &file->policy);
+	if (err)
+		return err;
 	der_open(&out, DER_CONTEXT_CONS(4));
 	der_put(&out, DER_UTF8, file->description);
 	der_close(&out);

@@ -2,14 +2,16 @@
  * TPM 2.0 key files: PEM "TSS2 PRIVATE KEY" around the DER of the ASN.1 module that tools share.
  *
  * Strict: only the form that keyfile_write() makes is read, so reading and writing again gives the same bytes.  A key
- * or a sealed secret under a storage root key; its use takes an auth value (policy: PolicyAuthValue alone).  Importable
- * keys, keys without an auth value, foreign policies and RSA parents are refused by name. Knows no TPM: the two areas
- * are opaque bytes here.  Thread-safe: no state.
+ * or a sealed secret under a storage root key, and in the standard's own field [1] the steps of its policy, the last of
+ * them PolicyAuthValue: what is needed to use the object is there for whoever reads the file, and the object's digest
+ * proves it.  Importable keys, keys without an auth value, foreign policies and RSA parents are refused by name. Knows
+ * no TPM: the two areas are opaque bytes here.  Thread-safe: no state.
  */
 #ifndef WRIT_HSM_TPM2_KEYFILE_H
 #define WRIT_HSM_TPM2_KEYFILE_H
 
 #include "hsm/custody.h"
+#include "hsm/tpm2_policy.h"
 
 #define KEYFILE_MAX CUSTODY_REF_MAX /* bytes of PEM */
 #define KEYFILE_DESCRIPTION_MAX 256
@@ -24,6 +26,7 @@ enum keyfile_type { KEYFILE_LOADABLE, KEYFILE_SEALED };
 
 struct keyfile {
 	enum keyfile_type type;
+	struct tpm2_policy policy;     /* 1 to TPM2_STEPS_MAX steps, the last one AUTH_VALUE */
 	struct writ_bytes description; /* UTF-8, 1 to KEYFILE_DESCRIPTION_MAX bytes */
 	uint32_t parent;
 	struct writ_bytes public;  /* TPM2B_PUBLIC */

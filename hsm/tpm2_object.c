@@ -29,17 +29,6 @@ tpm2_srk_template(TPM2B_PUBLIC *ret)
 	};
 }
 
-/* The digest of a policy of PolicyAuthValue alone: SHA-256(32 zero bytes, command code). */
-static void
-policy_auth_value(TPM2B_DIGEST *ret)
-{
-	uint8_t input[SHA256_LEN + 4] = { 0 };
-
-	writ_put32(input + SHA256_LEN, TPM2_CC_PolicyAuthValue);
-	writ_sha256((struct writ_bytes){ input, sizeof(input) }, ret->buffer);
-	ret->size = SHA256_LEN;
-}
-
 /*
  * userWithAuth is clear: nothing but the policy makes the key sign.  adminWithPolicy is clear too: the auth value alone
  * lets the TPM certify the key (TPM2_Certify is of the admin role), since a policy opens that role only with a branch of its
@@ -50,6 +39,7 @@ policy_auth_value(TPM2B_DIGEST *ret)
 void
 tpm2_key_template(enum key_kind kind, TPM2B_PUBLIC *ret)
 {
+	const struct tpm2_policy policy = tpm2_policy_of_key();
 	const bool p384 = kind == KEY_P384;
 
 	*ret = (TPM2B_PUBLIC){
@@ -67,12 +57,12 @@ tpm2_key_template(enum key_kind kind, TPM2B_PUBLIC *ret)
 			},
 		},
 	};
-	policy_auth_value(&ret->publicArea.authPolicy);
+	tpm2_policy_digest(&policy, &ret->publicArea.authPolicy);
 }
 
 /* sensitiveDataOrigin is clear: the sealed bytes come from outside (that is what sealing is). */
 void
-tpm2_seal_template(TPM2B_PUBLIC *ret)
+tpm2_seal_template(const struct tpm2_policy *policy, TPM2B_PUBLIC *ret)
 {
 	*ret = (TPM2B_PUBLIC){
 		.publicArea = {
@@ -83,7 +73,47 @@ tpm2_seal_template(TPM2B_PUBLIC *ret)
 			.parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL,
 		},
 	};
-	policy_auth_value(&ret->publicArea.authPolicy);
+	tpm2_policy_digest(policy, &ret->publicArea.authPolicy);
+}
+
+/* In the range that the TCG leaves to owners (0x01800000 to 0x01bfffff); the low bits are ours, "W" and the counter. */
+uint32_t
+tpm2_counter_index(enum custody_counter which)
+{
+	return 0x01805700 + (uint32_t)which;
+}
+
+/*
+ * Read and raised with the auth value, and by nobody else: no owner or platform bits, no policy.  noDA: see the keys.
+ * The owner may delete it (as TPM2_Clear does), which only ever destroys what it guards.
+ */
+void
+tpm2_counter_public(enum custody_counter which, bool raised, TPMS_NV_PUBLIC *ret)
+{
+	*ret = (TPMS_NV_PUBLIC){
+		.nvIndex = tpm2_counter_index(which),
+		.nameAlg = TPM2_ALG_SHA256,
+		.attributes = (TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT) | TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE |
+			      TPMA_NV_NO_DA | (raised ? TPMA_NV_WRITTEN : 0),
+		.dataSize = 8,
+	};
+}
+
+/* TPMS_NV_PUBLIC as the TPM marshals it: index, nameAlg, attributes, an empty policy, size. */
+void
+tpm2_counter_name(enum custody_counter which, bool raised, TPM2B_NAME *ret)
+{
+	uint8_t area[4 + 2 + 4 + 2 + 2] = { 0 };
+	TPMS_NV_PUBLIC public;
+
+	tpm2_counter_public(which, raised, &public);
+	writ_put32(area, public.nvIndex);
+	area[4] = TPM2_ALG_SHA256 >> 8;
+	area[5] = TPM2_ALG_SHA256 & 0xff;
+	writ_put32(area + 6, public.attributes);
+	area[13] = (uint8_t) public.dataSize;
+	*ret = (TPM2B_NAME){ .size = 2 + SHA256_LEN, .name = { TPM2_ALG_SHA256 >> 8, TPM2_ALG_SHA256 & 0xff } };
+	writ_sha256((struct writ_bytes){ area, sizeof(area) }, ret->name + 2);
 }
 
 /*

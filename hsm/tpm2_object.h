@@ -1,6 +1,6 @@
 /*
  * The objects that Writ uses in a TPM, as public areas: the storage root key, a signing key, a sealed secret, the attestation key, and the endorsement
- * keys that makers certify.
+ * keys that makers certify; and of the counters.
  *
  * An area is taken only when it equals its template bit for bit, all but what is unique to the object; so fixedTPM,
  * sensitiveDataOrigin, the policy and everything else are checked by one comparison.  Talks to no TPM.  Thread-safe: no
@@ -11,11 +11,17 @@
 
 #include <tss2/tss2_tpm2_types.h>
 
-#include "base/pubkey.h"
+#include "hsm/tpm2_policy.h"
 
 void tpm2_srk_template(TPM2B_PUBLIC *ret);
 void tpm2_key_template(enum key_kind, TPM2B_PUBLIC *ret); /* KEY_P256 or KEY_P384 */
-void tpm2_seal_template(TPM2B_PUBLIC *ret);
+void tpm2_seal_template(const struct tpm2_policy *, TPM2B_PUBLIC *ret);
+
+/* Where a counter is, what its public area must be, and its name: nameAlg and the area's digest.  `raised`: once it has a
+ * value, which the TPM writes into the attributes. */
+uint32_t tpm2_counter_index(enum custody_counter);
+void tpm2_counter_public(enum custody_counter, bool raised, TPMS_NV_PUBLIC *ret);
+void tpm2_counter_name(enum custody_counter, bool raised, TPM2B_NAME *ret);
 
 void tpm2_ak_template(TPM2B_PUBLIC *ret);
 

@@ -229,7 +229,7 @@ device_sign(struct device *device, uint32_t handle, struct writ_bytes message, s
 }
 
 struct writ_err *
-device_seal(struct device *device, const struct writ_secret *secret, struct writ_buf *ret_blob)
+device_seal(struct device *device, uint64_t number, const struct writ_secret *secret, struct writ_buf *ret_blob)
 {
 	uint8_t packet[FRAME_MAX];
 	struct device_answer answer;
@@ -237,7 +237,9 @@ device_seal(struct device *device, const struct writ_secret *secret, struct writ
 
 	if (secret->len != CUSTODY_SECRET_LEN)
 		return writ_fail(WRIT_INVALID, "a device seals %d bytes, not %zu", CUSTODY_SECRET_LEN, secret->len);
-	err = ask(device, &(struct device_request){ .type = DEVICE_SEAL, .secret = { secret->data, secret->len } },
+	err = ask(device,
+		  &(struct device_request){
+			  .type = DEVICE_SEAL, .number = number, .secret = { secret->data, secret->len } },
 		  packet, &answer);
 	if (err)
 		return err;
@@ -261,7 +263,8 @@ device_unseal(struct device *device, struct writ_bytes blob, struct writ_secret 
 bool
 device_is_slow(unsigned type)
 {
-	return type == DEVICE_MAKE || type == DEVICE_ATTESTER || type == DEVICE_ATTEST || type == DEVICE_ACTIVATE;
+	return type == DEVICE_MAKE || type == DEVICE_ATTESTER || type == DEVICE_ATTEST || type == DEVICE_ACTIVATE ||
+	       type == DEVICE_DESTROY;
 }
 
 static void
@@ -336,6 +339,47 @@ device_activate(struct device *device, struct writ_bytes id_object, struct writ_
 		err = writ_secret_set(ret, answer.secret);
 	OPENSSL_cleanse(packet, sizeof(packet)); /* I11 */
 	return err;
+}
+
+static struct writ_err *
+counter_ask(struct device *device, enum device_message type, enum custody_counter which, uint64_t *ret)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device, &(struct device_request){ .type = type, .counter = which }, packet, &answer);
+	if (err)
+		return err;
+	*ret = answer.value;
+	return NULL;
+}
+
+struct writ_err *
+device_counter_make(struct device *device, enum custody_counter which, uint64_t *ret)
+{
+	return counter_ask(device, DEVICE_COUNTER_MAKE, which, ret);
+}
+
+struct writ_err *
+device_counter_read(struct device *device, enum custody_counter which, uint64_t *ret)
+{
+	return counter_ask(device, DEVICE_COUNTER_READ, which, ret);
+}
+
+struct writ_err *
+device_counter_raise(struct device *device, enum custody_counter which, uint64_t *ret)
+{
+	return counter_ask(device, DEVICE_COUNTER_RAISE, which, ret);
+}
+
+struct writ_err *
+device_destroy(struct device *device, uint64_t number)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+
+	return ask(device, &(struct device_request){ .type = DEVICE_DESTROY, .number = number }, packet, &answer);
 }
 
 struct writ_err *

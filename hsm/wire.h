@@ -1,7 +1,7 @@
 /*
  * The device wire: what the signer asks of writ-deviced, over one SOCK_SEQPACKET connection (base/frame.h).
  *
- * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD, ATTESTER, ATTEST, ACTIVATE; answers come in order of completion and carry
+ * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD, ATTESTER, ATTEST, ACTIVATE, three for counters, DESTROY; answers come in order of completion and carry
  * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
  * connection.  Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
  * library: this file and wire.c use base/ alone.
@@ -20,19 +20,23 @@ enum device_message {
 	DEVICE_MAKE,	      /* -> u8 kind, bytes label             <- bytes ref, bytes spki */
 	DEVICE_LOAD,	      /* -> bytes ref, bytes spki            <- u32 handle */
 	DEVICE_SIGN,	      /* -> u32 handle, bytes message (1)    <- bytes signature */
-	DEVICE_SEAL,	      /* -> 32 bytes                         <- bytes blob */
+	DEVICE_SEAL,	      /* -> u64 number, 32 bytes             <- bytes blob */
 	DEVICE_UNSEAL,	      /* -> bytes blob                       <- 32 bytes */
 	DEVICE_HEALTH,	      /* ->                                  <- */
 	DEVICE_UNLOAD,	      /* -> u32 handle                       <- */
 	DEVICE_ATTESTER,      /* ->                                <- bytes AK, bytes EK certificate */
 	DEVICE_ATTEST,	      /* -> 32 bytes, u8 n, n u32 handles    <- u8 n, n (u8 what, bytes about, said, signature) */
 	DEVICE_ACTIVATE,      /* -> bytes id object, bytes encrypted <- 32 bytes */
+	DEVICE_COUNTER_MAKE,  /* -> u8 which                         <- u64 value */
+	DEVICE_COUNTER_READ,  /* -> u8 which                         <- u64 value */
+	DEVICE_COUNTER_RAISE, /* -> u8 which                         <- u64 value */
+	DEVICE_DESTROY,	      /* -> u64 number                       <- */
 	DEVICE_ANSWER = 0x80, /* set in the type of an answer */
 	DEVICE_ERROR = 0xff,  /* <- u8 code, bytes text */
 };
 
 #define DEVICE_TIMEOUT_MS 5000	     /* a request's deadline; writ-deviced is killed at it and started anew */
-#define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds, and attesting makes one or two */
+#define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds, attesting makes one or two; so may many raises of a counter */
 #define DEVICE_OUTSTANDING_MAX 64
 #define DEVICE_EXIT_DEADLINE 4 /* writ-deviced's exit status at a deadline: start it anew, it is no crash */
 
@@ -53,7 +57,11 @@ WRIT_CHECKED struct writ_err *device_load(struct device *, struct writ_bytes ref
 					  uint32_t *ret_handle);
 WRIT_CHECKED struct writ_err *device_sign(struct device *, uint32_t handle, struct writ_bytes message,
 					  struct writ_buf *ret_sig);
-WRIT_CHECKED struct writ_err *device_seal(struct device *, const struct writ_secret *, struct writ_buf *ret_blob);
+WRIT_CHECKED struct writ_err *device_counter_make(struct device *, enum custody_counter, uint64_t *ret);
+WRIT_CHECKED struct writ_err *device_counter_read(struct device *, enum custody_counter, uint64_t *ret);
+WRIT_CHECKED struct writ_err *device_counter_raise(struct device *, enum custody_counter, uint64_t *ret);
+WRIT_CHECKED struct writ_err *device_seal(struct device *, uint64_t number, const struct writ_secret *,
+					  struct writ_buf *ret_blob);
 WRIT_CHECKED struct writ_err *device_unseal(struct device *, struct writ_bytes blob, struct writ_secret *ret);
 /* As custody_attester(), custody_attest() and custody_activate(). */
 WRIT_CHECKED struct writ_err *device_attester(struct device *, struct attester *ret);
@@ -65,6 +73,7 @@ WRIT_CHECKED struct writ_err *device_activate(struct device *, struct writ_bytes
 /* May the request take DEVICE_MAKE_TIMEOUT_MS? */
 bool device_is_slow(unsigned type);
 
+WRIT_CHECKED struct writ_err *device_destroy(struct device *, uint64_t number);
 WRIT_CHECKED struct writ_err *device_health(struct device *);
 WRIT_CHECKED struct writ_err *device_unload(struct device *,
 					    uint32_t handle); /* WRIT_NOT_FOUND when there is none such */

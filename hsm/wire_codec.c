@@ -112,6 +112,16 @@ get_flag(struct body_in *in)
 	return flag == 1;
 }
 
+static enum custody_counter
+get_counter(struct body_in *in)
+{
+	const uint8_t which = body_get8(in);
+
+	if (which < COUNTER_SEALED || which > COUNTER_STATE)
+		in->failed = true;
+	return (enum custody_counter)which;
+}
+
 const char *
 device_message_name(unsigned type)
 {
@@ -132,6 +142,14 @@ device_message_name(unsigned type)
 		return "HEALTH";
 	case DEVICE_UNLOAD:
 		return "UNLOAD";
+	case DEVICE_COUNTER_MAKE:
+		return "COUNTER_MAKE";
+	case DEVICE_COUNTER_READ:
+		return "COUNTER_READ";
+	case DEVICE_COUNTER_RAISE:
+		return "COUNTER_RAISE";
+	case DEVICE_DESTROY:
+		return "DESTROY";
 	case DEVICE_ATTESTER:
 		return "ATTESTER";
 	case DEVICE_ATTEST:
@@ -170,6 +188,7 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 			in.failed = true;
 		break;
 	case DEVICE_SEAL:
+		ret->number = body_get64(&in);
 		ret->secret = get_fixed(&in, CUSTODY_SECRET_LEN);
 		break;
 	case DEVICE_UNSEAL:
@@ -185,6 +204,14 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	case DEVICE_ACTIVATE:
 		ret->id_object = get_bounded(&in, ATTEST_ID_OBJECT_MAX);
 		ret->encrypted = get_bounded(&in, ATTEST_ENCRYPTED_MAX);
+		break;
+	case DEVICE_COUNTER_MAKE:
+	case DEVICE_COUNTER_READ:
+	case DEVICE_COUNTER_RAISE:
+		ret->counter = get_counter(&in);
+		break;
+	case DEVICE_DESTROY:
+		ret->number = body_get64(&in);
 		break;
 	default: /* INFO, HEALTH, ATTESTER: no body */
 		break;
@@ -214,6 +241,7 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 		body_put_bytes(&out, request->message);
 		break;
 	case DEVICE_SEAL:
+		body_put64(&out, request->number);
 		body_put(&out, request->secret);
 		break;
 	case DEVICE_UNSEAL:
@@ -231,6 +259,14 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 	case DEVICE_ACTIVATE:
 		body_put_bytes(&out, request->id_object);
 		body_put_bytes(&out, request->encrypted);
+		break;
+	case DEVICE_COUNTER_MAKE:
+	case DEVICE_COUNTER_READ:
+	case DEVICE_COUNTER_RAISE:
+		body_put8(&out, (uint8_t)request->counter);
+		break;
+	case DEVICE_DESTROY:
+		body_put64(&out, request->number);
 		break;
 	case DEVICE_INFO:
 	case DEVICE_HEALTH:
@@ -318,8 +354,14 @@ device_answer_decode(const struct frame *frame, enum device_message asked, struc
 	case DEVICE_ATTEST:
 		get_items(&in, ret);
 		break;
+	case DEVICE_COUNTER_MAKE:
+	case DEVICE_COUNTER_READ:
+	case DEVICE_COUNTER_RAISE:
+		ret->value = body_get64(&in);
+		break;
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:
+	case DEVICE_DESTROY:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -373,8 +415,14 @@ device_answer_encode(enum device_message asked, const struct device_answer *answ
 	case DEVICE_ATTEST:
 		put_items(&out, answer);
 		break;
+	case DEVICE_COUNTER_MAKE:
+	case DEVICE_COUNTER_READ:
+	case DEVICE_COUNTER_RAISE:
+		body_put64(&out, answer->value);
+		break;
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:
+	case DEVICE_DESTROY:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;

@@ -26,6 +26,8 @@ struct device_request {
 	struct writ_bytes ref, spki;	   /* LOAD */
 	uint32_t handle;		   /* SIGN, UNLOAD */
 	struct writ_bytes message;	   /* SIGN; empty: it comes in a memfd beside the frame */
+	enum custody_counter counter;	   /* COUNTER_MAKE, COUNTER_READ, COUNTER_RAISE */
+	uint64_t number;		   /* SEAL, DESTROY */
 	struct writ_bytes secret;	   /* SEAL: CUSTODY_SECRET_LEN bytes */
 	struct writ_bytes blob;		   /* UNSEAL */
 	struct writ_bytes qualifying;	   /* ATTEST: ATTEST_QUALIFYING_LEN bytes */
@@ -41,6 +43,7 @@ struct device_answer {
 	struct writ_bytes signature; /* SIGN */
 	struct writ_bytes blob;	     /* SEAL */
 	struct writ_bytes secret;    /* UNSEAL, ACTIVATE */
+	uint64_t value;		     /* COUNTER_MAKE, COUNTER_READ, COUNTER_RAISE */
 	struct writ_bytes ak, ek;    /* ATTESTER; either may be empty */
 	size_t n_items;		     /* ATTEST */
 	struct device_attested items[ATTEST_ITEMS_MAX];

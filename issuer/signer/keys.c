@@ -25,7 +25,7 @@
 #include "issuer/signer/signer.h"
 
 #define WRAP_MAGIC "WRITWRAP"
-#define WRAP_HEADER_LEN (8 + 4 + 20 + 8) /* magic, version, key id, notAfter */
+#define WRAP_HEADER_LEN (8 + 4 + 20 + 8 + 8) /* magic, version, key id, notAfter, number */
 #define WRAPPED_FILE_MAX (WRAP_HEADER_LEN + 4 + CUSTODY_BLOB_MAX + SOFT_KEY_WRAPPED_LEN)
 #define KEY_NAME_LEN 40
 
@@ -171,17 +171,31 @@ keys_certify(struct signer *s, struct generation *by, const struct ca_facts *fac
 /* ---- generations ---- */
 
 static void
-wrap_header(const uint8_t key_id[20], writ_time not_after, uint8_t out[WRAP_HEADER_LEN])
+wrap_header(const uint8_t key_id[20], writ_time not_after, uint64_t number, uint8_t out[WRAP_HEADER_LEN])
 {
 	memcpy(out, WRAP_MAGIC, 8);
-	writ_put32(out + 8, 1);
+	writ_put32(out + 8, 2);
 	memcpy(out + 12, key_id, 20);
 	writ_put64(out + 32, (uint64_t)not_after);
+	writ_put64(out + 40, number);
+}
+
+/* The one after the newest; with none there, what the device's counter is at. */
+static struct writ_err *
+generation_number(struct signer *s, uint64_t *ret)
+{
+	struct writ_err *err = device_counter_make(s->link.device, COUNTER_SEALED, ret);
+
+	for (size_t i = 0; !err && i < s->keys.n; i++)
+		if (s->keys.gen[i]->number >= *ret)
+			*ret = s->keys.gen[i]->number + 1;
+	return err;
 }
 
 /* A fresh AES key, sealed by the device, wraps the scalar; both go into one file. */
 static struct writ_err *
-scalar_wrap(struct signer *s, const struct writ_secret *scalar, const uint8_t key_id[20], writ_time not_after)
+scalar_wrap(struct signer *s, const struct writ_secret *scalar, const uint8_t key_id[20], writ_time not_after,
+	    uint64_t *ret_number)
 {
 	AUTO(writ_secret_done) struct writ_secret wrapping = { 0 };
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
@@ -190,12 +204,14 @@ scalar_wrap(struct signer *s, const struct writ_secret *scalar, const uint8_t ke
 	char path[PATH_MAX];
 	struct writ_err *err;
 
-	wrap_header(key_id, not_after, header);
 	err = writ_secret_random(&wrapping, CUSTODY_SECRET_LEN);
 	if (!err)
-		err = device_seal(s->link.device, &wrapping, &blob);
+		err = generation_number(s, ret_number);
+	if (!err)
+		err = device_seal(s->link.device, *ret_number, &wrapping, &blob);
 	if (err)
 		return device_failed(s, err);
+	wrap_header(key_id, not_after, *ret_number, header);
 	err = soft_key_wrap(scalar, &wrapping, (struct writ_bytes){ header, sizeof(header) }, wrapped);
 	writ_put32(len, (uint32_t)blob.len);
 	if (!err)
@@ -222,11 +238,13 @@ scalar_unwrap(struct signer *s, struct generation *g)
 	struct writ_err *err;
 	size_t blob_len;
 
-	wrap_header(g->cert.key_id, g->cert.not_after, header);
 	key_path(s, "keys", g->cert.key_id, ".wrapped", path);
 	err = file_read(path, FILE_PRIVATE, &file);
 	if (err)
 		return err;
+	if (file.len >= WRAP_HEADER_LEN)
+		g->number = writ_get64(file.data + WRAP_HEADER_LEN - 8);
+	wrap_header(g->cert.key_id, g->cert.not_after, g->number, header);
 	if (file.len < WRAP_HEADER_LEN + 4 + SOFT_KEY_WRAPPED_LEN || memcmp(file.data, header, sizeof(header)) != 0)
 		return writ_fail(WRIT_LOCKED, "%s is not the wrapped key of that certificate", path);
 	blob_len = writ_get32(file.data + WRAP_HEADER_LEN);
@@ -333,7 +351,7 @@ generation_keep(struct signer *s, struct generation *g, const struct writ_secret
 	struct writ_err *err;
 
 	if (s->keys.sealed)
-		err = scalar_wrap(s, scalar, key_id, not_after);
+		err = scalar_wrap(s, scalar, key_id, not_after, &g->number);
 	else
 		err = file_replace(key_path(s, "keys", key_id, ".ref", path), 0600, writ_view(&g->ref));
 	return err;

@@ -66,6 +66,7 @@ struct generation {
 	struct ca_cert cert;		/* read: views into it */
 	struct ocsp_issuer ocsp;
 	struct soft_key soft;		/* sealed tier; else empty */
+	uint64_t number;		/* sealed tier: under which the device sealed it; 0: resident */
 	struct writ_buf ref;		/* resident tier: how the device loads it; else empty */
 	uint32_t handle;
 	struct pubkey public;		/* to verify what the device signed */

@@ -87,6 +87,17 @@ assert_signs(struct rig *rig, const struct made *made, const EVP_MD *md)
 	assert_false(openssl_verifies(writ_view(&made->spki), message, writ_view(&sig), md));
 }
 
+/* A number that the counter has not passed: destroying in one claim leaves the next one its own. */
+static uint64_t
+lasting(struct rig *rig)
+{
+	uint64_t value = 0;
+	struct writ_err *err = rig_counter_make(rig, COUNTER_SEALED, &value);
+
+	writ_err_free(err); /* a device that refuses says so at the seal */
+	return value + 1;
+}
+
 /* ---- the claims ---- */
 
 static void
@@ -281,9 +292,9 @@ a_secret_comes_back(void **state)
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX), second = WRIT_BUF(CUSTODY_BLOB_MAX);
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	expect_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(rig_seal(rig, lasting(rig), &secret, &blob));
 	assert_null(memmem(blob.data, blob.len, secret.data, secret.len));
-	expect_ok(rig_seal(rig, &secret, &second));
+	expect_ok(rig_seal(rig, lasting(rig), &secret, &second));
 	assert_false(writ_equal(writ_view(&blob), writ_view(&second)));
 	rig_close(rig);
 	expect_ok(rig_open(rig, &rig->here));
@@ -299,9 +310,9 @@ a_secret_has_32_bytes(void **state)
 	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN - 1));
-	assert_refused(rig_seal(*state, &secret, &blob), WRIT_INVALID, "seals 32 bytes, not 31");
+	assert_refused(rig_seal(*state, lasting(*state), &secret, &blob), WRIT_INVALID, "seals 32 bytes, not 31");
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN + 1));
-	assert_refused(rig_seal(*state, &secret, &blob), WRIT_INVALID, "seals 32 bytes, not 33");
+	assert_refused(rig_seal(*state, lasting(*state), &secret, &blob), WRIT_INVALID, "seals 32 bytes, not 33");
 }
 
 static void
@@ -312,7 +323,7 @@ a_flipped_bit_is_refused(void **state)
 	struct rig *const rig = *state;
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	expect_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(rig_seal(rig, lasting(rig), &secret, &blob));
 	for (size_t i = 0; i<blob.len; i += blob.len> 200 ? 5 : 1) {
 		struct writ_err *err;
 
@@ -338,7 +349,7 @@ a_blob_of_another_device_is_refused(void **state)
 	struct rig *const rig = *state;
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	expect_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(rig_seal(rig, lasting(rig), &secret, &blob));
 	rig_close(rig);
 	expect_ok(rig_open(rig, &rig->other));
 	assert_code(rig_unseal(rig, writ_view(&blob), &again), WRIT_LOCKED);
@@ -353,10 +364,117 @@ a_key_is_no_blob_and_a_blob_no_key(void **state)
 	AUTO(made_done) struct made made = MADE;
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	expect_ok(rig_seal(*state, &secret, &blob));
+	expect_ok(rig_seal(*state, lasting(*state), &secret, &blob));
 	expect_ok(rig_make(*state, KEY_P256, "contract", &made.ref, &made.spki));
 	assert_code(rig_load(*state, writ_view(&blob), writ_view(&made.spki), &made.handle), WRIT_INVALID);
 	assert_code(rig_unseal(*state, writ_view(&made.ref), &secret), WRIT_INVALID);
+}
+
+/* ---- counters, and destroying ---- */
+
+static void
+a_counter_grows_by_one_and_lasts(void **state)
+{
+	struct rig *const rig = *state;
+	uint64_t first = 0, value = 0;
+
+	for (int which = COUNTER_SEALED; which <= COUNTER_STATE; which++) {
+		expect_ok(rig_counter_make(rig, (enum custody_counter)which, &first));
+		assert_true(first >= 1);
+		expect_ok(rig_counter_make(rig, (enum custody_counter)which, &value)); /* made once */
+		assert_int_equal(value, first);
+		expect_ok(rig_counter_raise(rig, (enum custody_counter)which, &value));
+		assert_int_equal(value, first + 1);
+		expect_ok(rig_counter_read(rig, (enum custody_counter)which, &value));
+		assert_int_equal(value, first + 1);
+	}
+	rig_close(rig);
+	machine_away(&rig->here);
+	machine_back(&rig->here);
+	expect_ok(rig_open(rig, &rig->here));
+	expect_ok(rig_counter_read(rig, COUNTER_STATE, &first));
+	assert_int_equal(first, value);
+}
+
+static void
+counters_are_three_and_do_not_touch_each_other(void **state)
+{
+	uint64_t sealed = 0, state_value = 0, value = 0;
+
+	expect_ok(rig_counter_make(*state, COUNTER_SEALED, &sealed));
+	expect_ok(rig_counter_make(*state, COUNTER_STATE, &state_value));
+	expect_ok(rig_counter_raise(*state, COUNTER_STATE, &value));
+	expect_ok(rig_counter_read(*state, COUNTER_SEALED, &value));
+	assert_int_equal(value, sealed);
+}
+
+static void
+a_counter_that_was_never_made_is_not_found(void **state)
+{
+	struct rig *const rig = *state;
+	uint64_t value;
+
+	rig_close(rig);
+	expect_ok(rig_open(rig, &rig->other));
+	assert_refused(rig_counter_read(rig, COUNTER_APPROVAL, &value), WRIT_NOT_FOUND, "never made here");
+	assert_refused(rig_counter_raise(rig, COUNTER_APPROVAL, &value), WRIT_NOT_FOUND,
+		       "the device's counter 'approval'");
+	expect_ok(rig_health(rig));
+}
+
+static void
+what_is_destroyed_never_unseals_and_later_numbers_do(void **state)
+{
+	AUTO(writ_buf_done)
+	struct writ_buf old = WRIT_BUF(CUSTODY_BLOB_MAX), now = WRIT_BUF(CUSTODY_BLOB_MAX),
+			next = WRIT_BUF(CUSTODY_BLOB_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
+	struct rig *const rig = *state;
+	const uint64_t n = lasting(rig);
+
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_seal(rig, n, &secret, &old));
+	expect_ok(rig_seal(rig, n + 1, &secret, &now));
+	expect_ok(rig_seal(rig, n + 2, &secret, &next));
+	expect_ok(rig_unseal(rig, writ_view(&old), &again));
+	expect_ok(rig_destroy(rig, n + 1));
+	writ_secret_done(&again);
+	assert_refused(rig_unseal(rig, writ_view(&old), &again), WRIT_NOT_FOUND,
+		       "it is destroyed: the device's counter");
+	assert_refused(rig_unseal(rig, writ_view(&now), &again), WRIT_NOT_FOUND, "it is destroyed");
+	assert_int_equal(again.len, 0);
+	expect_ok(rig_destroy(rig, n + 1)); /* again: as after a crash in the middle */
+	expect_ok(rig_destroy(rig, n));
+	expect_ok(rig_unseal(rig, writ_view(&next), &again));
+	assert_memory_equal(again.data, secret.data, CUSTODY_SECRET_LEN);
+
+	rig_close(rig); /* and in another process */
+	machine_away(&rig->here);
+	machine_back(&rig->here);
+	expect_ok(rig_open(rig, &rig->here));
+	assert_code(rig_unseal(rig, writ_view(&old), &again), WRIT_NOT_FOUND);
+	expect_ok(rig_unseal(rig, writ_view(&next), &again));
+}
+
+static void
+a_number_behind_or_too_far_ahead_is_refused(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	uint64_t value = 0;
+
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(rig_counter_make(*state, COUNTER_SEALED, &value));
+	expect_ok(rig_counter_raise(*state, COUNTER_SEALED, &value));
+	assert_refused(rig_seal(*state, value - 1, &secret, &blob), WRIT_INVALID, "is below the device's counter");
+	assert_refused(rig_seal(*state, 0, &secret, &blob), WRIT_INVALID, "number 0 is below the device's counter");
+	assert_refused(rig_seal(*state, value + CUSTODY_AHEAD_MAX + 1, &secret, &blob), WRIT_INVALID,
+		       "is more than 1024 ahead of the device's counter");
+	assert_refused(rig_destroy(*state, value + CUSTODY_AHEAD_MAX + 1), WRIT_INVALID,
+		       "is more than 1024 ahead of the device's counter");
+	assert_refused(rig_destroy(*state, UINT64_MAX), WRIT_INVALID, "is more than 1024 ahead");
+	assert_int_equal(blob.len, 0);
+	expect_ok(rig_seal(*state, value + CUSTODY_AHEAD_MAX, &secret, &blob));
 }
 
 static void
@@ -398,10 +516,11 @@ a_restart_costs_one_request_at_most(void **state)
 	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
 	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
 	struct rig *const rig = *state;
+	const uint64_t number = lasting(rig);
 	AUTO(made_done) struct made made = MADE;
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	expect_ok(rig_seal(rig, &secret, &blob));
+	expect_ok(rig_seal(rig, number, &secret, &blob));
 	make_and_load(rig, KEY_P256, &made);
 	for (int i = 0; i < 4; i++) {
 		struct writ_err *err = NULL;
@@ -413,7 +532,7 @@ a_restart_costs_one_request_at_most(void **state)
 		else if (i == 1)
 			err = rig_unseal(rig, writ_view(&blob), &again);
 		else if (i == 2)
-			err = rig_seal(rig, &secret, &sig);
+			err = rig_seal(rig, number, &secret, &sig);
 		else
 			expect_ok(rig_health(rig)); /* asked in between, it heals at once */
 		if (err)
@@ -451,7 +570,7 @@ a_wrong_secret_is_tried_once(void **state)
 	if (rig->tpm || rig->wire) {
 		expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
 		assert_code(rig_load(rig, writ_view(&made.ref), writ_view(&made.spki), &made.handle), WRIT_LOCKED);
-		assert_code(rig_seal(rig, &secret, &blob), WRIT_LOCKED);
+		assert_code(rig_seal(rig, lasting(rig), &secret, &blob), WRIT_LOCKED);
 		assert_code(rig_health(rig), WRIT_LOCKED);
 	}
 	machine_back(&rig->here);
@@ -485,6 +604,13 @@ static const struct claim {
 	{ "a blob with a flipped bit, or cut, is refused", a_flipped_bit_is_refused },
 	{ "a blob of another device is refused as LOCKED", a_blob_of_another_device_is_refused },
 	{ "a key is no blob, and a blob no key", a_key_is_no_blob_and_a_blob_no_key },
+	{ "a counter grows by one, and lasts", a_counter_grows_by_one_and_lasts },
+	{ "the counters are three, and do not touch each other", counters_are_three_and_do_not_touch_each_other },
+	{ "a counter that was never made is NOT_FOUND", a_counter_that_was_never_made_is_not_found },
+	{ "what is destroyed never unseals, and later numbers do",
+	  what_is_destroyed_never_unseals_and_later_numbers_do },
+	{ "a number behind the counter, or over 1024 ahead of it, is refused",
+	  a_number_behind_or_too_far_ahead_is_refused },
 	{ "a software device is seen to be one", software_is_seen },
 	{ "a device that is away is UNAVAILABLE, and works again when it is back",
 	  away_is_unavailable_and_back_is_healed },

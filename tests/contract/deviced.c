@@ -185,7 +185,7 @@ a_frame_that_is_no_request_is_answered_with_an_error(void **state)
 		const char *message;
 	} cases[] = {
 		{ 0, { NULL, 0 }, "device wire: 0 is no request" },
-		{ 9, { NULL, 0 }, "device wire: 9 is no request" },
+		{ 64, { NULL, 0 }, "device wire: 64 is no request" },
 		{ 0x81, { NULL, 0 }, "device wire: 129 is no request" },
 		{ 0xff, { NULL, 0 }, "device wire: 255 is no request" },
 		{ 0xffff, { NULL, 0 }, "device wire: 65535 is no request" },

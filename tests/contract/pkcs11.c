@@ -467,6 +467,68 @@ another_tool_reads_the_same_attributes(void **state)
 	    " -O --type privkey 2> /dev/null | grep 'Usage:' | grep -Eq 'decrypt|unwrap|derive'");
 }
 
+/* ---- counters and sealing keys ---- */
+
+#define TOOL "pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so -l -p " RIG_PIN
+
+static void
+a_number_has_a_key_of_its_own_which_is_destroyed(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf one = WRIT_BUF(CUSTODY_BLOB_MAX), two = WRIT_BUF(CUSTODY_BLOB_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	uint64_t value = 0;
+
+	(void)state;
+	expect_ok(open_with(WRIT_SHIM, machine.uri));
+	expect_ok(custody_counter_make(custody, COUNTER_SEALED, &value));
+	assert_int_equal(value, 1);
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(custody_seal(custody, 1, &secret, &one));
+	expect_ok(custody_seal(custody, 2, &secret, &two));
+	run(TOOL " -O --type secrkey 2> /dev/null | grep -q 'writ sealed 1'");
+	run(TOOL " --keygen --key-type aes:32 --label 'writ sealed 1 of others' > /dev/null 2>&1");
+	expect_ok(custody_destroy(custody, 1));
+	run("! " TOOL " -O --type secrkey 2> /dev/null | grep -q 'writ sealed 1$'");
+	run(TOOL " -O --type secrkey 2> /dev/null | grep -q 'writ sealed 1 of others'");
+	run(TOOL " -O --type secrkey 2> /dev/null | grep -q 'writ sealed 2$'");
+}
+
+/* A crash while the new object is there and the old one too. */
+static void
+of_two_copies_of_a_counter_the_higher_counts(void **state)
+{
+	uint64_t value = 0;
+
+	(void)state;
+	expect_ok(open_with(WRIT_SHIM, machine.uri));
+	expect_ok(custody_counter_make(custody, COUNTER_APPROVAL, &value));
+	run("printf '\\000\\000\\000\\000\\000\\000\\000\\011' > %s/nine && " TOOL
+	    " -w %s/nine --type data --application-label writ --label 'writ counter approval' > /dev/null 2>&1",
+	    machine.dir, machine.dir);
+	custody_close(TAKE(custody));
+	expect_ok(open_with(WRIT_SHIM, machine.uri));
+	expect_ok(custody_counter_read(custody, COUNTER_APPROVAL, &value));
+	assert_int_equal(value, 9);
+	expect_ok(custody_counter_raise(custody, COUNTER_APPROVAL, &value));
+	assert_int_equal(value, 10);
+	run("test $(" TOOL " -O --type data 2> /dev/null | grep -c 'writ counter approval') = 1");
+}
+
+static void
+an_object_that_is_no_counter_is_refused(void **state)
+{
+	uint64_t value = 0;
+
+	(void)state;
+	run("printf x > %s/x && " TOOL
+	    " -w %s/x --type data --application-label writ --label 'writ counter state' > /dev/null 2>&1",
+	    machine.dir, machine.dir);
+	expect_ok(open_with(WRIT_SHIM, machine.uri));
+	expect_refused(custody_counter_make(custody, COUNTER_STATE, &value), WRIT_LOCKED,
+		       "the device's counter 'state': the token's object has a value of 1 bytes that is no counter's: "
+		       "it is not ours");
+}
+
 #define claim(test) cmocka_unit_test_setup_teardown(test, claim_start, claim_end)
 
 int
@@ -489,6 +551,9 @@ main(void)
 		claim(a_key_that_wants_a_login_each_time_is_not_used),
 		claim(another_tool_reads_the_same_attributes),
 		claim(a_point_without_its_octet_string_is_read_too),
+		claim(a_number_has_a_key_of_its_own_which_is_destroyed),
+		claim(of_two_copies_of_a_counter_the_higher_counts),
+		claim(an_object_that_is_no_counter_is_refused),
 	};
 
 	event_start(STDERR_FILENO, "contract", EVENT_ALARM);

@@ -352,9 +352,37 @@ rig_sign(struct rig *rig, uint32_t handle, struct writ_bytes message, struct wri
 }
 
 struct writ_err *
-rig_seal(struct rig *rig, const struct writ_secret *secret, struct writ_buf *ret_blob)
+rig_counter_make(struct rig *rig, enum custody_counter which, uint64_t *ret)
 {
-	return rig->wire ? device_seal(rig->device, secret, ret_blob) : custody_seal(rig->custody, secret, ret_blob);
+	return rig->wire ? device_counter_make(rig->device, which, ret)
+			 : custody_counter_make(rig->custody, which, ret);
+}
+
+struct writ_err *
+rig_counter_read(struct rig *rig, enum custody_counter which, uint64_t *ret)
+{
+	return rig->wire ? device_counter_read(rig->device, which, ret)
+			 : custody_counter_read(rig->custody, which, ret);
+}
+
+struct writ_err *
+rig_counter_raise(struct rig *rig, enum custody_counter which, uint64_t *ret)
+{
+	return rig->wire ? device_counter_raise(rig->device, which, ret)
+			 : custody_counter_raise(rig->custody, which, ret);
+}
+
+struct writ_err *
+rig_destroy(struct rig *rig, uint64_t number)
+{
+	return rig->wire ? device_destroy(rig->device, number) : custody_destroy(rig->custody, number);
+}
+
+struct writ_err *
+rig_seal(struct rig *rig, uint64_t number, const struct writ_secret *secret, struct writ_buf *ret_blob)
+{
+	return rig->wire ? device_seal(rig->device, number, secret, ret_blob)
+			 : custody_seal(rig->custody, number, secret, ret_blob);
 }
 
 struct writ_err *

@@ -56,8 +56,12 @@ struct writ_err *rig_make(struct rig *, enum key_kind, const char *label, struct
 			  struct writ_buf *ret_spki);
 struct writ_err *rig_load(struct rig *, struct writ_bytes ref, struct writ_bytes spki, uint32_t *ret_handle);
 struct writ_err *rig_sign(struct rig *, uint32_t handle, struct writ_bytes message, struct writ_buf *ret_sig);
-struct writ_err *rig_seal(struct rig *, const struct writ_secret *, struct writ_buf *ret_blob);
+struct writ_err *rig_counter_make(struct rig *, enum custody_counter, uint64_t *ret);
+struct writ_err *rig_counter_read(struct rig *, enum custody_counter, uint64_t *ret);
+struct writ_err *rig_counter_raise(struct rig *, enum custody_counter, uint64_t *ret);
+struct writ_err *rig_seal(struct rig *, uint64_t number, const struct writ_secret *, struct writ_buf *ret_blob);
 struct writ_err *rig_unseal(struct rig *, struct writ_bytes blob, struct writ_secret *ret);
+struct writ_err *rig_destroy(struct rig *, uint64_t number);
 struct writ_err *rig_health(struct rig *);
 void rig_unload(struct rig *, uint32_t handle);
 

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "hsm/tpm2_keyfile.h"
+#include "hsm/tpm2_object.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/expect.h"
 
@@ -103,7 +104,8 @@ a_key_is_fixed_to_its_tpm_and_was_born_there(void **state)
 	tools("grep -A1 '^attributes' print.txt | grep -qx '  value: "
 	      "fixedtpm|fixedparent|sensitivedataorigin|noda|sign'");
 	/* PolicyAuthValue: SHA-256 of 32 zero bytes and its command code, 0000016b. */
-	tools("grep -q 'authorization policy: 8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e' print.txt");
+	tools("grep -q 'authorization policy: 8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e' "
+	      "print.txt");
 }
 
 /* The reference is no secret format of ours: with the same storage root key other tools load it, and need the auth
@@ -308,6 +310,212 @@ an_auth_value_has_32_bytes(void **state)
 		       "opening the tpm2 device: the auth value of a TPM's keys has 32 bytes, not 33");
 }
 
+/* ---- counters and policies ---- */
+
+#define AUTH "hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define COUNTER_STATE_INDEX "0x1805703"
+
+/* What the tools compute in a trial session is what we compute without a TPM. */
+static void
+a_policy_has_the_digest_that_another_tool_computes(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf tool = WRIT_BUF(64);
+	static const uint64_t numbers[] = { 1, 0x123456789a, UINT64_MAX };
+	uint8_t operand[8];
+	char path[160];
+	uint64_t value;
+
+	(void)state;
+	expect_ok(custody_counter_make(custody, COUNTER_SEALED, &value));
+	custody_close(TAKE(custody));
+	for (size_t i = 0; i < N_OF(numbers); i++) {
+		const uint64_t number = numbers[i];
+		const struct tpm2_policy policy = tpm2_policy_of_sealed(number);
+		TPM2B_DIGEST digest;
+
+		writ_put64(operand, number);
+		snprintf(path, sizeof(path), "%s/operand", machine.dir);
+		expect_ok(file_replace(path, 0600, (struct writ_bytes){ operand, sizeof(operand) }));
+		tools("tpm2_startauthsession -S s.ctx && "
+		      "tpm2_policynv -S s.ctx -C 0x1805701 -P " AUTH " -i operand 0x1805701 ule > /dev/null && "
+		      "tpm2_policyauthvalue -S s.ctx -L policy > /dev/null; r=$?; tpm2_flushcontext s.ctx; exit $r");
+		snprintf(path, sizeof(path), "%s/policy", machine.dir);
+		writ_buf_clear(&tool);
+		expect_ok(file_read(path, FILE_ANY, &tool));
+		tpm2_policy_digest(&policy, &digest);
+		expect_bytes(((struct writ_bytes){ digest.buffer, digest.size }), writ_view(&tool));
+	}
+}
+
+static void
+a_counter_is_read_and_raised_by_the_auth_value_alone(void **state)
+{
+	uint64_t value = 0, again = 0;
+
+	(void)state;
+	expect_ok(custody_counter_make(custody, COUNTER_STATE, &value));
+	custody_close(TAKE(custody));
+	tools("tpm2_nvreadpublic " COUNTER_STATE_INDEX " > nv.txt && "
+	      "grep -q 'friendly: authwrite|nt=0x1|authread|no_da|written$' nv.txt && grep -q 'size: 8' nv.txt");
+	tools("! tpm2_nvincrement -C o " COUNTER_STATE_INDEX);
+	tools("! tpm2_nvread -C o " COUNTER_STATE_INDEX);
+	tools("! tpm2_nvincrement -C " COUNTER_STATE_INDEX " " COUNTER_STATE_INDEX);
+	tools("! tpm2_nvwrite -C " COUNTER_STATE_INDEX " -P " AUTH " -i m " COUNTER_STATE_INDEX);
+	tools("tpm2_nvincrement -C " COUNTER_STATE_INDEX " -P " AUTH " " COUNTER_STATE_INDEX);
+	expect_ok(open_with(machine.tcti, true, 32));
+	expect_ok(custody_counter_read(custody, COUNTER_STATE, &again));
+	assert_int_equal(again, value + 1);
+}
+
+/* Whoever owns the TPM can delete it: that destroys what it guards, and never brings it back. */
+static void
+a_counter_made_again_begins_beyond_the_old_one(void **state)
+{
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
+	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	uint64_t value = 0, made = 0;
+
+	(void)state;
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(custody_counter_make(custody, COUNTER_SEALED, &value));
+	expect_ok(custody_seal(custody, value, &secret, &blob));
+	custody_close(TAKE(custody));
+	tools("tpm2_nvundefine -C o 0x1805701");
+	expect_ok(open_with(machine.tcti, true, 32));
+	expect_refused(custody_unseal(custody, writ_view(&blob), &again), WRIT_NOT_FOUND,
+		       "unsealing: this TPM has no NV index 0x1805701: the counter was never made here");
+	expect_ok(custody_counter_make(custody, COUNTER_SEALED, &made));
+	assert_true(made > value);
+	expect_refused(custody_unseal(custody, writ_view(&blob), &again), WRIT_NOT_FOUND,
+		       "unsealing: it is destroyed: the device's counter 'sealed' has passed 1, its number");
+}
+
+static void
+a_foreign_index_is_not_used(void **state)
+{
+	static const char *const made[] = {
+		"tpm2_nvdefine -C o -s 8 -a 'nt=counter|authread|authwrite' -p " AUTH " " COUNTER_STATE_INDEX,
+		"tpm2_nvdefine -C o -s 8 -a 'nt=counter|authread|authwrite|ownerwrite|no_da' -p " AUTH
+		" " COUNTER_STATE_INDEX,
+		"tpm2_nvdefine -C o -s 8 -a 'authread|authwrite|no_da' -p " AUTH " " COUNTER_STATE_INDEX,
+		"tpm2_nvdefine -C o -s 8 -a 'nt=counter|authread|authwrite|no_da' -g sha384 -p " AUTH
+		" " COUNTER_STATE_INDEX,
+	};
+	uint64_t value = 0;
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(made); i++) {
+		custody_close(TAKE(custody));
+		tools(made[i]);
+		expect_ok(open_with(machine.tcti, true, 32));
+		expect_refused(custody_counter_make(custody, COUNTER_STATE, &value), WRIT_LOCKED,
+			       "the device's counter 'state': NV index 0x1805703 is there with other attributes than "
+			       "ours: it is somebody else's, and is not used");
+		expect_refused(custody_health(custody), WRIT_LOCKED,
+			       "the device is not asked again until an operator restarts writ-deviced: NV index "
+			       "0x1805703 is there with other attributes than ours: it is somebody else's, and is not "
+			       "used");
+		custody_close(TAKE(custody));
+		tools("tpm2_nvundefine -C o " COUNTER_STATE_INDEX);
+		expect_ok(open_with(machine.tcti, true, 32));
+	}
+}
+
+static void
+another_custody_s_counter_is_told_and_tried_once(void **state)
+{
+	struct writ_err *err;
+	uint64_t value = 0;
+	char text[1000];
+
+	(void)state;
+	custody_close(TAKE(custody));
+	tools("tpm2_nvdefine -C o -s 8 -a 'nt=counter|authread|authwrite|no_da' -p theirs " COUNTER_STATE_INDEX
+	      " && tpm2_nvincrement -C " COUNTER_STATE_INDEX " -P theirs " COUNTER_STATE_INDEX);
+	expect_ok(open_with(machine.tcti, true, 32));
+	err = custody_counter_read(custody, COUNTER_STATE, &value);
+	assert_non_null(err);
+	assert_int_equal(err->code, WRIT_LOCKED);
+	writ_err_text(err, text, sizeof(text));
+	assert_non_null(strstr(text, "it is another custody's counter, or the auth value is wrong"));
+	writ_err_free(err);
+	assert_true(custody->latched);
+}
+
+/* A crash between the two commands that make it. */
+static void
+a_counter_that_was_defined_and_never_raised_has_no_value_until_it_is_made(void **state)
+{
+	uint64_t value = 0;
+
+	(void)state;
+	custody_close(TAKE(custody));
+	tools("tpm2_nvdefine -C o -s 8 -a 'nt=counter|authread|authwrite|no_da' -p " AUTH " " COUNTER_STATE_INDEX);
+	expect_ok(open_with(machine.tcti, true, 32));
+	expect_refused(custody_counter_read(custody, COUNTER_STATE, &value), WRIT_NOT_FOUND,
+		       "the device's counter 'state': NV index 0x1805703 was defined and never raised: the counter has "
+		       "no value");
+	expect_refused(custody_counter_raise(custody, COUNTER_STATE, &value), WRIT_NOT_FOUND,
+		       "the device's counter 'state': NV index 0x1805703 was defined and never raised: the counter has "
+		       "no value");
+	expect_ok(custody_counter_make(custody, COUNTER_STATE, &value));
+	assert_true(value >= 1);
+}
+
+/* With an owner's auth value the index is made by hand, as the message says. */
+static void
+an_owner_who_has_a_password_defines_the_counter_by_hand(void **state)
+{
+	struct writ_err *err;
+	uint64_t value = 0;
+	char text[1000];
+
+	(void)state;
+	custody_close(TAKE(custody));
+	tools("tpm2_createprimary " SRK " -c srk.ctx && tpm2_evictcontrol -C o -c srk.ctx 0x81000001 && "
+	      "tpm2_flushcontext -t && tpm2_changeauth -c o owner");
+	expect_ok(open_with(machine.tcti, true, 32));
+	err = custody_counter_make(custody, COUNTER_STATE, &value);
+	assert_non_null(err);
+	writ_err_text(err, text, sizeof(text));
+	assert_non_null(strstr(text, "the owner hierarchy has an auth value: define NV index 0x1805703 by hand, with "
+				     "nt=counter|authread|authwrite|no_da and the auth value of the keys"));
+	writ_err_free(err);
+	custody_close(TAKE(custody));
+	tools("tpm2_nvdefine -C o -P owner -s 8 -a 'nt=counter|authread|authwrite|no_da' -p " AUTH
+	      " " COUNTER_STATE_INDEX);
+	expect_ok(open_with(machine.tcti, true, 32));
+	expect_ok(custody_counter_make(custody, COUNTER_STATE, &value));
+}
+
+/* A file that says another number than the object has is found out before the TPM is asked. */
+static void
+a_policy_that_the_file_alone_says_is_refused(void **state)
+{
+	AUTO(writ_buf_done)
+	struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX), der = WRIT_BUF(KEYFILE_MAX),
+			lie = WRIT_BUF(CUSTODY_BLOB_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
+	struct keyfile file;
+
+	(void)state;
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(custody_seal(custody, 5, &secret, &blob));
+	expect_ok(keyfile_read(writ_view(&blob), &der, &file));
+	assert_int_equal(file.policy.n, 2);
+	assert_true(file.policy.steps[0].limit == 5);
+	file.policy = tpm2_policy_of_sealed(500);
+	expect_ok(keyfile_write(&file, &lie));
+	expect_refused(custody_unseal(custody, writ_view(&lie), &again), WRIT_INVALID,
+		       "unsealing: key file: the policy that it says is not the one in the public area");
+	writ_buf_clear(&lie);
+	file.policy = tpm2_policy_of_key();
+	expect_ok(keyfile_write(&file, &lie));
+	expect_refused(custody_unseal(custody, writ_view(&lie), &again), WRIT_INVALID,
+		       "unsealing: key file: the policy that it says is not the one in the public area");
+	expect_ok(custody_unseal(custody, writ_view(&blob), &again));
+}
+
 #define claim(test) cmocka_unit_test_setup_teardown(test, claim_start, claim_end)
 
 int
@@ -326,6 +534,14 @@ main(void)
 		claim(a_software_tpm_is_refused_unless_it_is_allowed_by_name),
 		claim(a_tcti_is_named_and_leads_to_a_tpm),
 		claim(an_auth_value_has_32_bytes),
+		claim(a_policy_has_the_digest_that_another_tool_computes),
+		claim(a_counter_is_read_and_raised_by_the_auth_value_alone),
+		claim(a_counter_made_again_begins_beyond_the_old_one),
+		claim(a_foreign_index_is_not_used),
+		claim(another_custody_s_counter_is_told_and_tried_once),
+		claim(a_counter_that_was_defined_and_never_raised_has_no_value_until_it_is_made),
+		claim(an_owner_who_has_a_password_defines_the_counter_by_hand),
+		claim(a_policy_that_the_file_alone_says_is_refused),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

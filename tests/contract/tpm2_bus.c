@@ -27,6 +27,10 @@
 #define CC_UNSEAL 0x15e
 #define CC_READ_PUBLIC 0x173
 #define CC_START_SESSION 0x176
+#define CC_NV_INCREMENT 0x134
+#define CC_NV_READ 0x14e
+#define CC_NV_READ_PUBLIC 0x169
+#define CC_POLICY_NV 0x149
 
 enum attack { ATTACK_NONE, FLIP_COMMAND, FLIP_ANSWER, CUT_ANSWER, NO_ANSWER };
 
@@ -210,8 +214,9 @@ no_secret_crosses_the_bus(void **state)
 	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
 	expect_ok(signs(key));
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	expect_ok(custody_seal(custody, &secret, &blob));
+	expect_ok(custody_seal(custody, 1000, &secret, &blob));
 	expect_ok(custody_unseal(custody, writ_view(&blob), &again));
+	expect_ok(custody_destroy(custody, 3));
 	assert_memory_equal(again.data, secret.data, CUSTODY_SECRET_LEN);
 	custody_unload(key);
 
@@ -323,17 +328,18 @@ a_lost_or_cut_answer_costs_that_request_only(void **state)
 static void
 no_flipped_bit_gets_past_us(void **state)
 {
-	static const unsigned commands[] = { CC_CREATE, CC_LOAD, CC_SIGN, CC_UNSEAL, CC_READ_PUBLIC };
+	static const unsigned commands[] = { CC_CREATE,	     CC_LOAD,	 CC_SIGN,	    CC_UNSEAL,
+					     CC_READ_PUBLIC, CC_NV_READ, CC_NV_READ_PUBLIC, CC_POLICY_NV };
 	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
 
 	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
-	for (unsigned i = 0; i < 40; i++) {
+	for (unsigned i = 0; i < 64; i++) {
 		AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
 		AUTO(writ_secret_done) struct writ_secret again = { 0 };
 		struct key *key = NULL;
 		struct writ_err *err;
 
-		attack(i & 1 ? FLIP_ANSWER : FLIP_COMMAND, commands[i / 2 % N_OF(commands)], 1 + i / 10 * 13 % 60);
+		attack(i & 1 ? FLIP_ANSWER : FLIP_COMMAND, commands[i / 2 % N_OF(commands)], 1 + i / 16 * 13 % 60);
 		err = custody_load(custody, writ_view(&ref), writ_view(&spki), &key);
 		writ_err_free(err);
 		if (key) {
@@ -342,7 +348,7 @@ no_flipped_bit_gets_past_us(void **state)
 				expect_ok(pubkey_verify(&key->public, WRIT_LIT("m"), writ_view(&sig)));
 		}
 		custody_unload(key);
-		writ_err_free(custody_seal(custody, &secret, &blob));
+		writ_err_free(custody_seal(custody, 1000, &secret, &blob));
 		if (blob.len > 0)
 			writ_err_free(custody_unseal(custody, writ_view(&blob), &again));
 		if (again.len > 0)
@@ -352,6 +358,37 @@ no_flipped_bit_gets_past_us(void **state)
 			claim_end(state);
 			claim_start(state);
 		}
+	}
+}
+
+/* Whoever changes a counter's value on its way, or swallows a raise, is found out; a value that was told is true. */
+static void
+a_counter_cannot_be_lied_about(void **state)
+{
+	static const struct {
+		enum attack how;
+		unsigned command, from_end;
+	} cases[] = {
+		{ FLIP_ANSWER, CC_NV_READ, 38 },       /* in the session's answer */
+		{ FLIP_ANSWER, CC_NV_READ, 70 },       /* in the value */
+		{ FLIP_COMMAND, CC_NV_READ, 1 },       /* the offset */
+		{ FLIP_COMMAND, CC_NV_INCREMENT, 10 }, /* the HMAC */
+		{ FLIP_ANSWER, CC_NV_READ_PUBLIC, 40 },
+	};
+	uint64_t before = 0, value = 0;
+
+	for (size_t i = 0; i < N_OF(cases); i++) {
+		struct writ_err *err;
+
+		expect_ok(custody_counter_make(custody, COUNTER_STATE, &before));
+		attack(cases[i].how, cases[i].command, cases[i].from_end);
+		err = custody_counter_raise(custody, COUNTER_STATE, &value);
+		attack(ATTACK_NONE, 0, 0);
+		if (!err)
+			fail_msg("case %zu went unnoticed", i);
+		writ_err_free(err);
+		claim_end(state);
+		claim_start(state);
 	}
 }
 
@@ -384,6 +421,7 @@ main(void)
 		claim(a_signature_over_a_swapped_digest_is_caught_by_verifying_it),
 		claim(a_lost_or_cut_answer_costs_that_request_only),
 		claim(no_flipped_bit_gets_past_us),
+		claim(a_counter_cannot_be_lied_about),
 		claim(sessions_are_kept_and_renewed_after_10000_commands),
 	};
 

@@ -1,6 +1,6 @@
 /*
  * Input: one byte, then one packet of the device wire.  The byte says whose: 0 a request as writ-deviced decodes it, 1
- * to 11 an answer to that request as the signer decodes it.  Whatever is decoded is encoded again to the same body;
+ * to 15 an answer to that request as the signer decodes it.  Whatever is decoded is encoded again to the same body;
  * fields are within their limits.
  */
 #include "tests/fuzz/fuzz.h"
@@ -18,7 +18,7 @@ check_request(const struct frame *frame)
 		return;
 	FUZZ_CHECK(request.ref.len <= CUSTODY_REF_MAX && request.spki.len <= SPKI_MAX &&
 		   request.message.len <= DEVICE_INLINE_MAX && request.blob.len <= CUSTODY_BLOB_MAX &&
-		   request.kind <= KEY_ED25519 && strlen(request.label) <= CUSTODY_LABEL_MAX);
+		   request.kind <= KEY_ED25519 && request.counter <= COUNTER_STATE && strlen(request.label) <= CUSTODY_LABEL_MAX);
 	FUZZ_CHECK(fuzz_accepted(device_request_encode(&request, &again)));
 	FUZZ_CHECK(writ_equal(writ_view(&again), frame->body));
 }
@@ -47,7 +47,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct frame frame;
 
-	if (len == 0 || data[0] > DEVICE_ACTIVATE ||
+	if (len == 0 || data[0] > DEVICE_DESTROY ||
 	    !fuzz_accepted(frame_parse((struct writ_bytes){ data + 1, len - 1 }, &frame)))
 		return 0;
 	if (data[0] == 0)

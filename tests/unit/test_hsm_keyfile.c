@@ -16,6 +16,7 @@ static const uint8_t area[] = { 0, 2, 'a', 'b' };
 
 static const struct keyfile plain = {
 	.type = KEYFILE_LOADABLE,
+	.policy = { .n = 1, .steps = { { .kind = TPM2_STEP_AUTH_VALUE } } },
 	.description = { (const uint8_t *)"a key", 5 },
 	.parent = KEYFILE_PARENT_OWNER,
 	.public = { area, sizeof(area) },
@@ -26,15 +27,20 @@ static const struct keyfile plain = {
 struct shape {
 	const char *name;
 	const uint8_t *oid; /* NULL: loadable */
-	bool empty_auth, no_policy, second_step, secret, auth_policy, no_description, rsa_parent, trailing,
+	bool empty_auth, no_policy, no_step, second_step, secret, auth_policy, no_description, rsa_parent, trailing,
 		negative_parent;
 	uint32_t command; /* 0: PolicyAuthValue */
-	bool parameters;
-	const char *description; /* NULL: "a key" */
-	uint32_t parent;	 /* 0: owner */
-	size_t area_len;	 /* 0: 4 */
-	const char *message;
+	struct writ_bytes parameters;
+	unsigned n_counters;	     /* steps of PolicyNV before it */
+	const char *description;     /* NULL: "a key" */
+	uint32_t parent;	     /* 0: owner */
+	size_t area_len;	     /* 0: 4 */
+	const char *message, *cause; /* cause: below "key file: policy" */
 };
+
+/* PolicyNV of counter 1, not over 7. */
+static const uint8_t counter_seven_bytes[] = { 0x01, 0x80, 0x57, 0x01, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 9 };
+static const struct writ_bytes counter_seven = { counter_seven_bytes, sizeof(counter_seven_bytes) };
 
 static void
 step_write(struct der_out *out, const struct shape *shape)
@@ -44,7 +50,7 @@ step_write(struct der_out *out, const struct shape *shape)
 	der_put_int(out, DER_INTEGER, shape->command ? shape->command : 0x16b);
 	der_close(out);
 	der_open(out, DER_CONTEXT_CONS(1));
-	der_put(out, DER_OCTET_STRING, shape->parameters ? WRIT_LIT("p") : (struct writ_bytes){ 0 });
+	der_put(out, DER_OCTET_STRING, shape->parameters);
 	der_close(out);
 	der_close(out);
 }
@@ -56,7 +62,10 @@ policy_write(struct der_out *out, const struct shape *shape)
 		return;
 	der_open(out, DER_CONTEXT_CONS(1));
 	der_open(out, DER_SEQUENCE);
-	step_write(out, shape);
+	for (unsigned i = 0; i < shape->n_counters; i++)
+		step_write(out, &(struct shape){ .command = 0x149, .parameters = counter_seven });
+	if (!shape->no_step)
+		step_write(out, shape);
 	if (shape->second_step)
 		step_write(out, shape);
 	der_close(out);
@@ -125,11 +134,15 @@ what_is_written_is_read_again(void **state)
 		struct keyfile again;
 
 		file.type = i & 1 ? KEYFILE_SEALED : KEYFILE_LOADABLE;
+		file.policy = i & 1 ? tpm2_policy_of_sealed(1ULL << (20 * i)) : tpm2_policy_of_key();
 		file.parent = i & 2 ? KEYFILE_PARENT_PERSISTENT : KEYFILE_PARENT_OWNER;
 		file.public = i & 2 ? BYTES(big) : plain.public;
 		expect_ok(keyfile_write(&file, &pem));
 		expect_ok(keyfile_read(writ_view(&pem), &der, &again));
 		assert_int_equal(again.type, file.type);
+		assert_int_equal(again.policy.n, file.policy.n);
+		assert_true(again.policy.steps[0].limit == file.policy.steps[0].limit);
+		assert_int_equal(again.policy.steps[file.policy.n - 1].kind, TPM2_STEP_AUTH_VALUE);
 		assert_int_equal(again.parent, file.parent);
 		expect_bytes(again.description, file.description);
 		expect_bytes(again.public, file.public);
@@ -152,18 +165,49 @@ every_other_shape_is_refused_by_name(void **state)
 		{ .name = "no policy",
 		  .no_policy = true,
 		  .message = "key file: no policy; a key that needs none is not used" },
+		{ .name = "no step", .no_step = true, .message = "key file: malformed policy" },
 		{ .name = "PolicyPCR",
 		  .command = 0x17f,
-		  .message =
-			  "key file: policy begins with command 0x17f: only PolicyAuthValue (0x16b) alone is known" },
+		  .cause = "command 0x17f: PolicyAuthValue (0x16b) and PolicyNV (0x149) are known" },
 		{ .name = "two steps",
 		  .second_step = true,
-		  .message =
-			  "key file: policy begins with command 0x16b: only PolicyAuthValue (0x16b) alone is known" },
+		  .message = "key file: PolicyAuthValue is the last step of a policy, and that alone" },
+		{ .name = "a counter last",
+		  .command = 0x149,
+		  .parameters = counter_seven,
+		  .message = "key file: PolicyAuthValue is the last step of a policy, and that alone" },
+		{ .name = "many steps", .n_counters = 4, .message = "key file: a policy has at most 4 steps" },
 		{ .name = "parameters",
-		  .parameters = true,
-		  .message =
-			  "key file: policy begins with command 0x16b: only PolicyAuthValue (0x16b) alone is known" },
+		  .parameters = WRIT_LIT("p"),
+		  .cause = "PolicyAuthValue has no parameters, and here are 1 bytes" },
+		{ .name = "short parameters",
+		  .command = 0x149,
+		  .parameters = { counter_seven.data, 17 },
+		  .cause = "PolicyNV is known as an index's 8 bytes, not over a limit: 17 bytes" },
+		{ .name = "another operation",
+		  .command = 0x149,
+		  .parameters = WRIT_LIT("\x01\x80\x57\x01"
+					 "\x00\x08"
+					 "\0\0\0\0\0\0\0\7"
+					 "\0\0"
+					 "\0\x08"),
+		  .cause = "PolicyNV is known as an index's 8 bytes, not over a limit: 18 bytes" },
+		{ .name = "another offset",
+		  .command = 0x149,
+		  .parameters = WRIT_LIT("\x01\x80\x57\x01"
+					 "\x00\x08"
+					 "\0\0\0\0\0\0\0\7"
+					 "\0\1"
+					 "\0\x09"),
+		  .cause = "PolicyNV is known as an index's 8 bytes, not over a limit: 18 bytes" },
+		{ .name = "another index",
+		  .command = 0x149,
+		  .parameters = WRIT_LIT("\x01\x80\x57\x04"
+					 "\x00\x08"
+					 "\0\0\0\0\0\0\0\7"
+					 "\0\0"
+					 "\0\x09"),
+		  .cause = "PolicyNV over index 0x1805704, which is no counter of ours" },
 		{ .name = "secret", .secret = true, .message = "key file: field 'secret' is not supported" },
 		{ .name = "authPolicy",
 		  .auth_policy = true,
@@ -202,6 +246,16 @@ every_other_shape_is_refused_by_name(void **state)
 
 		shape_write(&shapes[i], &made);
 		pem_wrap(writ_view(&made), &pem);
+		if (shapes[i].cause) {
+			struct writ_err *const err = keyfile_read(writ_view(&pem), &der, &file);
+
+			assert_non_null(err);
+			assert_int_equal(err->code, WRIT_INVALID);
+			assert_string_equal(err->message, "key file: policy");
+			assert_string_equal(err->cause->message, shapes[i].cause);
+			writ_err_free(err);
+			continue;
+		}
 		expect_refused(keyfile_read(writ_view(&pem), &der, &file), WRIT_INVALID, shapes[i].message);
 	}
 }
@@ -210,8 +264,7 @@ static void
 the_shape_itself_is_read(void **state)
 {
 	AUTO(writ_buf_done)
-	struct writ_buf made = WRIT_BUF(KEYFILE_MAX),
-			pem = WRIT_BUF(KEYFILE_MAX), der = WRIT_BUF(KEYFILE_MAX);
+	struct writ_buf made = WRIT_BUF(KEYFILE_MAX), pem = WRIT_BUF(KEYFILE_MAX), der = WRIT_BUF(KEYFILE_MAX);
 	struct keyfile file;
 
 	(void)state;

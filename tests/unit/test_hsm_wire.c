@@ -86,7 +86,11 @@ every_request_is_decoded_as_it_was_encoded(void **state)
 		{ .type = DEVICE_LOAD, .ref = { ref, sizeof(ref) }, .spki = { secret, 32 } },
 		{ .type = DEVICE_SIGN, .handle = 0xfffffffe, .message = { message, sizeof(message) } },
 		{ .type = DEVICE_SIGN, .handle = 3 }, /* its message comes in a memfd */
-		{ .type = DEVICE_SEAL, .secret = { secret, sizeof(secret) } },
+		{ .type = DEVICE_SEAL, .number = UINT64_MAX, .secret = { secret, sizeof(secret) } },
+		{ .type = DEVICE_COUNTER_MAKE, .counter = COUNTER_SEALED },
+		{ .type = DEVICE_COUNTER_READ, .counter = COUNTER_APPROVAL },
+		{ .type = DEVICE_COUNTER_RAISE, .counter = COUNTER_STATE },
+		{ .type = DEVICE_DESTROY, .number = 1 },
 		{ .type = DEVICE_UNSEAL, .blob = { message, CUSTODY_BLOB_MAX } },
 		{ .type = DEVICE_HEALTH },
 		{ .type = DEVICE_UNLOAD, .handle = 7 },
@@ -109,6 +113,8 @@ every_request_is_decoded_as_it_was_encoded(void **state)
 		expect_bytes(again.ref, requests[i].ref);
 		expect_bytes(again.spki, requests[i].spki);
 		expect_bytes(again.message, requests[i].message);
+		assert_int_equal(again.counter, requests[i].counter);
+		assert_true(again.number == requests[i].number);
 		expect_bytes(again.secret, requests[i].secret);
 		expect_bytes(again.blob, requests[i].blob);
 		expect_bytes(again.qualifying, requests[i].qualifying);
@@ -128,7 +134,7 @@ a_malformed_request_is_refused_by_name(void **state)
 		const char *message;
 	} cases[] = {
 		{ 0, { NULL, 0 }, "device wire: 0 is no request" },
-		{ 12, { NULL, 0 }, "device wire: 12 is no request" },
+		{ 64, { NULL, 0 }, "device wire: 64 is no request" },
 		{ DEVICE_INFO | DEVICE_ANSWER, { NULL, 0 }, "device wire: 129 is no request" },
 		{ DEVICE_ERROR, { NULL, 0 }, "device wire: 255 is no request" },
 		{ 0x0101, { NULL, 0 }, "device wire: 257 is no request" },
@@ -161,11 +167,23 @@ a_malformed_request_is_refused_by_name(void **state)
 		  "device wire: malformed SIGN request of 9 bytes" },
 		{ DEVICE_SIGN, { (const uint8_t *)"\0\0\0\1", 4 }, "device wire: malformed SIGN request of 4 bytes" },
 		{ DEVICE_SEAL,
-		  { (const uint8_t *)"0123456789012345678901234567890", 31 },
-		  "device wire: malformed SEAL request of 31 bytes" },
+		  { (const uint8_t *)"012345670123456789012345678901234567890", 39 },
+		  "device wire: malformed SEAL request of 39 bytes" },
 		{ DEVICE_SEAL,
-		  { (const uint8_t *)"012345678901234567890123456789012", 33 },
-		  "device wire: malformed SEAL request of 33 bytes" },
+		  { (const uint8_t *)"01234567012345678901234567890123456789012", 41 },
+		  "device wire: malformed SEAL request of 41 bytes" },
+		{ DEVICE_COUNTER_READ,
+		  { (const uint8_t *)"\0", 1 },
+		  "device wire: malformed COUNTER_READ request of 1 bytes" },
+		{ DEVICE_COUNTER_RAISE,
+		  { (const uint8_t *)"\4", 1 },
+		  "device wire: malformed COUNTER_RAISE request of 1 bytes" },
+		{ DEVICE_COUNTER_MAKE,
+		  { (const uint8_t *)"\1\1", 2 },
+		  "device wire: malformed COUNTER_MAKE request of 2 bytes" },
+		{ DEVICE_DESTROY,
+		  { (const uint8_t *)"\0\0\0\0\0\0\1", 7 },
+		  "device wire: malformed DESTROY request of 7 bytes" },
 		{ DEVICE_UNSEAL,
 		  { (const uint8_t *)"\0\0\0\0", 4 },
 		  "device wire: malformed UNSEAL request of 4 bytes" },
@@ -274,6 +292,7 @@ answers_come_back_whole(void **state)
 	AUTO(writ_secret_done) struct writ_secret out = { 0 };
 	struct custody_info info;
 	uint32_t handle = 0;
+	uint64_t value = 0;
 
 	(void)state;
 	will_say(1, DEVICE_INFO,
@@ -294,7 +313,7 @@ answers_come_back_whole(void **state)
 	expect_bytes(writ_view(&sig), WRIT_LIT("sig"));
 	expect_ok(writ_secret_random(&out, CUSTODY_SECRET_LEN));
 	will_say(5, DEVICE_SEAL, &(struct device_answer){ .blob = WRIT_LIT("blob") });
-	expect_ok(device_seal(device, &out, &blob));
+	expect_ok(device_seal(device, 3, &out, &blob));
 	expect_bytes(writ_view(&blob), WRIT_LIT("blob"));
 	will_say(6, DEVICE_UNSEAL, &(struct device_answer){ .secret = { secret, sizeof(secret) } });
 	expect_ok(device_unseal(device, writ_view(&blob), &out));
@@ -303,6 +322,17 @@ answers_come_back_whole(void **state)
 	expect_ok(device_health(device));
 	will_say(8, DEVICE_UNLOAD, &(struct device_answer){ 0 });
 	expect_ok(device_unload(device, handle));
+	will_say(9, DEVICE_COUNTER_MAKE, &(struct device_answer){ .value = 1 });
+	expect_ok(device_counter_make(device, COUNTER_SEALED, &value));
+	assert_int_equal(value, 1);
+	will_say(10, DEVICE_COUNTER_READ, &(struct device_answer){ .value = UINT64_MAX });
+	expect_ok(device_counter_read(device, COUNTER_STATE, &value));
+	assert_true(value == UINT64_MAX);
+	will_say(11, DEVICE_COUNTER_RAISE, &(struct device_answer){ .value = 2 });
+	expect_ok(device_counter_raise(device, COUNTER_STATE, &value));
+	assert_int_equal(value, 2);
+	will_say(12, DEVICE_DESTROY, &(struct device_answer){ 0 });
+	expect_ok(device_destroy(device, 7));
 }
 
 static void
