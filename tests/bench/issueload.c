@@ -9,13 +9,8 @@
  * Prints TSV: mode, requests, seconds, per second, CPU microseconds a request of the processes given by --pid, p50 and
  * p99 latency.  Knows the API as deploy/api/v1.yaml describes it, and nothing of the server's insides.
  */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <getopt.h>
-#include <netinet/tcp.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,21 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "agents.h"
 
 #define PIDS_MAX 8
 #define CONNECTIONS_MAX 256
-#define ANSWER_MAX (64 * 1024)
-
-struct agent {
-	EVP_PKEY *key;
-	char task[64];
-	char *request; /* the leaf request, whole */
-	size_t request_len;
-	char *leaf; /* PEM of leaf and issuing CA; mode renew */
-};
 
 struct worker {
 	pthread_t thread;
@@ -48,42 +34,17 @@ struct worker {
 };
 
 static struct {
-	const char *host, *ca, *cert, *key, *mode, *agent_class, *action, *resource, *audience;
-	int port;
+	const char *cert, *key, *mode;
 	unsigned connections, agents;
 	double seconds;
 	int pids[PIDS_MAX];
 	unsigned n_pids;
-} opt = { .host = "127.0.0.1",
-	  .mode = "first",
-	  .agent_class = "spiffe://agents.corp.example/agent/invoice-bot",
-	  .action = "invoices:read",
-	  .resource = "https://erp.corp.example/v2/invoices/**",
-	  .audience = "https://erp.corp.example",
-	  .connections = 32,
-	  .agents = 1000,
-	  .seconds = 5 };
+} opt = { .mode = "first", .connections = 32, .agents = 1000, .seconds = 5 };
 
 static struct agent *agents;
 static atomic_uint next_agent;
 static atomic_bool stop;
 static pthread_barrier_t ready;
-
-static void
-die(const char *what)
-{
-	fprintf(stderr, "issueload: %s\n", what);
-	exit(1);
-}
-
-static double
-now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 /* User and system time of a process, in seconds: fields 14 and 15 of /proc/PID/stat. */
 static double
@@ -115,148 +76,6 @@ cpu_of_all(void)
 	for (unsigned i = 0; i < opt.n_pids; i++)
 		sum += cpu_of(opt.pids[i]);
 	return sum;
-}
-
-static SSL_CTX *
-client_ctx(void)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-
-	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_load_verify_locations(ctx, opt.ca, NULL))
-		die("cannot set TLS up: is --ca a PEM file?");
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	return ctx;
-}
-
-static SSL *
-dial(SSL_CTX *ctx)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port) };
-	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	SSL *ssl;
-
-	inet_pton(AF_INET, opt.host, &to.sin_addr);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
-		die("cannot connect");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	ssl = SSL_new(ctx);
-	SSL_set_fd(ssl, fd);
-	if (SSL_connect(ssl) != 1)
-		die("TLS handshake failed");
-	return ssl;
-}
-
-static void
-hang_up(SSL *ssl)
-{
-	int fd = SSL_get_fd(ssl);
-
-	SSL_shutdown(ssl);
-	SSL_free(ssl);
-	close(fd);
-}
-
-/* Sends a request and reads its whole answer; returns the status, 0 when the connection is gone. */
-static int
-ask(SSL *ssl, const char *request, size_t len, char *answer, size_t *answer_len)
-{
-	size_t have = 0, want = 0;
-	char *body;
-
-	if (SSL_write(ssl, request, (int)len) <= 0)
-		return 0;
-	for (;;) {
-		int n = SSL_read(ssl, answer + have, (int)(ANSWER_MAX - 1 - have));
-
-		if (n <= 0)
-			return 0;
-		have += (size_t)n;
-		answer[have] = '\0';
-		if (want == 0 && (body = strstr(answer, "\r\n\r\n"))) {
-			const char *length = strcasestr(answer, "\r\ncontent-length:");
-
-			want = (size_t)(body + 4 - answer) + (length ? strtoul(length + 17, NULL, 10) : 0);
-		}
-		if (want && have >= want)
-			break;
-	}
-	*answer_len = have;
-	return atoi(answer + 9);
-}
-
-/* The string value of a member, unescaping \n only; enough for our own server's answers. */
-static char *
-member(const char *json, const char *name)
-{
-	char want[64], *out, *to;
-	const char *at;
-
-	snprintf(want, sizeof(want), "\"%s\":", name);
-	at = strstr(json, want);
-	if (!at)
-		die("an answer lacks a member");
-	at += strlen(want);
-	while (*at == ' ' || *at == '"')
-		at++;
-	out = to = malloc(strlen(at) + 1);
-	for (; *at && *at != '"'; at++) {
-		if (at[0] == '\\' && at[1] == 'n') {
-			*to++ = '\n';
-			at++;
-		} else {
-			*to++ = *at;
-		}
-	}
-	*to = '\0';
-	return out;
-}
-
-static void
-make_agent(struct agent *a, SSL *delegator, char *answer)
-{
-	unsigned char *spki = NULL, *der = NULL, digest[32];
-	char hex[65], body[2048], request[4096], *task;
-	X509_REQ *csr = X509_REQ_new();
-	size_t answer_len;
-	int len, n, status;
-
-	a->key = EVP_EC_gen("P-256");
-	len = i2d_PUBKEY(a->key, &spki);
-	EVP_Digest(spki, (size_t)len, digest, NULL, EVP_sha256(), NULL);
-	OPENSSL_free(spki);
-	for (int i = 0; i < 32; i++)
-		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-	snprintf(body, sizeof(body),
-		 "{\"agent\":{\"class\":\"%s\",\"spki_sha256\":\"%s\"},\"scope\":[{\"actions\":[\"%s\"],\"resources\":["
-		 "\"%s\"]}],"
-		 "\"audience\":[\"%s\"],\"ends_in_s\":3600}",
-		 opt.agent_class, hex, opt.action, opt.resource, opt.audience);
-	n = snprintf(request, sizeof(request),
-		     "POST /v1/tasks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
-		     "%zu\r\n\r\n%s",
-		     strlen(body), body);
-	status = ask(delegator, request, (size_t)n, answer, &answer_len);
-	if (status != 201) {
-		fprintf(stderr, "%s\n", answer);
-		die("a task was not opened");
-	}
-	task = member(answer, "task");
-	snprintf(a->task, sizeof(a->task), "%s", task);
-	free(task);
-
-	X509_REQ_set_pubkey(csr, a->key);
-	X509_REQ_sign(csr, a->key, EVP_sha256());
-	len = i2d_X509_REQ(csr, &der);
-	a->request = malloc((size_t)len + 512);
-	n = sprintf(a->request,
-		    "POST /v1/tasks/%s/leaves HTTP/1.1\r\nHost: bench\r\nContent-Type: "
-		    "application/pkcs10\r\nContent-Length: %d\r\n\r\n",
-		    a->task, len);
-	memcpy(a->request + n, der, (size_t)len);
-	a->request_len = (size_t)(n + len);
-	OPENSSL_free(der);
-	X509_REQ_free(csr);
 }
 
 static void
@@ -423,10 +242,10 @@ main(int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
-			opt.port = atoi(optarg);
+			target.port = atoi(optarg);
 			break;
 		case 'c':
-			opt.ca = optarg;
+			target.ca = optarg;
 			break;
 		case 'C':
 			opt.cert = optarg;
@@ -455,8 +274,8 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (!opt.port || !opt.ca || !opt.cert || !opt.key || opt.connections == 0 || opt.agents < opt.connections ||
-	    opt.connections > CONNECTIONS_MAX ||
+	if (!target.port || !target.ca || !opt.cert || !opt.key || opt.connections == 0 ||
+	    opt.agents < opt.connections || opt.connections > CONNECTIONS_MAX ||
 	    (strcmp(opt.mode, "first") != 0 && strcmp(opt.mode, "renew") != 0 && strcmp(opt.mode, "shake") != 0)) {
 		fprintf(stderr, "usage: issueload --port P --ca F --cert F --key F [--mode first|renew|shake] "
 				"[--connections N] [--agents N] "
