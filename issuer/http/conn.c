@@ -306,7 +306,8 @@ handle(struct http_connection *conn, const struct http_head *head, struct writ_b
 static size_t
 consume_one(struct http_connection *conn, struct writ_bytes in)
 {
-	const size_t body_max = conn->listener->handler->body_max;
+	const struct http_handler *handler = conn->listener->handler;
+	size_t body_max = handler->body_max;
 	struct http_head head;
 	struct writ_err *err;
 	size_t head_len, body_len;
@@ -325,6 +326,8 @@ consume_one(struct http_connection *conn, struct writ_bytes in)
 	}
 	if (head_len == 0)
 		return 0;
+	if (handler->body_max_of && handler->body_max_of(head.path) > 0)
+		body_max = handler->body_max_of(head.path);
 	if (head.content_length > body_max) {
 		char text[WRIT_MESSAGE_MAX];
 

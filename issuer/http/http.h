@@ -67,6 +67,8 @@ struct http_answer {
 
 struct http_handler {
 	size_t body_max; /* bytes; a request with more gets 413 */
+	/* Bytes that a path may have instead; 0, or NULL: body_max.  Asked of the head alone, before a body is read. */
+	size_t (*body_max_of)(struct writ_bytes path);
 	/* Must answer now (http_answer, http_answer_raw) or take the request on with http_defer(). */
 	void (*request)(struct http_request *, void *ctx);
 	void *ctx;

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "issuer/fetch/wire.h"
 #include "issuer/serve/approve.h"
+#include "issuer/serve/batch.h"
 #include "issuer/serve/delegate.h"
 #include "issuer/serve/entries.h"
 #include "issuer/serve/freeze.h"
@@ -50,6 +51,7 @@ static const struct route routes[] = {
 	{ HTTP_POST, "/v1/tasks", WHO_PERSON_OR_GRANT, true, false, delegate_open_task },
 	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task },
 	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf },
+	{ HTTP_POST, "/v1/batch", WHO_ANYONE, true, false, batch_leaves },
 	{ HTTP_POST, "/v1/tasks/{id}/approvals", WHO_APPROVER, true, false, approve_say },
 	{ HTTP_POST, "/v1/grants/prepare", WHO_ANYONE, true, false, prepare_grant },
 	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on },

@@ -86,12 +86,18 @@ dead(struct work *work, struct writ_err **ret)
 struct writ_err *
 issue_leaf(struct work *work)
 {
-	char key[2 * 32 + 1];
 	struct writ_err *err;
 
 	err = leaf_request_read(work);
-	if (!err)
-		err = csr_parse(work->asked.csr, &work->csr);
+	return err ? err : issue_item(work);
+}
+
+struct writ_err *
+issue_item(struct work *work)
+{
+	char key[2 * 32 + 1];
+	struct writ_err *err = csr_parse(work->asked.csr, &work->csr);
+
 	if (err)
 		return err;
 	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,

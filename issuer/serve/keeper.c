@@ -19,6 +19,7 @@
 #include "base/secret.h"
 #include "issuer/log/journal.h"
 #include "issuer/serve/api.h"
+#include "issuer/serve/batch.h"
 #include "issuer/serve/control.h"
 #include "issuer/serve/publish.h"
 #include "issuer/serve/work.h"
@@ -597,7 +598,9 @@ loop_start(struct serve_loop *on)
 	struct writ_err *err;
 	int code;
 
-	on->api = (struct http_handler){ .body_max = REQUEST_MAX, .request = api_request, .ctx = on };
+	on->api = (struct http_handler){ .body_max = REQUEST_MAX,
+					  .body_max_of = batch_body_max,
+					  .request = api_request, .ctx = on };
 	on->plain = (struct http_handler){ .body_max = OCSP_REQUEST_MAX, .request = serve_plain, .ctx = on };
 	err = loop_listen(on->loop, plain->host, plain->port, false, &on->plain, NULL);
 	if (err)

@@ -36,10 +36,16 @@ syntax_refused(const char *what, const json_error_t *why)
 struct writ_err *
 members_parse(struct writ_bytes text, const char *what, json_t **ret)
 {
+	return members_parse_long(text, REQUEST_MAX, what, ret);
+}
+
+struct writ_err *
+members_parse_long(struct writ_bytes text, size_t max, const char *what, json_t **ret)
+{
 	json_error_t why;
 
-	if (text.len > REQUEST_MAX)
-		return writ_fail(WRIT_INVALID, "%s has %zu bytes, over %d", what, text.len, REQUEST_MAX);
+	if (text.len > max)
+		return writ_fail(WRIT_INVALID, "%s has %zu bytes, over %zu", what, text.len, max);
 	if (!writ_json_shallow(text, REQUEST_DEPTH_MAX))
 		return writ_fail(WRIT_INVALID, "%s nests deeper than %d", what, REQUEST_DEPTH_MAX);
 	*ret = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);

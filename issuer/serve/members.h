@@ -16,6 +16,8 @@
 
 /* The object in `text`; `what` is its name in messages: "the body". */
 WRIT_CHECKED struct writ_err *members_parse(struct writ_bytes text, const char *what, json_t **ret);
+/* The same of a body that may have more than REQUEST_MAX. */
+WRIT_CHECKED struct writ_err *members_parse_long(struct writ_bytes text, size_t max, const char *what, json_t **ret);
 void members_done(json_t **);
 
 /* No member but these. */

@@ -292,6 +292,59 @@ request_leaf(struct writ_bytes body, struct writ_arena *arena, struct request_le
 	return err;
 }
 
+WRIT_CHECKED static struct writ_err *
+item_members(json_t *json, const char *where, struct writ_arena *arena, struct request_item *ret)
+{
+	static const char *const names[] = { "task", "csr", "lifetime_s", "ocsp" };
+	struct writ_err *err;
+
+	if (!json_is_object(json))
+		return writ_fail(WRIT_INVALID, "%s is not a JSON object", where);
+	err = members_only(json, "", names, N_OF(names));
+	if (!err)
+		err = member_text(json, "", "task", MEMBER_REQUIRED, TASK_ID_LEN_MAX, arena, &ret->task);
+	if (!err)
+		err = csr_take(json, arena, &ret->leaf.csr);
+	if (!err)
+		err = leaf_members(json, &ret->leaf);
+	return err ? writ_because(err, "%s", where) : NULL;
+}
+
+/* The whole is refused for the shape of one: whoever sends it has a fault in his program, and none has begun yet. */
+struct writ_err *
+request_batch(struct writ_bytes body, struct writ_arena *arena, struct request_item *ret, size_t max, size_t *ret_n)
+{
+	static const char *const names[] = { "leaves" };
+	AUTO(members_done) json_t *json = NULL;
+	json_t *leaves, *item;
+	struct writ_err *err;
+	size_t i;
+
+	*ret_n = 0;
+	err = members_parse_long(body, BATCH_BODY_MAX, "the body", &json);
+	if (!err)
+		err = members_only(json, "", names, N_OF(names));
+	if (err)
+		return err;
+	leaves = json_object_get(json, "leaves");
+	if (!leaves)
+		return member_missing("", "leaves");
+	if (!json_is_array(leaves) || json_array_size(leaves) == 0 || json_array_size(leaves) > max)
+		return writ_fail(WRIT_INVALID, "member 'leaves' must be a list of 1 to %zu", max);
+	json_array_foreach(leaves, i, item)
+	{
+		char where[32];
+
+		ret[i] = (struct request_item){ 0 };
+		snprintf(where, sizeof(where), "leaves[%zu]", i);
+		err = item_members(item, where, arena, &ret[i]);
+		if (err)
+			return err;
+	}
+	*ret_n = i;
+	return NULL;
+}
+
 struct writ_err *
 request_renew(struct writ_bytes body, struct writ_arena *arena, struct request_leaf *ret)
 {

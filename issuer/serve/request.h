@@ -14,6 +14,7 @@
 #include "policy/grant.h"
 
 #define REQUEST_MAX (64 * 1024) /* bytes of a body */
+#define BATCH_BODY_MAX (256 * 1024) /* bytes of a batch's body */
 #define REQUEST_DEPTH_MAX 16
 #define REQUEST_ENDS_MIN_S 60
 #define REQUEST_ENDS_MAX_S (8 * 3600)
@@ -65,6 +66,13 @@ struct request_leaf {
 	bool ocsp;
 };
 WRIT_CHECKED struct writ_err *request_leaf(struct writ_bytes body, struct writ_arena *, struct request_leaf *ret);
+/* POST /v1/batch: {"leaves": [{"task": "...", "csr": "...", ...}, ...]}, 1 to `max` of them. */
+struct request_item {
+	struct writ_bytes task; /* as it came: checked item by item */
+	struct request_leaf leaf;
+};
+WRIT_CHECKED struct writ_err *request_batch(struct writ_bytes body, struct writ_arena *, struct request_item *ret,
+					    size_t max, size_t *ret_n);
 WRIT_CHECKED struct writ_err *request_renew(struct writ_bytes body, struct writ_arena *, struct request_leaf *ret);
 
 /* The query of application/pkcs10: nothing, or "lifetime_s=N". */

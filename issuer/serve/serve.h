@@ -68,6 +68,7 @@ struct serve_loop {
 	struct clock_guard guard;
 	uint32_t clock_accepted; /* of serve's, as far as this loop has heard */
 	struct work *free;	      /* pool */
+	size_t n_batched;	      /* items of batches under way */
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
 	size_t n_jobs;
 	struct edge_full full[EDGES_FULL];

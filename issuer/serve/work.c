@@ -11,10 +11,11 @@
 #include "base/text.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
+#include "issuer/serve/batch.h"
 #include "issuer/serve/denied.h"
 
-struct work *
-work_take(struct serve_loop *on, struct http_request *request)
+static struct work *
+work_new(struct serve_loop *on)
 {
 	struct work *work = on->free;
 
@@ -34,8 +35,9 @@ work_take(struct serve_loop *on, struct http_request *request)
 	}
 	work->next_free = NULL;
 	work->on = on;
-	work->later = http_defer(request);
-	work->request = http_deferred(work->later);
+	work->later = NULL;
+	work->request = NULL;
+	work->batch = NULL;
 	work->route = NULL;
 	work->path_id = work->once = (struct writ_bytes){ 0 };
 	work->rules = rules_ref(on->rules);
@@ -48,6 +50,31 @@ work_take(struct serve_loop *on, struct http_request *request)
 	work->renewal = work->flying = false;
 	work->denied = NULL;
 	writ_random(work->id, sizeof(work->id));
+	return work;
+}
+
+struct work *
+work_take(struct serve_loop *on, struct http_request *request)
+{
+	struct work *work = work_new(on);
+
+	work->later = http_defer(request);
+	work->request = http_deferred(work->later);
+	return work;
+}
+
+struct work *
+work_item(struct work *parent, struct batch *batch, size_t at)
+{
+	struct work *work = work_new(parent->on);
+
+	work->request = parent->request;
+	work->who = parent->who;
+	work->route = parent->route;
+	rules_unref(work->rules);
+	work->rules = rules_ref(parent->rules);
+	work->batch = batch;
+	work->batch_at = at;
 	return work;
 }
 
@@ -92,7 +119,10 @@ work_answer(struct work *work, unsigned status, struct writ_bytes body)
 {
 	const struct http_answer answer = { .status = status, .content_type = "application/json", .body = body };
 
-	http_answer_later(work->later, &answer);
+	if (work->batch)
+		batch_took(work, status, body, 0);
+	else
+		http_answer_later(work->later, &answer);
 	work_give_back(work);
 }
 
@@ -112,7 +142,10 @@ work_problem(struct work *work, const struct problem *problem)
 		snprintf(headers, sizeof(headers), "Allow: %s\r\n", problem->limit);
 	answer.body = writ_view(&body);
 	answer.headers = writ_str(headers);
-	http_answer_later(work->later, &answer);
+	if (work->batch)
+		batch_took(work, problem->status, writ_view(&body), problem->retry_after_s);
+	else
+		http_answer_later(work->later, &answer);
 	work_give_back(work);
 }
 

@@ -19,12 +19,15 @@
 #define WORK_ANSWER_STATUS 201
 
 struct route;
+struct batch;
 
 struct work {
 	struct work *next_free;
 	struct serve_loop *on;
-	struct http_later *later;
-	struct http_request *request; /* until answered */
+	struct http_later *later;     /* NULL: an item of a batch */
+	struct http_request *request; /* until answered; an item's is its batch's */
+	struct batch *batch;	      /* whose item this is; NULL: of none */
+	size_t batch_at;
 	const struct route *route;
 	struct writ_bytes path_id; /* {id} of the path */
 	struct rules *rules;
@@ -68,6 +71,8 @@ struct work {
 };
 
 struct work *work_take(struct serve_loop *, struct http_request *);
+/* One that answers to a batch, for the same caller under the same rules. */
+struct work *work_item(struct work *parent, struct batch *, size_t at);
 void work_free(struct work *); /* of the pool */
 
 /* Each answers and gives the work back to its pool. */

@@ -34,6 +34,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct request_revoke revoke;
 	struct request_leaf leaf;
 	struct request_prepare prepare;
+	static struct request_item items[256];
+	size_t n;
 	struct writ_bytes grant, token;
 	uint32_t lifetime_s;
 	unsigned count;
@@ -41,7 +43,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (len == 0)
 		return 0;
-	switch (data[0] == 'a' ? 8 : data[0] == 't' ? 9 : data[0] == 'p' ? 10 : data[0] % 8) {
+	switch (data[0] == 'a' ? 8 : data[0] == 't' ? 9 : data[0] == 'p' ? 10 : data[0] == 'b' ? 11 : data[0] % 8) {
 	case 0:
 	case 1:
 		if (fuzz_accepted(request_delegation(body, (enum request_route)(data[0] % 8), &arena, &delegation)))
@@ -51,6 +53,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (fuzz_accepted(request_leaf(body, &arena, &leaf)))
 			FUZZ_CHECK(leaf.csr.len <= CSR_MAX &&
 				   (leaf.lifetime_s == 0 || (leaf.lifetime_s >= 60 && leaf.lifetime_s <= 900)));
+		break;
+	case 11:
+		if (!fuzz_accepted(request_batch(body, &arena, items, N_OF(items), &n)))
+			break;
+		FUZZ_CHECK(n >= 1 && n <= N_OF(items));
+		for (size_t i = 0; i < n; i++)
+			FUZZ_CHECK(items[i].task.len > 0 && items[i].task.len <= 59 && items[i].leaf.csr.len <= CSR_MAX &&
+				   (items[i].leaf.lifetime_s == 0 || items[i].leaf.lifetime_s >= 60));
 		break;
 	case 3:
 		if (fuzz_accepted(request_renew(body, &arena, &leaf)))

@@ -180,6 +180,8 @@ def session(one):
     s.ask(nobody, "POST", "/v1/tasks/api.task-1/leaves?lifetime_s=60", csr_der(bot.key), {"Content-Type": "application/pkcs10"})
     s.ask(nobody, "POST", "/v1/tasks/api.task-1/leaves", dict(leaf, lifetime_s=1))
     s.ask(nobody, "POST", "/v1/tasks/api.task-9/leaves", leaf)
+    s.ask(nobody, "POST", "/v1/batch", {"leaves": [dict(leaf, task="api.task-1"), dict(leaf, task="api.task-9")]})
+    s.ask(nobody, "POST", "/v1/batch", {"leaves": []})
     s.ask(nobody, "POST", "/v1/tasks/api.task-1/leaves", "<xml/>", {"Content-Type": "text/xml"})
     agent = bot.client()
     narrower = {"agent": {"class": READER, "spki_sha256": reader.spki_sha256}, "audience": [ERP], "depth": 0, "ends_in_s": 600,

@@ -25,7 +25,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 STRANGE_PATHS = ["/", "/v1", "/v1/", "/v1/tasks/", "/v1/tasks/nobodys", "/v1/tasks/nobodys/", "/v1/tasks/nobodys/leaves", "/v1/tasks//leaves", "/v1/tasks/nobodys/leaves/",
                  "/v1/tasks/nobodys/complete", "/v1/tasks/a/b/complete", "/v1/tasks/%2e%2e/complete", "/v1/tasks/../tasks", "//v1/tasks", "/v1/./tasks", "/v1/tasks;x=1",
                  "/v1/tasks?x=1", "/V1/tasks", "/v2/tasks", "/v1/delegations/", "/v1/renew?force=1", "/v1/revocations/00", "/v1/revocations?all=true", "/v1/freezes/",
-                 "/v1/freezes/all", "/v1/log/entries/0", "/v1/log", "/v1/batch", "/ocsp", "/metrics", "/healthz", "/ca/anchor.cer", "/admin", "/.well-known/est/simpleenroll"]
+                 "/v1/freezes/all", "/v1/log/entries/0", "/v1/log", "/v1/batch/", "/v1/batch?x=1", "/ocsp", "/metrics", "/healthz", "/ca/anchor.cer", "/admin", "/.well-known/est/simpleenroll"]
 WHO = ["nobody", "person without a rule", "frozen person", "operator", "auditor", "agent", "revoked agent", "foreign CA"]
 
 # Who may what of the paths below, on things that are not theirs; {id} is the victim's task (for operators' POST one that is nobody's).
@@ -35,7 +35,7 @@ ALLOWED = {("agent", "POST", "/v1/renew"), ("auditor", "GET", "/v1/log/entries")
 ALLOWED |= {(who, "GET", path) for who in ("nobody", "person without a rule", "frozen person", "operator", "auditor", "agent")
             for path in ("/v1/bundle", "/v1/bundle/spiffe")}  # what everybody shall trust is no secret
 # Whose requests prove by themselves who asks: a key's own signature, a grant's, an ID token's.
-ANYONES = {"/v1/tasks/{id}/leaves", "/v1/grants/prepare", "/v1/bundle", "/v1/bundle/spiffe"}
+ANYONES = {"/v1/tasks/{id}/leaves", "/v1/batch", "/v1/grants/prepare", "/v1/bundle", "/v1/bundle/spiffe"}
 REFUSALS = {400: "INVALID", 401: "UNAUTHENTICATED", 403: "DENIED", 404: "NOT_FOUND", 405: "INVALID", 409: "CONFLICT", 415: "INVALID"}
 
 
@@ -66,6 +66,7 @@ class Scene:
                  "scope": [{"actions": ["invoices:read"], "resources": [INVOICES]}]}
         self.honest = {"/v1/tasks": [agent, dict(agent, id=v.task), {"grant": "e30.e30.e30"}], "/v1/delegations": [agent, dict(agent, agent=dict(agent["agent"], spki_sha256=v.spki_sha256))],
                        "/v1/tasks/{id}/leaves": [{"csr": base64.b64encode(csr_der(mine.key)).decode()}],
+                       "/v1/batch": [{"leaves": []}, {"leaves": [{"task": v.task}]}],
                        "/v1/revocations": [{"edge": v.edge}, {"serial": v.serial}, {"task": v.task}, {"principal": v.id}, {"principal": f"spiffe://{TD}/agent/invoice-bot"},
                                            {"principal": f"spiffe://{TD}/human/corp/alice", "freeze": True}, {"all": True}],
                        "/v1/tasks/{id}/approvals": [{"decision": "approve", "digest": "00" * 32}, {"decision": "refuse", "digest": "00" * 32}],
