@@ -42,10 +42,24 @@ since(struct bundle *bundle, const char *path)
 }
 
 static struct writ_err *
+add_file(struct bundle *bundle, const char *key, const char *path, enum bundle_state state, writ_time now)
+{
+	AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(BUNDLE_TEXT_MAX);
+	struct writ_err *err;
+
+	if (!path)
+		return NULL;
+	since(bundle, path);
+	err = file_read(path, FILE_ANY, &pem);
+	if (!err)
+		err = bundle_add_pem(bundle, writ_view(&pem), state, now);
+	return err ? writ_because(err, "%s %s", key, path) : NULL;
+}
+
+static struct writ_err *
 gather(const struct conf *conf, struct bundle *bundle)
 {
 	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(CA_CERT_MAX);
-	AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(BUNDLE_TEXT_MAX);
 	const writ_time now = clock_read().wall;
 	char path[PATH_MAX];
 	struct writ_err *err;
@@ -55,16 +69,11 @@ gather(const struct conf *conf, struct bundle *bundle)
 		err = bundle_add(bundle, writ_view(&der), BUNDLE_ACTIVE, 0, now);
 	if (err)
 		return writ_because(err, "%s", path);
-	if (conf->custody.standby) {
-		err = file_read(conf->custody.standby, FILE_ANY, &pem);
-		if (!err)
-			err = bundle_add_pem(bundle, writ_view(&pem), BUNDLE_STANDBY, now);
-		if (err)
-			return writ_because(err, "custody.standby %s", conf->custody.standby);
-	}
 	since(bundle, conf->path);
-	since(bundle, conf->custody.standby);
-	return NULL;
+	err = add_file(bundle, "custody.standby", conf->custody.standby, BUNDLE_STANDBY, now);
+	if (!err)
+		err = add_file(bundle, "custody.retiring", conf->custody.retiring, BUNDLE_RETIRING, now);
+	return err;
 }
 
 static struct writ_err *

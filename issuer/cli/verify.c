@@ -92,9 +92,12 @@ fetch_status(const struct chain *chain, const struct leaf *leaf, struct evidence
 static struct writ_err *
 gather(const struct options *o, const struct chain *chain, const struct leaf *leaf, struct evidence *e)
 {
+	AUTO(writ_buf_done) struct writ_buf first = WRIT_BUF(CHAIN_MAX);
 	size_t n;
-	struct writ_err *err = keys_certificates(option(o, "--anchor"), &e->anchor, 1, &n);
+	struct writ_err *err = keys_certificates(option(o, "--anchor"), &first, 1, &n);
 
+	if (!err) /* all of them, if it is a bundle */
+		err = file_read(option(o, "--anchor"), FILE_ANY, &e->anchor);
 	if (!err && option_given(o, "--status"))
 		err = fetch_status(chain, leaf, e);
 	if (!err && option_given(o, "--crl"))

@@ -98,6 +98,7 @@ struct conf {
 		size_t n_environment;	/* of the module: SOFTHSM2_CONF=... */
 		const char *const *environment;
 		const char *standby;	/* PEM file of anchors that wait in other devices; NULL: none */
+		const char *retiring;	/* PEM file of anchors that certify nothing more, and have leaves yet; NULL: none */
 	} custody;
 
 	size_t n_delegators;

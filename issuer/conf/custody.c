@@ -114,7 +114,7 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 struct writ_err *
 conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "tier", "anchor", "standby", "tpm", "pkcs11", NULL };
+	static const char *const keys[] = { "tier", "anchor", "standby", "retiring", "tpm", "pkcs11", NULL };
 	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
 	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", NULL };
 	struct conf *conf = r->conf;
@@ -149,6 +149,11 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 
 	if (yaml_get(map, "standby")) {
 		err = conf_file_path(r, map, "custody.standby", &conf->custody.standby);
+		if (err)
+			return err;
+	}
+	if (yaml_get(map, "retiring")) {
+		err = conf_file_path(r, map, "custody.retiring", &conf->custody.retiring);
 		if (err)
 			return err;
 	}

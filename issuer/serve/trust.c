@@ -17,17 +17,17 @@ trust_done(struct trust *trust)
 }
 
 WRIT_CHECKED static struct writ_err *
-standby_add(const struct conf *conf, writ_time now, struct bundle *bundle)
+file_add(const char *key, const char *path, enum bundle_state state, writ_time now, struct bundle *bundle)
 {
 	AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(BUNDLE_TEXT_MAX);
 	struct writ_err *err;
 
-	if (!conf->custody.standby)
+	if (!path)
 		return NULL;
-	err = file_read(conf->custody.standby, FILE_CONFIG, &pem);
+	err = file_read(path, FILE_CONFIG, &pem);
 	if (!err)
-		err = bundle_add_pem(bundle, writ_view(&pem), BUNDLE_STANDBY, now);
-	return err ? writ_because(err, "custody.standby %s", conf->custody.standby) : NULL;
+		err = bundle_add_pem(bundle, writ_view(&pem), state, now);
+	return err ? writ_because(err, "%s %s", key, path) : NULL;
 }
 
 /* When a file was changed, if it is there. */
@@ -50,9 +50,12 @@ trust_load(const struct conf *conf, struct writ_bytes own_anchor, enum leaf_tier
 	bundle_init(&bundle, writ_str(conf->trust_domain));
 	err = bundle_add(&bundle, own_anchor, BUNDLE_ACTIVE, tier, now);
 	if (!err)
-		err = standby_add(conf, now, &bundle);
+		err = file_add("custody.standby", conf->custody.standby, BUNDLE_STANDBY, now, &bundle);
+	if (!err)
+		err = file_add("custody.retiring", conf->custody.retiring, BUNDLE_RETIRING, now, &bundle);
 	since(&bundle, conf->path);
 	since(&bundle, conf->custody.standby);
+	since(&bundle, conf->custody.retiring);
 	if (!err)
 		err = bundle_write_json(&bundle, &ret->json);
 	if (!err)

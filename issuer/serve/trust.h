@@ -2,7 +2,7 @@
  * The trust bundle over the API: GET /v1/bundle, and /v1/bundle/spiffe.  Open to anyone, by HTTPS alone: what is to be
  * trusted must not be learnt from a connection that anyone on the way may change.
  *
- * Made with the rules, and as they are swapped whole; the standby anchors come from the file that writ.yaml names.
+ * Made with the rules, and as they are swapped whole; the others than our own come from the files that writ.yaml names.
  */
 #ifndef WRIT_ISSUER_SERVE_TRUST_H
 #define WRIT_ISSUER_SERVE_TRUST_H

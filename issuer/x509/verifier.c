@@ -106,18 +106,12 @@ authority_from(const void *data, size_t len, struct authority *ret)
 	return err ? err : authority_read(certificate, ret);
 }
 
-enum writ_refusal
-writ_verifier_anchor(struct writ_verifier *v, const void *certificate, size_t len, const char *trust_domain,
-		     struct writ_why *why)
+static enum writ_refusal
+anchor_one(struct writ_verifier *v, struct writ_bytes certificate, const char *trust_domain, struct writ_why *why)
 {
 	AUTO(authority_done) struct authority anchor = { 0 };
-	struct writ_err *err;
+	struct writ_err *err = authority_read(certificate, &anchor);
 
-	if (!v || !certificate || !trust_domain)
-		return misuse(why, "anchor: no verifier, no certificate or no trust domain");
-	err = trust_domain_check(writ_str(trust_domain));
-	if (!err)
-		err = authority_from(certificate, len, &anchor);
 	if (err)
 		return refuse_err(why, WRIT_REFUSED_MISUSE, "", "anchor", err);
 	if (verify_anchor(&anchor.cert, why))
@@ -138,6 +132,41 @@ writ_verifier_anchor(struct writ_verifier *v, const void *certificate, size_t le
 	v->anchors[v->n_anchors++] = anchor;
 	anchor = (struct authority){ 0 };
 	return WRIT_OK;
+}
+
+/* All of them or none: a bundle of which a part is believed would be found out on the day it matters. */
+enum writ_refusal
+writ_verifier_anchor(struct writ_verifier *v, const void *certificate, size_t len, const char *trust_domain,
+		     struct writ_why *why)
+{
+	struct writ_bytes rest = { certificate, len }, one;
+	const size_t before = v ? v->n_anchors : 0;
+	enum writ_refusal no = WRIT_OK;
+	struct writ_err *err;
+
+	if (!v || !certificate || !trust_domain)
+		return misuse(why, "anchor: no verifier, no certificate or no trust domain");
+	err = trust_domain_check(writ_str(trust_domain));
+	if (!err && len > CERTIFICATE_MAX)
+		err = writ_fail(WRIT_INVALID, "%zu bytes, the limit is %d", len, CERTIFICATE_MAX);
+	for (size_t n = 0; !err && !no; n++) {
+		AUTO(writ_buf_done) struct writ_buf room = WRIT_BUF(CERTIFICATE_MAX);
+
+		if (n > 0 && rest.len == 0)
+			break;
+		err = next_certificate(&rest, &room, &one);
+		if (err && err->code == WRIT_NOT_FOUND && n > 0) { /* PEM has text behind its last block */
+			writ_err_free(TAKE(err));
+			break;
+		}
+		if (!err)
+			no = anchor_one(v, one, trust_domain, why);
+	}
+	if (!err && !no)
+		return WRIT_OK;
+	while (v->n_anchors > before)
+		authority_done(&v->anchors[--v->n_anchors]);
+	return err ? refuse_err(why, WRIT_REFUSED_MISUSE, "", "anchor", err) : no;
 }
 
 static enum writ_refusal

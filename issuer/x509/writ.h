@@ -78,8 +78,9 @@ struct writ_verifier *writ_verifier_new(void); /* NULL: no memory */
 void writ_verifier_free(struct writ_verifier *);
 
 /*
- * Trusts an anchor (one DER or PEM certificate) for one trust domain; up to 8, two of the same domain while one is
- * rolled over.  `why` may be NULL in every call.
+ * Trusts an anchor (a DER certificate), or every anchor of a bundle (PEM, one certificate or several), for one trust
+ * domain; up to 8, several of the same domain while one is rolled over or waits to take over.  Refused, none of them is
+ * trusted.  `why` may be NULL in every call.
  */
 enum writ_refusal writ_verifier_anchor(struct writ_verifier *, const void *certificate, size_t len,
 				       const char *trust_domain, struct writ_why *why);

@@ -277,3 +277,59 @@ def test_a_bundle_is_asked_for_in_one_of_two_ways_and_three_forms(house):
                              (["--api", "https://127.0.0.1:1"], "--config FILE is wanted on the issuer's host, elsewhere --api URL and --ca FILE")):
         result = writ(house, "bundle", *arguments)
         assert (result.returncode, result.stdout, result.stderr) == (MISUSED, "", f"writ bundle: {words}\n"), result
+
+
+# ---- a standby anchor ----
+
+def configure(house, line):
+    """One more line in writ.yaml's custody."""
+    with open(house.path("writ.yaml"), encoding="utf-8") as f:
+        text = f.read()
+    with open(house.path("writ.yaml"), "w", encoding="utf-8") as f:
+        f.write(text.replace("  anchor: device\n", f"  anchor: device\n  {line}\n"))
+
+
+def believed(house, agent, bundle):
+    """By OpenSSL and by libwrit, with the status that the certificates themselves point to."""
+    with open(house.path("issuing.pem"), "w", encoding="ascii") as f:
+        f.write(agent.issued["chain"])
+    checked = openssl("verify", "-x509_strict", "-CAfile", bundle, "-untrusted", house.path("issuing.pem"), agent.cert_file, check=False)
+    verified = writ(house, "verify", agent.cert_file, "--anchor", bundle, "--trust-domain", TD, "--allow-software", "--status")
+    assert (checked.returncode == 0) == (verified.returncode == DONE), (checked, verified)
+    return verified.returncode == DONE
+
+
+def test_when_the_device_with_the_anchor_is_lost_the_standby_takes_over_and_no_relying_party_is_told(house):
+    second = House("softhsm", extra=f"log: {{origin: {TD}/writ/second}}\n")
+    try:
+        told = second.run("init", "--config", second.path("writ.yaml"), "--anchor-only").stdout
+        assert "issuing key: none, this anchor waits: a start of writd makes one\n" in told and os.listdir(second.path("state/certs")) == ["anchor.der"]
+        second.run("bundle", "--config", second.path("writ.yaml"), "--out", house.path("standby.pem"))
+        configure(house, "standby: standby.pem")
+        told = house.init().stdout
+        with open(house.path("standby.pem"), "rb") as f:
+            standby = x509.load_pem_x509_certificate(f.read())
+        assert f"standby anchor: P-256, key id {key_id(standby)}\nstandby anchor sha256: {standby.fingerprint(hashes.SHA256()).hex()}\n" in told
+        house.start()
+        bundle, lone = house.path("day-one.pem"), house.write_anchor()
+        house.run("bundle", "--api", f"https://127.0.0.1:{house.api_port}", "--ca", house.path("corp.pem"), "--out", bundle)
+        assert house.run("bundle", "--config", house.path("writ.yaml")).stdout == open(bundle, encoding="ascii").read()
+        before = house.agent_with_leaf("before")
+        assert believed(house, before, bundle)
+
+        house.device.kill()
+        house.device.wait()
+        still = house.agent_with_leaf("still")  # the sealed key is in memory: there is time
+        assert believed(house, still, bundle)
+        with open(second.path("old.pem"), "wb") as f:
+            f.write(house.anchor().public_bytes(serialization.Encoding.PEM))
+        configure(second, "retiring: old.pem")
+        second.start()
+        after = second.agent_with_leaf("after")
+        assert believed(second, after, bundle) and not believed(second, after, lone), "a relying party with the first anchor alone must be told"
+        assert believed(house, before, bundle) and house.ocsp(before) == "GOOD" and second.ocsp(after) == "GOOD"
+        now = second.nobody().ask("GET", "/v1/bundle").json
+        assert [(a["state"], a["key_id"]) for a in now["anchors"]] == [("active", key_id(standby)), ("retiring", key_id(house.anchor()))]
+        assert now["anchors"][0]["tier"] == "software" and {key_id(c) for c in pem_certificates(open(bundle, encoding="ascii").read())} == {a["key_id"] for a in now["anchors"]}
+    finally:
+        second.close()

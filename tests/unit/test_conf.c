@@ -264,7 +264,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
 		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url");
 	expect_refused(parse(with_line(8, "  software: true")), WRIT_INVALID,
-		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, standby, tpm, pkcs11");
+		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, standby, retiring, tpm, pkcs11");
 	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: c}")), WRIT_INVALID,
 		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,

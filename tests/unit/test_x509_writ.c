@@ -146,6 +146,35 @@ two_anchors_of_one_domain_are_trusted_while_one_is_rolled_over(void **state)
 	writ_verifier_free(v);
 }
 
+static void
+a_bundle_is_trusted_whole_or_not_at_all(void **state)
+{
+	const struct writ_bytes none = { 0 };
+	struct writ_verifier *v = make_verifier();
+	struct pki first = make_pki(), second = make_pki_with(KEY_P384, KEY_P256);
+	struct writ_buf pem = WRIT_BUF(64 * 1024), broken = WRIT_BUF(64 * 1024);
+
+	(void)state;
+	expect_ok(writ_buf_add(&pem, WRIT_LIT("# of today\n")));
+	expect_ok(pem_write("CERTIFICATE", first.anchor, &pem));
+	expect_ok(pem_write("CERTIFICATE", second.anchor, &pem));
+	expect_ok(writ_buf_add(&broken, writ_view(&pem)));
+	expect_ok(pem_write("CERTIFICATE", first.issuing, &broken));
+	expect_ok(pem_write("CERTIFICATE", first.responder, &broken));
+	assert_int_equal(writ_verifier_anchor(v, broken.data, broken.len, TRUST_DOMAIN, &why), WRIT_REFUSED_MISUSE);
+	assert_string_equal(why.text, "anchor: its pathLenConstraint of 0 allows no issuing CA below it");
+	assert_string_equal(verified_at(v, make_leaf(&first), first.issuing, none, NOW, NULL),
+			    "PATH 6.1.1 | issuing CA: its issuer is not the anchor by name");
+	expect_ok(writ_buf_add(&pem, WRIT_LIT("# the end\n")));
+	assert_int_equal(writ_verifier_anchor(v, pem.data, pem.len, TRUST_DOMAIN, NULL), WRIT_OK);
+	assert_string_equal(verified_at(v, make_leaf(&first), first.issuing, none, NOW, NULL), "OK");
+	assert_string_equal(verified_at(v, make_leaf(&second), second.issuing, none, NOW, NULL), "OK");
+	assert_string_equal(verified(v, leaf_der), "OK");
+	writ_buf_done(&pem);
+	writ_buf_done(&broken);
+	writ_verifier_free(v);
+}
+
 /* ---- misuse ---- */
 
 static void
@@ -498,6 +527,7 @@ main(void)
 		cmocka_unit_test(der_and_pem_are_taken_together_or_apart_and_the_anchor_may_be_among_them),
 		cmocka_unit_test(a_leaf_alone_is_enough_once_its_issuing_ca_is_known),
 		cmocka_unit_test(more_issuing_cas_than_are_kept_push_out_the_one_used_least_recently_and_no_list),
+		cmocka_unit_test(a_bundle_is_trusted_whole_or_not_at_all),
 		cmocka_unit_test(two_anchors_of_one_domain_are_trusted_while_one_is_rolled_over),
 		cmocka_unit_test(what_the_caller_does_wrong_is_misuse_and_never_a_crash),
 		cmocka_unit_test(every_refusal_has_a_name_of_its_own),
