@@ -4,6 +4,7 @@
  * (1) A backend is not asked again once it is latched: an authentication failure is never retried.	I12
  * (2) A signature leaves only after it verified with the pinned public key: this catches an interposer on the bus that
  *     swaps a digest, a fault, and two keys taken for one another.
+ * (3) A key whose signature was none is quarantined: neither used nor loaded again.  The device's other keys go on.
  * Knows no backend's ways.
  */
 #include <stdio.h>
@@ -47,8 +48,39 @@ refuse_if_latched(const struct custody *custody)
 {
 	if (!custody->latched)
 		return NULL;
-	return writ_fail(WRIT_LOCKED, "the device is not asked again until an operator restarts writ-deviced: %s",
+	return writ_fail(WRIT_LOCKED, "the device is not asked again until an operator resumes: %s",
 			 custody->latched_why);
+}
+
+static bool
+is_quarantined(const struct custody *custody, const uint8_t id[32])
+{
+	for (size_t i = 0; i < custody->n_quarantined; i++)
+		if (memcmp(custody->quarantine[i], id, 32) == 0)
+			return true;
+	return false;
+}
+
+static struct writ_err *
+refuse_if_quarantined(const struct custody *custody, const uint8_t id[32])
+{
+	if (!is_quarantined(custody, id))
+		return NULL;
+	return writ_fail(WRIT_LOCKED, "the key is not used again until an operator resumes: a signature of it was wrong");
+}
+
+/* (3) */
+static struct writ_err *
+quarantine(struct key *key, struct writ_err *err)
+{
+	struct custody *const custody = key->custody;
+
+	if (custody->latched || is_quarantined(custody, key->id))
+		return err;
+	if (custody->n_quarantined == CUSTODY_QUARANTINE_MAX)
+		return custody_latch(custody, err);
+	memcpy(custody->quarantine[custody->n_quarantined++], key->id, sizeof(key->id));
+	return err;
 }
 
 size_t
@@ -208,12 +240,11 @@ sign_verified(struct key *key, struct writ_bytes message, struct writ_buf *ret_s
 
 	err = key->custody->ops->sign(key, message, &sig);
 	if (err)
-		return err->code == WRIT_LOCKED ? custody_latch(key->custody, err) : err;
+		return err->code == WRIT_LOCKED ? quarantine(key, err) : err; /* of a latched device, no key's fault */
 	err = pubkey_verify(&key->public, message, writ_view(&sig));
 	if (err)
-		return custody_latch(
-			key->custody,
-			writ_recode(err, WRIT_LOCKED, "the device signed, but not this message with the pinned key"));
+		return quarantine(key, writ_recode(err, WRIT_LOCKED,
+						   "the device signed, but not this message with the pinned key"));
 	return writ_buf_add(ret_sig, writ_view(&sig));
 }
 
@@ -223,6 +254,7 @@ custody_load(struct custody *custody, struct writ_bytes ref, struct writ_bytes s
 	AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
 	AUTO(pubkey_done) struct pubkey public = { 0 };
 	struct key *key = NULL;
+	uint8_t id[SHA256_LEN];
 	struct writ_err *err;
 
 	*ret = NULL;
@@ -239,10 +271,15 @@ custody_load(struct custody *custody, struct writ_bytes ref, struct writ_bytes s
 	err = custody_kind_check(public.kind);
 	if (err)
 		return err;
+	writ_sha256(spki, id);
+	err = refuse_if_quarantined(custody, id);
+	if (err)
+		return err;
 	err = custody->ops->load(custody, ref, spki, &key);
 	if (err)
 		return writ_because(err, "loading a key");
 	key->public = public;
+	memcpy(key->id, id, sizeof(key->id));
 	public = (struct pubkey){ 0 };
 
 	err = sign_verified(key, writ_str(self_test), &sig);
@@ -259,6 +296,8 @@ custody_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_si
 {
 	struct writ_err *err = refuse_if_latched(key->custody);
 
+	if (!err)
+		err = refuse_if_quarantined(key->custody, key->id);
 	if (err)
 		return err;
 	if (message.len == 0 || message.len > CUSTODY_MESSAGE_MAX)

@@ -3,7 +3,9 @@
  *
  * One contract, every backend; tests/contract/custody.c is the same claims made of each.  What all backends rely on is
  * checked once, in the functions below, and callers use those, never `ops`: arguments are bounded, and every signature
- * is verified with the key's pinned public key before anyone sees it.  Knows nothing of certificates.
+ * is verified with the key's pinned public key before anyone sees it.  Knows nothing of certificates.  Two things latch,
+ * until the custody is closed: the device, when it refused to authenticate or broke a promise, and a single key, when a
+ * signature of it was none.
  * Errors: WRIT_UNAVAILABLE the device is away or busy, try later; WRIT_LOCKED authentication failed, wrong key, bad
  * signature or policy - never retried (I12); WRIT_INVALID not an algorithm of this device, or a damaged reference or
  * blob; WRIT_NOT_FOUND no such key.  Native codes (TSS2_RC, CK_RV) are in the text.
@@ -21,6 +23,7 @@
 #define CUSTODY_SECRET_LEN 32 /* what seal() takes: an AES-256 key */
 #define CUSTODY_AHEAD_MAX 1024 /* how far a number may be ahead of COUNTER_SEALED: destroying it takes as many raises */
 #define CUSTODY_LABEL_MAX 64  /* bytes of a key's label: printable ASCII */
+#define CUSTODY_QUARANTINE_MAX 8 /* one bad key more, and it is the device that is not trusted */
 #define CUSTODY_MESSAGE_MAX (64 * 1024 * 1024) /* bytes signed in one request: a CRL of 1.3 million entries */
 
 struct custody;
@@ -111,10 +114,14 @@ struct custody {
 	const struct custody_ops *ops;
 	bool latched; /* the device refused us, or lied: it is not asked again (I12) */
 	char latched_why[160];
+	/* Keys with which it signed wrongly: neither used nor loaded again, by the digest of their SPKI.  Others go on. */
+	uint8_t quarantine[CUSTODY_QUARANTINE_MAX][32];
+	size_t n_quarantined;
 };
 struct key {
 	struct custody *custody;
-	struct pubkey public; /* the pinned one; filled by custody_load() */
+	struct pubkey public; /* the pinned one, and */
+	uint8_t id[32];	      /* the SHA-256 of its SPKI; both filled by custody_load() */
 };
 
 /* NULL-terminated; backend by scheme. */

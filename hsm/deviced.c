@@ -11,6 +11,8 @@
  * (2) No fork, no exec.
  * (3) A frame that is no frame closes the connection; a frame that is no request is answered with an error.
  * (4) Keys belong to the connection that loaded them and go with it.
+ * (5) RESUME is the one way out of (1), of a latched device and of a quarantined key: an operator mended the cause.  The
+ *     secret is read anew, since it may have been the cause, all keys are unloaded, and the device is opened once.
  */
 #include <errno.h>
 #include <poll.h>
@@ -66,6 +68,27 @@ on_stop(int signal_number)
 }
 
 /* ---- requests ---- */
+
+static struct writ_err *
+auth_read(const struct settings *settings, struct writ_secret *ret)
+{
+	AUTO(writ_secret_done) struct writ_secret text = { 0 };
+	uint8_t value[TPM_AUTH_LEN];
+	struct writ_err *err;
+
+	err = writ_secret_read(&text, settings->secret_file);
+	if (err)
+		return err;
+	if (!settings->secret_is_hex)
+		return writ_secret_set(ret, (struct writ_bytes){ text.data, text.len });
+	if (!writ_unhex((struct writ_bytes){ text.data, text.len }, value, sizeof(value)))
+		err = writ_fail(WRIT_INVALID, "%.80s: an auth value is %d hex digits on one line",
+				settings->secret_file, 2 * TPM_AUTH_LEN);
+	else
+		err = writ_secret_set(ret, (struct writ_bytes){ value, sizeof(value) });
+	OPENSSL_cleanse(value, sizeof(value));
+	return err;
+}
 
 /* Opens the device, unless it is open or must not be tried again.  An absent one is tried at each request. */
 static struct writ_err *
@@ -284,12 +307,45 @@ answer_info(struct server *server, struct writ_buf *ret_body)
 	return device_answer_encode(DEVICE_INFO, &answer, ret_body);
 }
 
+static void
+keys_unload(struct connection *connection)
+{
+	for (size_t i = 0; i < KEYS_MAX; i++)
+		if (connection->keys[i].handle != 0)
+			custody_unload(connection->keys[i].key);
+	memset(connection->keys, 0, sizeof(connection->keys));
+}
+
+/* (5) */
+static struct writ_err *
+answer_resume(struct server *server)
+{
+	struct writ_err *err;
+
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		keys_unload(&server->connections[i]);
+	custody_close(TAKE(server->custody));
+	writ_err_free(TAKE(server->refused));
+	writ_secret_done(&server->auth);
+	event(EVENT_WARN, "device.resumed", EV_STR("text", "an operator has what locked the device forgotten"));
+	err = auth_read(server->settings, &server->auth);
+	if (err) { /* nothing to authenticate with: not tried */
+		server->refused = writ_fail(WRIT_LOCKED, "%s", err->message);
+		return writ_recode(err, WRIT_LOCKED, "resuming");
+	}
+	watchdog_arm(DEVICE_OPEN_TIMEOUT_MS, "open the device");
+	err = device_here(server);
+	return err ? err : custody_health(server->custody);
+}
+
 static struct writ_err *
 answer(struct server *server, struct connection *connection, const struct device_request *request,
        struct writ_buf *ret_body)
 {
 	struct writ_err *err;
 
+	if (request->type == DEVICE_RESUME)
+		return answer_resume(server);
 	err = device_here(server);
 	if (err)
 		return err;
@@ -322,6 +378,7 @@ answer(struct server *server, struct connection *connection, const struct device
 		return answer_attest(server, connection, request, ret_body);
 	case DEVICE_ACTIVATE:
 		return answer_activate(server, request, ret_body);
+	case DEVICE_RESUME: /* answered above: the device need not be here */
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -412,9 +469,7 @@ connection_serve(struct server *server, struct connection *connection)
 static void
 connection_close(struct connection *connection)
 {
-	for (size_t i = 0; i < KEYS_MAX; i++)
-		if (connection->keys[i].handle != 0)
-			custody_unload(connection->keys[i].key);
+	keys_unload(connection);
 	if (connection->sock >= 0)
 		close(connection->sock);
 	*connection = (struct connection){ .sock = -1 };
@@ -513,27 +568,6 @@ serve(struct server *server, const sigset_t *unblocked)
 
 /* ---- start and end ---- */
 
-static struct writ_err *
-auth_read(const struct settings *settings, struct writ_secret *ret)
-{
-	AUTO(writ_secret_done) struct writ_secret text = { 0 };
-	uint8_t value[TPM_AUTH_LEN];
-	struct writ_err *err;
-
-	err = writ_secret_read(&text, settings->secret_file);
-	if (err)
-		return err;
-	if (!settings->secret_is_hex)
-		return writ_secret_set(ret, (struct writ_bytes){ text.data, text.len });
-	if (!writ_unhex((struct writ_bytes){ text.data, text.len }, value, sizeof(value)))
-		err = writ_fail(WRIT_INVALID, "%.80s: an auth value is %d hex digits on one line",
-				settings->secret_file, 2 * TPM_AUTH_LEN);
-	else
-		err = writ_secret_set(ret, (struct writ_bytes){ value, sizeof(value) });
-	OPENSSL_cleanse(value, sizeof(value));
-	return err;
-}
-
 /* The environment a module sees is the configuration's and nothing else. */
 static struct writ_err *
 environment_set(const struct settings *settings)
@@ -590,7 +624,7 @@ device_start(struct server *server)
 	struct custody_info info = { 0 };
 	struct writ_err *err;
 
-	watchdog_arm(DEVICE_MAKE_TIMEOUT_MS, "open the device");
+	watchdog_arm(DEVICE_OPEN_TIMEOUT_MS, "open the device");
 	err = device_here(server);
 	if (!err)
 		err = custody_info(server->custody, &info);

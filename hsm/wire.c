@@ -19,7 +19,8 @@
 struct device {
 	int sock;
 	bool dead;				  /* (1) */
-	uint64_t next_id;			  /* of blocking calls */
+	uint64_t next_id;			  /* of blocking calls, and of the question asked without waiting: */
+	enum device_message asked;
 	uint64_t waiting[DEVICE_OUTSTANDING_MAX]; /* ids of signatures outstanding, in no order */
 	size_t n_waiting;
 };
@@ -406,30 +407,96 @@ device_fd(const struct device *device)
 	return device->sock;
 }
 
-struct writ_err *
-device_knock(struct device *device)
+bool
+device_usable(const struct device *device)
+{
+	return !device->dead;
+}
+
+/* Sends a question whose answer nobody waits for. */
+static struct writ_err *
+question_send(struct device *device, const struct device_request *request)
 {
 	struct writ_err *err = usable(device);
 
-	return err ? err : request_send(device, ++device->next_id, &(struct device_request){ .type = DEVICE_HEALTH });
+	device->asked = request->type;
+	return err ? err : request_send(device, ++device->next_id, request);
 }
 
-struct writ_err *
-device_opened(struct device *device, bool *ret_here)
+/* Its answer, if there is one. */
+static struct writ_err *
+question_told(struct device *device, uint8_t packet[FRAME_MAX], bool *ret_any, struct device_answer *ret)
 {
 	struct pollfd readable = { .fd = device->sock, .events = POLLIN };
-	uint8_t packet[FRAME_MAX];
-	struct device_answer answer;
 	struct writ_err *err;
 
-	*ret_here = false;
+	*ret_any = false;
 	err = usable(device);
 	if (err)
 		return err;
 	if (poll(&readable, 1, 0) <= 0)
 		return NULL;
-	err = answer_take(device, device->next_id, DEVICE_HEALTH, 0, packet, &answer);
-	*ret_here = !err;
+	err = answer_take(device, device->next_id, device->asked, 0, packet, ret);
+	*ret_any = !err;
+	return err;
+}
+
+struct writ_err *
+device_knock(struct device *device)
+{
+	return question_send(device, &(struct device_request){ .type = DEVICE_HEALTH });
+}
+
+struct writ_err *
+device_resume_ask(struct device *device)
+{
+	return question_send(device, &(struct device_request){ .type = DEVICE_RESUME });
+}
+
+struct writ_err *
+device_opened(struct device *device, bool *ret_any)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+
+	return question_told(device, packet, ret_any, &answer);
+}
+
+struct writ_err *
+device_info_ask(struct device *device)
+{
+	return question_send(device, &(struct device_request){ .type = DEVICE_INFO });
+}
+
+struct writ_err *
+device_info_told(struct device *device, bool *ret_any, struct custody_info *ret)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = question_told(device, packet, ret_any, &answer);
+	if (!err && *ret_any)
+		*ret = answer.info;
+	return err;
+}
+
+struct writ_err *
+device_load_ask(struct device *device, struct writ_bytes ref, struct writ_bytes spki)
+{
+	return question_send(device, &(struct device_request){ .type = DEVICE_LOAD, .ref = ref, .spki = spki });
+}
+
+struct writ_err *
+device_load_told(struct device *device, bool *ret_any, uint32_t *ret_handle)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = question_told(device, packet, ret_any, &answer);
+	if (!err && *ret_any)
+		*ret_handle = answer.handle;
 	return err;
 }
 

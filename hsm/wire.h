@@ -1,7 +1,7 @@
 /*
  * The device wire: what the signer asks of writ-deviced, over one SOCK_SEQPACKET connection (base/frame.h).
  *
- * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD, ATTESTER, ATTEST, ACTIVATE, three for counters, DESTROY; answers come in order of completion and carry
+ * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD, RESUME, ATTESTER, ATTEST, ACTIVATE, three for counters, DESTROY; answers come in order of completion and carry
  * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
  * connection.  Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
  * library: this file and wire.c use base/ alone.
@@ -31,11 +31,13 @@ enum device_message {
 	DEVICE_COUNTER_READ,  /* -> u8 which                         <- u64 value */
 	DEVICE_COUNTER_RAISE, /* -> u8 which                         <- u64 value */
 	DEVICE_DESTROY,	      /* -> u64 number                       <- */
+	DEVICE_RESUME = 0x41, /* ->                                  <- forgets what locked the device and tries it once */
 	DEVICE_ANSWER = 0x80, /* set in the type of an answer */
 	DEVICE_ERROR = 0xff,  /* <- u8 code, bytes text */
 };
 
-#define DEVICE_TIMEOUT_MS 5000	     /* a request's deadline; writ-deviced is killed at it and started anew */
+#define DEVICE_TIMEOUT_MS 4000	     /* a request's deadline; writ-deviced is killed at it and started anew */
+#define DEVICE_OPEN_TIMEOUT_MS 10000 /* opening the device: a real TPM tests itself, and makes its storage root key */
 #define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds, attesting makes one or two; so may many raises of a counter */
 #define DEVICE_OUTSTANDING_MAX 64
 #define DEVICE_EXIT_DEADLINE 4 /* writ-deviced's exit status at a deadline: start it anew, it is no crash */
@@ -79,12 +81,22 @@ WRIT_CHECKED struct writ_err *device_unload(struct device *,
 					    uint32_t handle); /* WRIT_NOT_FOUND when there is none such */
 
 /*
- * Asking without waiting whether the device is there: device_knock() sends a HEALTH; when device_fd() is readable,
- * device_opened() tells its answer: `*ret_here`, still false when none came yet, or the error.  So a process that must
- * not block finds out first, and makes blocking calls of a device that answers.
+ * Asking without waiting, one question at a time: the first function of a pair sends it; when device_fd() is readable,
+ * the second tells the answer: `*ret_any`, still false when none came yet, or the error.  So a process that must not
+ * block finds out first, and makes blocking calls of a device that answers.
  */
-WRIT_CHECKED struct writ_err *device_knock(struct device *);
-WRIT_CHECKED struct writ_err *device_opened(struct device *, bool *ret_here);
+WRIT_CHECKED struct writ_err *device_knock(struct device *); /* HEALTH */
+WRIT_CHECKED struct writ_err *device_opened(struct device *, bool *ret_any);
+WRIT_CHECKED struct writ_err *device_info_ask(struct device *);
+WRIT_CHECKED struct writ_err *device_info_told(struct device *, bool *ret_any, struct custody_info *ret);
+WRIT_CHECKED struct writ_err *device_load_ask(struct device *, struct writ_bytes ref, struct writ_bytes spki);
+WRIT_CHECKED struct writ_err *device_load_told(struct device *, bool *ret_any, uint32_t *ret_handle);
+
+/* In the place of device_knock(): an operator mended what locked the device.  Keys loaded before are gone. */
+WRIT_CHECKED struct writ_err *device_resume_ask(struct device *);
+
+/* False after a deadline, a lost peer or a malformed answer: connect anew. */
+bool device_usable(const struct device *);
 
 /*
  * Signing without waiting, for the resident tier: device_sign_start() sends; when device_fd() is readable,

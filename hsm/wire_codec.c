@@ -156,6 +156,8 @@ device_message_name(unsigned type)
 		return "ATTEST";
 	case DEVICE_ACTIVATE:
 		return "ACTIVATE";
+	case DEVICE_RESUME:
+		return "RESUME";
 	default:
 		return NULL;
 	}
@@ -213,7 +215,7 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	case DEVICE_DESTROY:
 		ret->number = body_get64(&in);
 		break;
-	default: /* INFO, HEALTH, ATTESTER: no body */
+	default: /* INFO, HEALTH, RESUME, ATTESTER: no body */
 		break;
 	}
 	if (!body_done(&in))
@@ -271,6 +273,7 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 	case DEVICE_INFO:
 	case DEVICE_HEALTH:
 	case DEVICE_ATTESTER:
+	case DEVICE_RESUME:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -362,6 +365,7 @@ device_answer_decode(const struct frame *frame, enum device_message asked, struc
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:
 	case DEVICE_DESTROY:
+	case DEVICE_RESUME:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -423,6 +427,7 @@ device_answer_encode(enum device_message asked, const struct device_answer *answ
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:
 	case DEVICE_DESTROY:
+	case DEVICE_RESUME:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;

@@ -71,6 +71,44 @@ why_not(const struct condition *c)
 	return NULL;
 }
 
+/* Issuing goes on, and an operator should look. */
+static bool
+is_degraded(const struct condition *c)
+{
+	return c->seen.up && c->seen.health.device != SIGNER_DEVICE_UP;
+}
+
+/* While the signer is away nobody knows of the device. */
+static const char *
+device_name(const struct condition *c)
+{
+	return c->seen.up ? signer_device_name(c->seen.health.device) : "unknown";
+}
+
+WRIT_CHECKED static struct writ_err *
+device_metrics(const struct condition *c, struct writ_buf *ret)
+{
+	static const enum signer_device states[] = { SIGNER_DEVICE_UP, SIGNER_DEVICE_DEGRADED, SIGNER_DEVICE_DOWN,
+						     SIGNER_DEVICE_LOCKED };
+	const struct signer_health *h = &c->seen.health;
+	struct writ_err *err;
+
+	err = writ_buf_printf(ret, "# TYPE writ_device_state gauge\n");
+	for (size_t i = 0; i < N_OF(states) && !err; i++)
+		err = writ_buf_printf(ret, "writ_device_state{state=\"%s\"} %d\n", signer_device_name(states[i]),
+				      c->seen.up && h->device == states[i]);
+	if (!err)
+		err = writ_buf_printf(ret,
+				      "# TYPE writ_device_latency_seconds gauge\nwrit_device_latency_seconds %llu.%06llu\n",
+				      (unsigned long long)(h->device_latency_us / 1000000),
+				      (unsigned long long)(h->device_latency_us % 1000000));
+	if (!err)
+		err = metrics_line(ret, "writ_device_failures_total", "counter", h->device_failed);
+	if (!err)
+		err = metrics_line(ret, "writ_device_keys_quarantined", "gauge", h->keys_quarantined);
+	return err;
+}
+
 /* What `writ status` tells: flat, so that anything can show it. */
 WRIT_CHECKED static struct writ_err *
 health_write(const struct condition *c, struct writ_buf *ret)
@@ -79,7 +117,10 @@ health_write(const struct condition *c, struct writ_buf *ret)
 	struct out out = out_to(ret);
 
 	out_open(&out, NULL, '{');
-	out_text(&out, "status", why ? WRIT_LIT("unavailable") : WRIT_LIT("ok"));
+	out_text(&out, "status",
+		 why		  ? WRIT_LIT("unavailable")
+		 : is_degraded(c) ? WRIT_LIT("degraded")
+				  : WRIT_LIT("ok"));
 	if (why)
 		out_text(&out, "reason", writ_str(why));
 	if (c->seen.log_next > 0) {
@@ -92,7 +133,17 @@ health_write(const struct condition *c, struct writ_buf *ret)
 		out_time(&out, "issuing_ends", c->seen.health.issuing_not_after);
 	}
 	out_bool(&out, "signer", c->seen.up);
-	out_bool(&out, "device", c->seen.up && c->seen.health.device_up);
+	out_text(&out, "device", writ_str(device_name(c)));
+	if (c->seen.up) {
+		out_time(&out, "device_since", c->seen.health.device_since);
+		if (c->seen.health.device_why[0])
+			out_text(&out, "device_why", writ_str(c->seen.health.device_why));
+		if (c->seen.health.device_last_error[0])
+			out_text(&out, "device_last_error", writ_str(c->seen.health.device_last_error));
+		out_int(&out, "device_latency_us", (int64_t)c->seen.health.device_latency_us);
+		out_int(&out, "device_failures", (int64_t)c->seen.health.device_failed);
+		out_int(&out, "device_keys_quarantined", (int64_t)c->seen.health.keys_quarantined);
+	}
 	out_int(&out, "live_good", (int64_t)c->status.good);
 	out_int(&out, "live_revoked", (int64_t)c->status.revoked);
 	out_int(&out, "log_entries", (int64_t)c->seen.health.entries);
@@ -237,7 +288,7 @@ levels_write(struct serve_loop *on, const struct condition *c, struct writ_buf *
 
 	for (size_t i = 0; i < N_OF(lines) && !err; i++)
 		err = metrics_line(ret, lines[i].name, lines[i].type, lines[i].value);
-	return err;
+	return err ? err : device_metrics(c, ret);
 }
 
 static void

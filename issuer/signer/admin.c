@@ -45,11 +45,10 @@ on_status(struct signer *s, const struct admin_asked *asked, struct canon_out *o
 	canon_bool(out, "can_issue", !blocked);
 	canon_int(out, "clock_step_s", s->clock_ok ? 0 : s->guard.step_s);
 	canon_text(out, "custody", s->keys.sealed ? WRIT_LIT("sealed") : WRIT_LIT("resident"));
-	canon_text(out, "device",
-		   s->link.device   ? WRIT_LIT("up")
-		   : s->link.locked ? WRIT_LIT("locked")
-				    : WRIT_LIT("down"));
-	canon_text(out, "device_why", writ_str(s->link.device ? "" : s->link.why));
+	canon_text(out, "device", writ_str(signer_device_name(s->link.state.is)));
+	canon_text(out, "device_last_error", writ_str(s->link.state.last_error));
+	put_time(out, "device_since", s->link.state.since);
+	canon_text(out, "device_why", writ_str(s->link.state.why));
 	canon_int(out, "entries", (int64_t)journal_next(s->journal));
 	canon_int(out, "issued_live", (int64_t)counts.issued);
 	canon_int(out, "issuing_cas", (int64_t)s->keys.n);
@@ -87,25 +86,25 @@ on_key_list(struct signer *s, const struct admin_asked *asked, struct canon_out 
 	return NULL;
 }
 
-/* The operator has mended the cause: whatever locked the device is forgotten, and it is tried once (I12). */
+/* The operator has mended the cause: whatever locked the device or a key is forgotten, and it is tried once (I12). */
 static struct writ_err *
 on_resume(struct signer *s, const struct admin_asked *asked, struct canon_out *out)
 {
+	const struct device_state *st = &s->link.state;
+	char was[sizeof(st->why)];
 	struct writ_err *err;
 
-	if (!s->link.locked) {
+	if (st->is != SIGNER_DEVICE_LOCKED && st->quarantined == 0) {
 		canon_bool(out, "was_locked", false);
 		return NULL;
 	}
-	err = entry_admin(s, "resume", asked->by, writ_str(s->link.why));
+	memcpy(was, st->is == SIGNER_DEVICE_LOCKED ? st->why : st->quarantine_why, sizeof(was));
+	err = entry_admin(s, "resume", asked->by, writ_str(was));
 	if (err)
 		return err;
-	event(EVENT_INFO, "signer.resumed", EV_NUM("uid", asked->by), EV_STR("was", s->link.why));
-	s->link.locked = false;
-	s->link.delay_ms = 0;
-	s->link.next_try_ms = s->now.mono_ms;
-	(void)device_ready(s); /* asks; its answer wakes the loop */
-	canon_text(out, "was", writ_str(s->link.why));
+	event(EVENT_INFO, "signer.resumed", EV_NUM("uid", asked->by), EV_STR("was", was));
+	device_resume(s);
+	canon_text(out, "was", writ_str(was));
 	canon_bool(out, "was_locked", true);
 	return NULL;
 }

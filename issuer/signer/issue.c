@@ -62,7 +62,7 @@ issue_blocked(struct signer *s)
 				 "the issuing certificate has expired, and the device did not certify a new one");
 	if (!g->soft.pkey && !device_ready(s))
 		return device_away(s);
-	return NULL;
+	return g->soft.pkey ? NULL : device_key_check(s, g);
 }
 
 /* From the bytes to a journalled entry: everything that can be refused is refused here. */

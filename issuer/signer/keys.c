@@ -104,24 +104,25 @@ keys_find(const struct signer *s, const uint8_t key_id[20])
 
 /* ---- signing ---- */
 
+/* By the generation's key or, for NULL, the anchor's. */
 static struct writ_err *
-sign_in_device(struct signer *s, uint32_t handle, const struct pubkey *public, struct writ_bytes message,
-	       struct writ_buf *ret_sig)
+sign_in_device(struct signer *s, struct generation *by, struct writ_bytes message, struct writ_buf *ret_sig)
 {
 	struct writ_err *err;
 	int64_t began_ms;
 
 	resident_drain(s);
 	err = device_must(s);
+	if (!err)
+		err = device_key_check(s, by);
 	if (err)
 		return err;
 	began_ms = clock_read().mono_ms;
-	err = device_sign(s->link.device, handle, message, ret_sig);
+	err = device_sign(s->link.device, by ? by->handle : s->keys.anchor_handle, message, ret_sig);
 	if (err)
 		return device_failed(s, err);
 	resident_took(s, clock_read().mono_ms - began_ms);
-	err = pubkey_verify(public, message, writ_view(ret_sig));
-	return err ? writ_recode(err, WRIT_LOCKED, "the device made a wrong signature") : NULL;
+	return device_verified(s, by, message, writ_view(ret_sig));
 }
 
 struct writ_err *
@@ -131,15 +132,8 @@ keys_sign(struct signer *s, struct generation *by, struct writ_bytes message, st
 	struct writ_err *err;
 	size_t len;
 
-	if (!by || !by->soft.pkey) { /* the handle is good once the device is ready */
-		err = device_must(s);
-		if (err)
-			return err;
-	}
-	if (!by)
-		return sign_in_device(s, s->keys.anchor_handle, &s->keys.anchor_public, message, ret_sig);
-	if (!by->soft.pkey)
-		return sign_in_device(s, by->handle, &by->public, message, ret_sig);
+	if (!by || !by->soft.pkey)
+		return sign_in_device(s, by, message, ret_sig);
 	err = soft_key_sign(&by->soft, message, signature, &len);
 	return err ? err : writ_buf_add(ret_sig, (struct writ_bytes){ signature, len });
 }
@@ -340,6 +334,7 @@ generation_key(struct signer *s, struct generation *g, struct writ_secret *ret_s
 	err = device_make_key(s->link.device, KEY_P256, "writ issuing", &g->ref, ret_spki);
 	if (!err)
 		err = device_load(s->link.device, writ_view(&g->ref), writ_view(ret_spki), &g->handle);
+	g->in_device = !err;
 	return err ? device_failed(s, err) : NULL;
 }
 
@@ -472,6 +467,7 @@ generation_load(struct signer *s, const uint8_t key_id[20], const char *suffix)
 		err = file_read(key_path(s, "keys", key_id, ".ref", path), FILE_PRIVATE, &g->ref);
 		if (!err)
 			err = device_load(s->link.device, writ_view(&g->ref), g->cert.spki, &g->handle);
+		g->in_device = !err;
 	}
 	return err ? err : generation_add(s, TAKE(g));
 }

@@ -387,6 +387,11 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 	health = (struct signer_health){
 		.can_issue = !blocked,
 		.device_up = s->link.device != NULL,
+		.device = s->link.state.is,
+		.device_since = s->link.state.since,
+		.device_latency_us = (uint64_t)s->link.state.latency_us,
+		.device_failed = s->link.state.failed,
+		.keys_quarantined = s->link.state.quarantined,
 		.entries = journal_next(s->journal),
 		.issued = counts.issued,
 		.revoked_live = counts.ended,
@@ -401,8 +406,8 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 	memcpy(health.device_refused, s->device_refused, sizeof(health.device_refused));
 	if (blocked)
 		writ_err_text(blocked, health.why, sizeof(health.why));
-	else if (!s->link.device)
-		memcpy(health.why, s->link.why, sizeof(health.why));
+	memcpy(health.device_why, s->link.state.why, sizeof(health.device_why));
+	memcpy(health.device_last_error, s->link.state.last_error, sizeof(health.device_last_error));
 	err = signer_health_write(&health, &answer);
 	if (err)
 		return err;

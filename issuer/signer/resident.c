@@ -77,6 +77,7 @@ resident_took(struct signer *s, int64_t ms)
 	struct device_link *link = &s->link;
 
 	signer_times_note(&s->device_signed, ms);
+	device_heard(s, ms);
 	if (link->signature_us == 0)
 		link->signature_us = ms * 1000;
 	else
@@ -186,7 +187,7 @@ resident_leaf(struct signer *s, struct conn *conn, uint64_t id, const struct sig
 static void
 queue_sweep(struct signer *s)
 {
-	while (s->link.locked && s->queue.n > 0) {
+	while (s->link.state.is == SIGNER_DEVICE_LOCKED && s->queue.n > 0) {
 		struct job *job = job_of(queue_take(&s->queue));
 
 		s->device_refused[REFUSED_AWAY]++;
@@ -273,14 +274,18 @@ static void
 device_answered(struct signer *s, uint64_t id, struct writ_bytes signature, struct writ_err *failed)
 {
 	struct job *job = id < SIGNER_QUEUE_MAX ? &s->jobs[id] : NULL;
-	const struct generation *g = job ? keys_find(s, job->leaf.authority_key_id.data) : NULL;
+	struct generation *g = job ? keys_find(s, job->leaf.authority_key_id.data) : NULL;
 
 	if (!job || job->state != JOB_SIGNING) {
 		writ_err_free(failed);
 		return;
 	}
-	if (!failed && g)
-		failed = pubkey_verify(&g->public, (struct writ_bytes){ job->tbs, job->tbs_len }, signature);
+	if (failed && failed->code != WRIT_LOCKED) /* whatever it is, nothing that whoever asks can correct */
+		failed = writ_recode(failed, WRIT_UNAVAILABLE, "the device");
+	if (failed)
+		failed = device_failed(s, failed);
+	else if (g)
+		failed = device_verified(s, g, (struct writ_bytes){ job->tbs, job->tbs_len }, signature);
 	if (!failed && g)
 		job_signed(s, job, signature);
 	else

@@ -100,7 +100,7 @@ housekeep(struct signer *s)
 		ledger_prune(s->ledger, s->now.wall);
 		s->next_prune = s->now.wall + 60;
 	}
-	(void)device_ready(s);
+	device_tick(s);
 	certify_and_list(s);
 }
 
@@ -127,18 +127,18 @@ signer_device_wait(struct signer *s, int64_t timeout_ms)
 			{ .fd = s->link.coming ? device_fd(s->link.coming) : -1, .events = POLLIN },
 		};
 
-		if (s->link.locked)
-			return writ_fail(WRIT_LOCKED, "the device: %s", s->link.why);
+		if (s->link.state.is == SIGNER_DEVICE_LOCKED)
+			return writ_fail(WRIT_LOCKED, "the device: %s", s->link.state.why);
 		if (timeout_ms >= 0 && s->now.mono_ms > deadline_ms)
 			return writ_fail(WRIT_UNAVAILABLE, "no device within %lld ms: %s", (long long)timeout_ms,
-					 s->link.why);
+					 s->link.state.why);
 		s->stop = poll(fds, N_OF(fds), 100) > 0 && fds[0].revents != 0;
 		if (s->stop)
 			return writ_fail(WRIT_UNAVAILABLE, "told to stop while waiting for the device: %s",
-					 s->link.why);
+					 s->link.state.why);
 		s->now = clock_read();
 	}
-	return NULL;
+	return device_key_check(s, NULL);
 }
 
 struct writ_err *
@@ -214,7 +214,7 @@ wake(struct signer *s, const struct epoll_event *ev)
 	else if (ev->data.ptr == &s->signals)
 		signal_take(s);
 	else if (ev->data.ptr == &s->link)
-		(void)device_ready(s); /* it has answered; resident_collect() looks for signatures */
+		device_wake(s); /* it has answered; resident_collect() looks for signatures */
 	else {
 		conn = ev->data.ptr;
 		if (conn->writing && (ev->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
@@ -280,8 +280,7 @@ signer_done(struct signer *s)
 	free(s->jobs);
 	free(s->owed);
 	keys_done(&s->keys);
-	device_close(s->link.device);
-	device_close(s->link.coming);
+	device_done(s);
 	journal_close(s->journal);
 	ledger_free(s->ledger);
 	writ_buf_done(&s->json);

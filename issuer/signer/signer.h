@@ -6,6 +6,7 @@
  *	entries.c	what is written into the journal, and read back at start
  *	softkey.c	P-256 keys in memory, wrapped at rest
  *	device.c	the connection to writ-deviced: comes, goes, is never waited for
+ *	device_state.c	up, degraded, down, locked						no I/O
  *	keys.c		anchor and issuing CA generations; certifies CAs and OCSP keys
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
@@ -28,6 +29,7 @@
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
 #include "issuer/log/transcript.h"
+#include "issuer/signer/device_state.h"
 #include "issuer/signer/gate.h"
 #include "issuer/signer/ledger.h"
 #include "issuer/signer/queue.h"
@@ -53,6 +55,8 @@
 #define ANCHOR_CRL_AGE_MAX_S 43200
 #define OCSP_LIFE_S 120
 
+#define QUARANTINE_WHY 160
+
 /* A list made, in a sealed memfd. */
 struct crl_made {
 	int fd;				/* -1: none yet */
@@ -68,7 +72,9 @@ struct generation {
 	struct soft_key soft;		/* sealed tier; else empty */
 	uint64_t number;		/* sealed tier: under which the device sealed it; 0: resident */
 	struct writ_buf ref;		/* resident tier: how the device loads it; else empty */
+	bool in_device;			/* resident tier: `handle` is of this connection */
 	uint32_t handle;
+	char quarantine[QUARANTINE_WHY];/* the device signed wrongly with it: why it is not used; else empty */
 	struct pubkey public;		/* to verify what the device signed */
 	struct writ_buf responder;	/* certificate of our OCSP key by this CA; empty: none yet */
 	writ_time responder_from, responder_until;
@@ -81,7 +87,9 @@ struct keys {
 	struct writ_buf anchor_der, anchor_ref;
 	struct ca_cert anchor;
 	struct pubkey anchor_public;
+	bool anchor_in_device;
 	uint32_t anchor_handle;
+	char anchor_quarantine[QUARANTINE_WHY];
 	struct crl_made anchor_crl;
 	size_t n;
 	struct generation *gen[SIGNER_CERTS_MAX];	/* newest first; [0] issues */
@@ -89,17 +97,24 @@ struct keys {
 	uint8_t ocsp_key_id[20];
 };
 
+/* What an opening connection was asked last. */
+enum device_stage { DEVICE_ASKED_HEALTH, DEVICE_ASKED_INFO, DEVICE_ASKED_LOAD, DEVICE_ASKED_DOUBT };
+
 /* The connection to writ-deviced; comes and goes. */
 struct device_link {
 	struct device *device;		/* NULL: down */
-	struct device *coming;		/* asked whether it is there, has not answered yet; NULL: nobody is asked */
-	bool locked;			/* authentication failed or a key was not ours: never tried again (I12) */
-	int64_t next_try_ms;		/* monotonic */
-	unsigned delay_ms;
+	struct device *coming;		/* one that opens: what was asked of it last, */
+	enum device_stage stage;
+	uint8_t loading[20];		/* which key it loads, */
+	bool loading_anchor;
+	struct writ_err *doubt;		/* and why that was refused, until we know whose fault it is */
+	struct device *pulse;		/* asks after its health; NULL: not yet */
+	int64_t asked_ms, next_pulse_ms, ticked_ms;	/* monotonic; asked_ms 0: nothing is asked */
+	bool resume;			/* the next connection has writ-deviced forget what locked it */
+	struct device_state state;
 	uint64_t outstanding;		/* leaf signatures it works on */
 	int64_t heard_ms;		/* monotonic: its last signature, or when it got the first one to make */
 	int64_t signature_us;		/* how long one takes, the last ones counting most */
-	char why[160];
 };
 
 /* A bounded rate: `n` of them now, refilled with time; what does not fit is counted. */
@@ -205,8 +220,28 @@ struct writ_err *device_away(const struct signer *); /* after device_ready() sai
 struct writ_err *device_must(struct signer *);	     /* NULL: it is ready; else why it is away */
 void device_lost(struct signer *, struct writ_err *takes_why);
 
-/* Hands `err` of a device call back.  One that may have left the connection unusable ends it; others are the request's own. */
+/* WRIT_LOCKED while the key - the anchor's for NULL - is quarantined. */
+WRIT_CHECKED struct writ_err *device_key_check(const struct signer *, const struct generation *);
+void device_quarantine(struct signer *, struct generation *, const struct writ_err *why);
+
+/*
+ * Hands `err` of a device call back, and draws the consequences: a failure counts for the breaker, one that left the connection unusable ends it, WRIT_LOCKED
+ * has the connection opened anew, which tells a locked device from a bad key.
+ */
 struct writ_err *device_failed(struct signer *, struct writ_err *err);
+/* An answer after that time; and a success. */
+void device_heard(struct signer *, int64_t took_ms);
+void device_worked(struct signer *);
+/* A signature of the device's by that generation's key - the anchor's for NULL - is verified always; a wrong one quarantines the key. */
+WRIT_CHECKED struct writ_err *device_verified(struct signer *, struct generation *, struct writ_bytes message, struct writ_bytes signature);
+
+/* When the loop woke up for a connection of ours; and once a second: the pulse. */
+void device_wake(struct signer *);
+void device_tick(struct signer *);
+
+/* The operator mended the cause of a lock or a quarantine: all is forgotten, here and by writ-deviced, and tried once. */
+void device_resume(struct signer *);
+void device_done(struct signer *);
 
 /* ---- keys.c ---- */
 

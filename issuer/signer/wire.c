@@ -413,6 +413,33 @@ times_get(struct body_in *in, struct signer_times *ret)
 	ret->sum_ms = body_get64(in);
 }
 
+const char *
+signer_device_name(enum signer_device device)
+{
+	static const char *const names[] = { [SIGNER_DEVICE_DOWN] = "down",
+					     [SIGNER_DEVICE_UP] = "up",
+					     [SIGNER_DEVICE_DEGRADED] = "degraded",
+					     [SIGNER_DEVICE_LOCKED] = "locked" };
+
+	return names[device];
+}
+
+static void
+put_text(struct body_out *out, const char *text, size_t max)
+{
+	body_put_bytes(out, (struct writ_bytes){ (const uint8_t *)text, strnlen(text, max) });
+}
+
+static void
+get_text(struct body_in *in, bool *ok, char *out, size_t out_len)
+{
+	const struct writ_bytes text = body_get_bytes(in);
+
+	*ok = *ok && text.len < out_len && writ_is_clean_utf8(text);
+	if (*ok && text.len > 0)
+		memcpy(out, text.data, text.len);
+}
+
 struct writ_err *
 signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 {
@@ -420,6 +447,13 @@ signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 
 	body_put8(&out, m->can_issue);
 	body_put8(&out, m->device_up);
+	body_put8(&out, (uint8_t)m->device);
+	body_put64(&out, (uint64_t)m->device_since);
+	body_put64(&out, m->device_latency_us);
+	body_put64(&out, m->device_failed);
+	body_put32(&out, m->keys_quarantined);
+	put_text(&out, m->device_why, sizeof(m->device_why));
+	put_text(&out, m->device_last_error, sizeof(m->device_last_error));
 	body_put64(&out, m->entries);
 	body_put64(&out, m->issued);
 	body_put64(&out, m->revoked_live);
@@ -432,7 +466,7 @@ signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 	times_put(&out, &m->device_waited);
 	times_put(&out, &m->device_signed);
 	body_put64(&out, (uint64_t)m->issuing_not_after);
-	body_put_bytes(&out, (struct writ_bytes){ (const uint8_t *)m->why, strnlen(m->why, sizeof(m->why)) });
+	put_text(&out, m->why, sizeof(m->why));
 	return written(&out, "health");
 }
 
@@ -440,12 +474,21 @@ struct writ_err *
 signer_health_read(struct writ_bytes body, struct signer_health *ret)
 {
 	struct body_in in = body_read(body);
-	struct writ_bytes why;
 	bool ok = true;
+	uint8_t state;
 
 	*ret = (struct signer_health){ 0 };
 	ret->can_issue = get_bool(&in, &ok);
 	ret->device_up = get_bool(&in, &ok);
+	state = body_get8(&in);
+	ok = ok && state <= SIGNER_DEVICE_LOCKED;
+	ret->device = (enum signer_device)state;
+	ret->device_since = (writ_time)body_get64(&in);
+	ret->device_latency_us = body_get64(&in);
+	ret->device_failed = body_get64(&in);
+	ret->keys_quarantined = body_get32(&in);
+	get_text(&in, &ok, ret->device_why, sizeof(ret->device_why));
+	get_text(&in, &ok, ret->device_last_error, sizeof(ret->device_last_error));
 	ret->entries = body_get64(&in);
 	ret->issued = body_get64(&in);
 	ret->revoked_live = body_get64(&in);
@@ -458,10 +501,7 @@ signer_health_read(struct writ_bytes body, struct signer_health *ret)
 	times_get(&in, &ret->device_waited);
 	times_get(&in, &ret->device_signed);
 	ret->issuing_not_after = (writ_time)body_get64(&in);
-	why = body_get_bytes(&in);
-	ok = ok && why.len < sizeof(ret->why) && writ_is_clean_utf8(why);
-	if (ok && why.len > 0)
-		memcpy(ret->why, why.data, why.len);
+	get_text(&in, &ok, ret->why, sizeof(ret->why));
 	return read_all(&in, ok, "health");
 }
 

@@ -135,10 +135,19 @@ enum device_refusal {
 };
 const char *device_refusal_name(enum device_refusal);	/* "full", ... */
 
+/* How the device is: device_state.h. */
+enum signer_device { SIGNER_DEVICE_DOWN, SIGNER_DEVICE_UP, SIGNER_DEVICE_DEGRADED, SIGNER_DEVICE_LOCKED };
+const char *signer_device_name(enum signer_device);	/* "down", "up", "degraded", "locked" */
+
 /* HEALTH: <- */
 struct signer_health {
 	bool can_issue;				/* clock, journal, keys */
-	bool device_up;
+	bool device_up;				/* it is connected, and asked */
+	enum signer_device device;
+	writ_time device_since;			/* of that state */
+	uint64_t device_latency_us, device_failed;	/* of its answers; requests since start */
+	uint32_t keys_quarantined;
+	char device_why[160], device_last_error[160];	/* of the state; empty while it is up */
 	uint64_t entries, issued, revoked_live, owed;
 	uint64_t unknown_asked;			/* OCSP questions since start for what is not a live serial of ours */
 	uint32_t device_queue;			/* leaves that wait for it; those it works on too */

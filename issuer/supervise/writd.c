@@ -2,7 +2,8 @@
  * writd: keeps device, signer, issuer and, where it is wanted, fetcher running; see writd(8).
  *
  * Terms: a crash is an end within 2 s of the start, but for the device's deadline, which never counts.
- * (1) A role that ended is started again after 0.1 s, doubling to 5 s, back to 0.1 s once it has run for 10 s.
+ * (1) A role that ended is started again after 0.1 s, doubling to 5 s, back to 0.1 s once it has run for 10 s.  The
+ *     device's back-off ends at 1 s: it is to be found again within 5 s of its return.
  * (2) Three crashes in a row leave it down, with an alarm: an operator must look.  The others go on.
  * (3) SIGTERM ends fetcher, issuer, signer, device in this order, so that nothing is asked of who is gone; each has 5 s.
  * The listening sockets are made here and inherited, so a role's restart refuses nobody.  Knows no protocol between the
@@ -27,6 +28,7 @@
 #define CRASHES_MAX 3
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_LAST_MS 5000
+#define BACKOFF_DEVICE_LAST_MS 1000
 #define STEADY_MS 10000
 #define STOP_MS 5000
 #define DEVICE_EXIT_DEADLINE 4 /* hsm/wire.h: writ-deviced ended itself at a request's deadline */
@@ -83,6 +85,7 @@ ended(struct supervisor *s, enum role role, int status)
 	struct child *c = &s->children[role];
 	const int64_t lived_ms = now_ms() - c->started_ms;
 	const bool deadline = role == ROLE_DEVICE && WIFEXITED(status) && WEXITSTATUS(status) == DEVICE_EXIT_DEADLINE;
+	const int64_t last_ms = role == ROLE_DEVICE ? BACKOFF_DEVICE_LAST_MS : BACKOFF_LAST_MS;
 
 	c->pid = 0;
 	if (s->stopping)
@@ -103,7 +106,7 @@ ended(struct supervisor *s, enum role role, int status)
 		return;
 	}
 	c->start_ms = now_ms() + c->backoff_ms;
-	c->backoff_ms = 2 * c->backoff_ms < BACKOFF_LAST_MS ? 2 * c->backoff_ms : BACKOFF_LAST_MS;
+	c->backoff_ms = 2 * c->backoff_ms < last_ms ? 2 * c->backoff_ms : last_ms;
 }
 
 static void

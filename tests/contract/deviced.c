@@ -530,6 +530,50 @@ a_device_that_is_away_at_the_start_is_served_when_it_comes(void **state)
 	machine_done(&token.here, false);
 }
 
+/* Asks to resume and waits for the answer. */
+static struct writ_err *
+resumed(struct device *device)
+{
+	struct writ_err *err;
+	bool any = false;
+
+	expect_ok(device_resume_ask(device));
+	for (int i = 0; i < 4000; i++) {
+		err = device_opened(device, &any);
+		if (err || any)
+			return err;
+		usleep(1000);
+	}
+	fail_msg("no answer to RESUME");
+	return NULL;
+}
+
+static void
+what_is_locked_is_tried_again_only_when_an_operator_resumes_and_then_with_the_secret_as_it_is_now(void **state)
+{
+	struct rig token = { .name = "token", .wire = true, .secret = "7654321" };
+	AUTO(writ_buf_done) struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX);
+	uint32_t handle;
+
+	(void)state;
+	machine_make(&token.here, false);
+	assert_int_equal(code_of(rig_open(&token, &token.here)), WRIT_LOCKED);
+	assert_int_equal(code_of(resumed(token.device)), WRIT_LOCKED); /* tried, and refused again */
+	run("printf %s > %s/secret", RIG_PIN, token.here.dir);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(code_of(rig_health(&token)), WRIT_LOCKED);
+	expect_ok(resumed(token.device));
+	expect_ok(rig_health(&token));
+	expect_ok(rig_make(&token, KEY_P256, "k", &ref, &spki));
+	expect_ok(rig_load(&token, writ_view(&ref), writ_view(&spki), &handle));
+	expect_ok(resumed(token.device)); /* nothing was wrong: keys are to be loaded anew */
+	assert_int_equal(code_of(device_unload(token.device, handle)), WRIT_NOT_FOUND);
+	run("rm %s/secret", token.here.dir);
+	assert_int_equal(code_of(resumed(token.device)), WRIT_LOCKED); /* with nothing to authenticate with */
+	rig_close(&token);
+	machine_done(&token.here, false);
+}
+
 /* Starts writ-deviced with `--fd`, as a supervisor does. */
 static pid_t
 started_with(int sock)
@@ -752,6 +796,7 @@ main(void)
 		claim(long_messages_are_signed_without_waiting_too),
 		claim(a_device_that_hangs_ends_the_process_at_the_deadline),
 		claim(a_device_that_is_away_at_the_start_is_served_when_it_comes),
+		claim(what_is_locked_is_tried_again_only_when_an_operator_resumes_and_then_with_the_secret_as_it_is_now),
 		claim(an_inherited_connection_is_served_to_its_end),
 		claim(an_inherited_listening_socket_is_served_by_one_life_after_another),
 		claim(an_inherited_descriptor_that_is_no_socket_is_refused),

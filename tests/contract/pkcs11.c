@@ -274,7 +274,7 @@ a_pin_that_is_refused_at_a_reconnection_latches(void **state)
 	shim_at->login = CKR_OK;
 	for (int i = 0; i < 3; i++)
 		expect_refused(signs(key), WRIT_LOCKED,
-			       "the device is not asked again until an operator restarts writ-deviced: C_Login: "
+			       "the device is not asked again until an operator resumes: C_Login: "
 			       "CKR_PIN_INCORRECT (0xa0)");
 	assert_int_equal(shim_at->logins, 2);
 	custody_unload(key);
@@ -332,7 +332,7 @@ an_algorithm_that_the_token_lacks_is_invalid_and_costs_no_session(void **state)
 }
 
 static void
-a_bad_signature_never_leaves_and_latches(void **state)
+a_bad_signature_never_leaves_and_quarantines_the_key(void **state)
 {
 	static const struct {
 		enum shim_signature how;
@@ -369,6 +369,40 @@ a_bad_signature_never_leaves_and_latches(void **state)
 		custody_unload(key);
 		custody_close(TAKE(custody));
 	}
+}
+
+static void
+a_quarantined_key_is_not_loaded_again_and_the_tokens_other_keys_go_on(void **state)
+{
+	static const char refusal[] =
+		"the key is not used again until an operator resumes: a signature of it was wrong";
+	AUTO(writ_buf_done) struct writ_buf ref2 = WRIT_BUF(CUSTODY_REF_MAX), spki2 = WRIT_BUF(SPKI_MAX);
+	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	struct key *bad, *good, *again;
+	struct writ_err *err;
+
+	(void)state;
+	opened(&bad);
+	expect_ok(custody_make_key(custody, KEY_P256, "other", &ref2, &spki2));
+	expect_ok(custody_load(custody, writ_view(&ref2), writ_view(&spki2), &good));
+	shim_at->signature = SIGN_FOREIGN;
+	err = signs(bad);
+	assert_true(err && err->code == WRIT_LOCKED);
+	writ_err_free(err);
+	shim_at->signature = SIGN_WELL;
+	expect_refused(signs(bad), WRIT_LOCKED, refusal);
+	expect_refused(custody_load(custody, writ_view(&ref), writ_view(&spki), &again), WRIT_LOCKED, refusal);
+	expect_ok(signs(good));
+	expect_ok(custody_health(custody));
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(custody_seal(custody, 1000, &secret, &blob));
+	custody_unload(bad);
+	custody_unload(good);
+	custody_close(TAKE(custody));
+	opened(&bad); /* which is what resuming does */
+	expect_ok(signs(bad));
+	custody_unload(bad);
 }
 
 /* ---- what the token says of its keys ---- */
@@ -545,7 +579,7 @@ main(void)
 		claim(a_pin_that_is_refused_at_a_reconnection_latches),
 		claim(a_fault_is_told_once_and_healed_by_one_new_session),
 		claim(an_algorithm_that_the_token_lacks_is_invalid_and_costs_no_session),
-		claim(a_bad_signature_never_leaves_and_latches),
+		claim(a_bad_signature_never_leaves_and_quarantines_the_key),
 		claim(a_key_that_may_leave_is_neither_made_nor_loaded),
 		claim(a_key_whose_value_is_given_is_not_used),
 		claim(a_key_that_wants_a_login_each_time_is_not_used),
@@ -554,6 +588,7 @@ main(void)
 		claim(a_number_has_a_key_of_its_own_which_is_destroyed),
 		claim(of_two_copies_of_a_counter_the_higher_counts),
 		claim(an_object_that_is_no_counter_is_refused),
+		claim(a_quarantined_key_is_not_loaded_again_and_the_tokens_other_keys_go_on),
 	};
 
 	event_start(STDERR_FILENO, "contract", EVENT_ALARM);

@@ -221,11 +221,11 @@ a_tpm_that_is_replaced_under_us_is_locked_for_good(void **state)
 		assert_non_null(err);
 	}
 	expect_refused(err, WRIT_LOCKED,
-		       "the device is not asked again until an operator restarts writ-deviced: the TPM's storage root "
+		       "the device is not asked again until an operator resumes: the TPM's storage root "
 		       "key is another one "
 		       "than before: the TPM was replaced or cleared");
 	expect_refused(custody_health(custody), WRIT_LOCKED,
-		       "the device is not asked again until an operator restarts writ-deviced: the TPM's storage root "
+		       "the device is not asked again until an operator resumes: the TPM's storage root "
 		       "key is another one "
 		       "than before: the TPM was replaced or cleared");
 	custody_unload(key);
@@ -412,7 +412,7 @@ a_foreign_index_is_not_used(void **state)
 			       "the device's counter 'state': NV index 0x1805703 is there with other attributes than "
 			       "ours: it is somebody else's, and is not used");
 		expect_refused(custody_health(custody), WRIT_LOCKED,
-			       "the device is not asked again until an operator restarts writ-deviced: NV index "
+			       "the device is not asked again until an operator resumes: NV index "
 			       "0x1805703 is there with other attributes than ours: it is somebody else's, and is not "
 			       "used");
 		custody_close(TAKE(custody));

@@ -11,37 +11,46 @@ from house import BUILD, House
 
 FOREVER = 2 ** 64 - 1
 SHIMS = os.environ.get("WRIT_SHIMS", os.path.join(BUILD, "tests"))
-LAYOUT = struct.Struct("<32s24sQQQQQQ")
-COUNTERS = {"calls": 72, "logins": 80, "signs": 88, "faults": 96}
-LEFT = 64
+ORDERS = 4
+COUNTERS = {"calls": 0, "logins": 8, "signs": 16, "faults": 24}
+ONE = struct.Struct("<32s24sQQ")
+LEFT = ONE.size - 8
 
 
 class Order:
-    """`set("C_Sign", "rv", 0x30, times=1)`; for a TPM the call is a command code in hex: "15d" signs."""
+    """
+    `set("C_Sign", "rv", 0x30, 1)`, or several of them as tuples; for a TPM the call is a command code in hex: "15d" signs.  The last number: for how many
+    calls.
+    """
 
     def __init__(self, path):
+        size = 8 * len(COUNTERS) + ORDERS * ONE.size
         with open(path, "wb") as f:
-            f.write(bytes(LAYOUT.size))
+            f.write(bytes(size))
         with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), LAYOUT.size)
+            self.map = mmap.mmap(f.fileno(), size)
 
-    def get(self, offset):
-        return struct.unpack_from("<Q", self.map, offset)[0]
+    @staticmethod
+    def at(i):
+        return 8 * len(COUNTERS) + i * ONE.size
 
-    def set(self, call, fault, value=0, times=1):
+    def set(self, *orders):
         self.clear()
-        struct.pack_into("<32s24sQ", self.map, 0, call.encode(), fault.encode(), value)
-        struct.pack_into("<Q", self.map, LEFT, times)
+        if isinstance(orders[0], str):
+            orders = [orders]
+        for i, (call, fault, value, times) in enumerate(orders):
+            struct.pack_into("<32s24sQ", self.map, self.at(i), call.encode(), fault.encode(), value)
+            struct.pack_into("<Q", self.map, self.at(i) + LEFT, times)
 
     def clear(self):
-        struct.pack_into("<Q", self.map, LEFT, 0)
+        for i in range(ORDERS):
+            struct.pack_into("<Q", self.map, self.at(i) + LEFT, 0)
 
-    @property
-    def left(self):
-        return self.get(LEFT)
+    def left(self, i=0):
+        return struct.unpack_from("<Q", self.map, self.at(i) + LEFT)[0]
 
     def __getattr__(self, name):
-        return self.get(COUNTERS[name])
+        return struct.unpack_from("<Q", self.map, COUNTERS[name])[0]
 
 
 class ShimHouse(House):

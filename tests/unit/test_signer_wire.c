@@ -87,6 +87,13 @@ health_comes_back_with_its_reason(void **state)
 					.clock_accepted = 2,
 					.device_refused = { 1, 2, 3, 4, 8 },
 					.issuing_not_after = 6,
+					.device = SIGNER_DEVICE_LOCKED,
+					.device_since = 8,
+					.device_latency_us = 9,
+					.device_failed = 10,
+					.keys_quarantined = 11,
+					.device_why = "CKR_PIN_INCORRECT",
+					.device_last_error = "CKR_DEVICE_ERROR",
 					.why = "the device is away" };
 	struct signer_health back;
 
@@ -108,6 +115,16 @@ health_comes_back_with_its_reason(void **state)
 	assert_int_equal(back.device_waited.sum_ms, 401);
 	assert_int_equal(back.device_signed.n[SIGNER_BOUNDS], 1);
 	assert_false(back.device_up);
+	assert_int_equal(back.device, SIGNER_DEVICE_LOCKED);
+	assert_int_equal(back.device_since, 8);
+	assert_int_equal(back.device_latency_us, 9);
+	assert_int_equal(back.device_failed, 10);
+	assert_int_equal(back.keys_quarantined, 11);
+	assert_string_equal(back.device_why, "CKR_PIN_INCORRECT");
+	assert_string_equal(back.device_last_error, "CKR_DEVICE_ERROR");
+	body.data[2] = SIGNER_DEVICE_LOCKED + 1; /* behind the two flags */
+	expect_refused(signer_health_read(writ_view(&body), &back), WRIT_INVALID,
+		       "a health message has a value out of bounds");
 }
 
 static void
