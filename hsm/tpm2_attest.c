@@ -17,7 +17,7 @@
 #include <tss2/tss2_rc.h>
 
 #include "base/der.h"
-#include "hsm/tpm2_context.h"
+#include "hsm/tpm2_nv.h"
 #include "hsm/tpm2_object.h"
 
 #define NV_CHUNK 512 /* bytes a read: every TPM gives that many at once */
@@ -534,6 +534,47 @@ pcrs_quote(struct attesting *a)
 }
 
 static struct writ_err *
+counter_certify(struct attesting *a, enum custody_counter which)
+{
+	uint8_t area[sizeof(TPMS_NV_PUBLIC)];
+	TPMT_SIGNATURE *signature = NULL;
+	TPM2B_ATTEST *said = NULL;
+	TPMS_NV_PUBLIC public;
+	struct writ_err *err;
+	ESYS_TR index;
+	size_t len = 0;
+	TSS2_RC rc;
+
+	tpm2_counter_public(which, true, &public);
+	if (Tss2_MU_TPMS_NV_PUBLIC_Marshal(&public, area, sizeof(area), &len) != TSS2_RC_SUCCESS)
+		return writ_fail(WRIT_BROKEN, "a counter's public area cannot be written down");
+	err = tpm2_counter_here(a->tpm, which, &index);
+	if (err)
+		return err;
+	rc = Esys_NV_Certify(a->tpm->esys, a->ak, index, index, ESYS_TR_PASSWORD, a->tpm->hmac, ESYS_TR_NONE,
+			     &a->qualifying, &own_scheme, 8, 0, &said, &signature);
+	err = tpm2_result(a->tpm, rc, "TPM2_NV_Certify");
+	Esys_TR_Close(a->tpm->esys, &index);
+	return err ? err : item_add(a, ATTESTED_COUNTER, (struct writ_bytes){ area, len }, said, signature);
+}
+
+/* Those that were made. */
+static struct writ_err *
+counters_certify(struct attesting *a)
+{
+	static const enum custody_counter all[] = { COUNTER_SEALED, COUNTER_APPROVAL, COUNTER_STATE };
+
+	for (size_t i = 0; i < N_OF(all); i++) {
+		struct writ_err *err = counter_certify(a, all[i]);
+
+		if (err && err->code != WRIT_NOT_FOUND)
+			return err;
+		writ_err_free(err);
+	}
+	return NULL;
+}
+
+static struct writ_err *
 state_all(struct attesting *a, struct key *const *keys, size_t n)
 {
 	struct writ_err *err = NULL;
@@ -546,6 +587,8 @@ state_all(struct attesting *a, struct key *const *keys, size_t n)
 		err = parent_certify(a, n > 0 ? ((struct tpm2_key *)keys[0])->object.parent : a->tpm->parent_default);
 	if (!err)
 		err = pcrs_quote(a);
+	if (!err)
+		err = counters_certify(a);
 	return err;
 }
 

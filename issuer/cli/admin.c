@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/frame.h"
+#include "issuer/cli/custody_bundle.h"
 
 struct writ_err *
 admin_ask_json(const struct options *o, enum admin_message message, struct writ_bytes body, int timeout_ms,
@@ -133,6 +134,9 @@ cmd_custody(int argc, char **argv)
 	static const struct admin_command commands[] = {
 		{ "status", custody_status, "how the signer, its keys and its device are" },
 		{ "resume", custody_resume, "have a device that locked tried once, after its cause was mended" },
+		{ "attest", custody_attest, "a statement by the device of the keys that it holds, for an auditor" },
+		{ "challenge", custody_challenge, "what to ask with, so that it shows which device answers" },
+		{ "verify", custody_verify, "is such a statement what it says?  offline" },
 	};
 
 	return admin_commands("custody", commands, N_OF(commands), argc, argv);

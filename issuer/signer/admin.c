@@ -150,6 +150,7 @@ static const struct row {
 	[ADMIN_STATUS] = { .name = "STATUS", .handle = on_status },
 	[ADMIN_KEY_LIST] = { .name = "KEY_LIST", .handle = on_key_list },
 	[ADMIN_RESUME] = { .name = "RESUME", .handle = on_resume, .changes = true },
+	[ADMIN_ATTEST] = { .name = "ATTEST", .handle = admin_attest, .body = true, .changes = true, .clock = true },
 	[ADMIN_CLOCK] = { .name = "CLOCK", .handle = on_clock, .body = true, .changes = true },
 };
 

@@ -16,6 +16,7 @@ enum admin_message {
 	ADMIN_KEY_LIST,		/* ->						 <- anchor and issuing CAs */
 	ADMIN_RESUME,		/* ->						 <- what was locked, and is tried once */
 	ADMIN_CLOCK,		/* -> i64 the time that the operator saw, seconds	 <- the step that was accepted */
+	ADMIN_ATTEST,		/* -> attest_wire.h				 <- a custody statement */
 	ADMIN_ANSWER = 0x80,	/* set in an answer's type */
 	ADMIN_ERROR = 0xff,	/* u8 code, bytes text */
 };

@@ -274,6 +274,21 @@ entry_clock(struct signer *s, bool right, int64_t step_s)
 	return entry_add(s, &out, &e);
 }
 
+/* A custody statement was asked for; it names this entry. */
+struct writ_err *
+entry_attest(struct signer *s, uid_t by, struct writ_bytes nonce_hex, struct entry *ret)
+{
+	struct canon_out out = entry_begin(s);
+
+	*ret = (struct entry){ .type = ENTRY_ADMIN };
+	canon_int(&out, "by_uid", by);
+	put_clock(s, &out);
+	canon_text(&out, "did", WRIT_LIT("attest"));
+	canon_text(&out, "nonce", nonce_hex);
+	put_type(&out, ENTRY_ADMIN);
+	return entry_add(s, &out, ret);
+}
+
 /* ---- reading back ---- */
 
 struct replay {

@@ -3,6 +3,7 @@
  *
  *	gate.c		is this TBS a leaf of ours, now?				pure
  *	ledger.c	live serials; what CRLs must say				no I/O
+ *	attest.c	custody statements, for auditors
  *	entries.c	what is written into the journal, and read back at start
  *	softkey.c	P-256 keys in memory, wrapped at rest
  *	device.c	the connection to writ-deviced: comes, goes, is never waited for
@@ -206,6 +207,7 @@ WRIT_CHECKED struct writ_err *entry_start(struct signer *);
 WRIT_CHECKED struct writ_err *entry_stop(struct signer *);
 WRIT_CHECKED struct writ_err *entry_recover(struct signer *, const struct journal_cut *);
 /* What an operator did: `did` one word, `detail` printable text. */
+WRIT_CHECKED struct writ_err *entry_attest(struct signer *, uid_t by, struct writ_bytes nonce_hex, struct entry *ret);
 WRIT_CHECKED struct writ_err *entry_admin(struct signer *, const char *did, uid_t by, struct writ_bytes detail);
 WRIT_CHECKED struct writ_err *entry_clock(struct signer *, bool right, int64_t step_s);
 

@@ -174,7 +174,7 @@ key_parent_and_pcrs_are_stated(void **state)
 	writ_random(nonce, sizeof(nonce));
 	expect_ok(custody_attester(custody, &attester));
 	expect_ok(custody_attest(custody, nonce, &key, 1, &said));
-	assert_true(said.n >= 3);
+	assert_int_equal(said.n, 3);
 	assert_int_equal(said.item[0].what, ATTESTED_KEY);
 	assert_int_equal(said.item[1].what, ATTESTED_PARENT);
 	assert_int_equal(said.item[2].what, ATTESTED_PCRS);
@@ -200,6 +200,33 @@ key_parent_and_pcrs_are_stated(void **state)
 	writ_sha256(attest_about(&said.item[2]), digest);
 	expect_bytes(one.pcr_digest, ((struct writ_bytes){ digest, sizeof(digest) }));
 	assert_true(one.firmware != 0);
+}
+
+static void
+counters_that_were_made_are_stated_with_their_value(void **state)
+{
+	struct tpm_counter_area area;
+	struct attestation said;
+	struct attester attester;
+	struct tpm_attest one;
+	uint64_t value;
+
+	(void)state;
+	expect_ok(custody_attester(custody, &attester));
+	expect_ok(custody_attest(custody, nonce, &key, 1, &said));
+	assert_int_equal(said.n, 3); /* none was made */
+	expect_ok(custody_counter_make(custody, COUNTER_SEALED, &value));
+	expect_ok(custody_counter_make(custody, COUNTER_STATE, &value));
+	expect_ok(custody_counter_raise(custody, COUNTER_STATE, &value));
+	expect_ok(custody_attest(custody, nonce, &key, 1, &said));
+	assert_int_equal(said.n, 5);
+	assert_int_equal(said.item[4].what, ATTESTED_COUNTER);
+	check_item(&said.item[4], &attester, &one);
+	expect_ok(tpm_counter_read(attest_about(&said.item[4]), &area));
+	assert_true(area.counter && area.written);
+	expect_bytes(one.name, ((struct writ_bytes){ area.name, TPM_NAME_LEN }));
+	assert_int_equal(one.contents.len, 8);
+	assert_int_equal(writ_get64(one.contents.data), value);
 }
 
 static void
@@ -369,6 +396,7 @@ main(void)
 	const struct CMUnitTest tpm[] = {
 		cmocka_unit_test(the_attestation_key_is_restricted_and_the_same_at_every_question),
 		cmocka_unit_test(key_parent_and_pcrs_are_stated),
+		cmocka_unit_test(counters_that_were_made_are_stated_with_their_value),
 		cmocka_unit_test(keys_sign_on_as_before),
 		cmocka_unit_test(a_challenge_to_a_p384_endorsement_key_comes_back),
 		cmocka_unit_test(a_challenge_for_another_name_or_key_is_refused_and_locks_nothing),

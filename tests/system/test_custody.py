@@ -95,3 +95,17 @@ def test_a_certificate_of_ours_is_never_for_another_trust_domain(house):
     assert issuing.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
     names = issuing.subject.rfc4514_string()
     assert re.search(r"CN=Writ issuing [0-9a-f]{8}", names), names
+
+
+def test_a_token_attests_nothing_and_what_it_says_is_called_a_claim(house):
+    if house.custody == "swtpm":
+        pytest.skip("the token's way")
+    out = house.path("statement")
+    house.run("custody", "attest", "--config", house.path("writ.yaml"), "--nonce", "5a" * 32, "--out", out)
+    result = house.run("custody", "verify", out, "--nonce", "5a" * 32, check=False)
+    assert result.returncode == 3, "nothing is wrong, and where the key lives is not proved"
+    assert "proved   anchor: " in result.stdout, "whoever answered has the anchor's key"
+    for claimed in ("token: token.manufacturer: SoftHSM project", "token: key 1: CKA_NEVER_EXTRACTABLE true", "anchor-key: is in pkcs11 "):
+        assert "claimed  " + claimed in result.stdout
+    assert house.run("custody", "verify", out, "--nonce", "5a" * 32, "--accept-claims").stdout.endswith("verdict: accepted as claimed\n")
+    assert house.run("custody", "verify", out, "--nonce", "5b" * 32, "--accept-claims", check=False).returncode == 1
