@@ -10,7 +10,6 @@ import struct
 from house import BUILD, House
 
 FOREVER = 2 ** 64 - 1
-SHIMS = os.environ.get("WRIT_SHIMS", os.path.join(BUILD, "tests"))
 ORDERS = 4
 COUNTERS = {"calls": 0, "logins": 8, "signs": 16, "faults": 24}
 ONE = struct.Struct("<32s24sQQ")
@@ -61,10 +60,10 @@ class ShimHouse(House):
         self.order = Order(self.path("order"))
         if self.custody == "swtpm":
             inner = f"swtpm:path={self.path('tpm/sock')}"
-            shim = os.path.join(SHIMS, "libtss2-tcti-writshim.so")
+            shim = os.path.join(BUILD, "tests", "libtss2-tcti-writshim.so")
             return text.replace(inner, f"{shim}:{self.path('order')},{inner}")
         before, _, rest = text.partition("module: ")
         module, comma, rest = rest.partition(",")
         assert module.endswith("libsofthsm2.so")
-        shim = os.path.join(SHIMS, "libpkcs11_shim.so")
+        shim = os.path.join(BUILD, "tests", "libpkcs11_shim.so")
         return before + "module: " + shim + comma + rest.replace("environment: [", f"environment: ['WRIT_SHIM_ORDER={self.path('order')}', ")
