@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -319,6 +320,7 @@ main(int argc, char **argv)
 				"[--seconds S]\n");
 		return 2;
 	}
+	signal(SIGPIPE, SIG_IGN);
 	descriptors_raise();
 	set_up();
 	burst();

@@ -14,6 +14,7 @@
 #include "base/event.h"
 #include "hsm/wire_codec.h"
 #include "hsm/wire_large.h"
+#include "tests/contract/footprint.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/expect.h"
 
@@ -758,6 +759,76 @@ a_wrong_call_is_told_and_ends_with_2(void **state)
 	}
 }
 
+/* ---- for long ---- */
+
+/* What the TPM holds, as another tool reads it between two signatures: transient objects, sessions, persistent objects. */
+static void
+tpm_holds(char *out, size_t out_len)
+{
+	static const char *const kinds[] = { "handles-transient", "handles-loaded-session", "handles-saved-session",
+					     "handles-persistent", "handles-nv-index" };
+	char command[300];
+
+	out[0] = '\0';
+	for (size_t i = 0; i < N_OF(kinds); i++) {
+		char line[64];
+		unsigned n = 0;
+		FILE *f;
+
+		snprintf(command, sizeof(command), "tpm2_getcap -T %s %s", rig.here.tcti, kinds[i]);
+		f = popen(command, "r");
+		assert_non_null(f);
+		while (fgets(line, sizeof(line), f))
+			n += line[0] == '-';
+		assert_int_equal(pclose(f), 0);
+		snprintf(out + strlen(out), out_len - strlen(out), "%s%u %s", i ? ", " : "", n, kinds[i] + strlen("handles-"));
+	}
+}
+
+static struct footprint
+footprint_tell(unsigned long n, const char *holds)
+{
+	const struct footprint f = footprint_of(rig.deviced), tpm = footprint_of(rig.here.swtpm);
+
+	printf("deviced\t%lu signatures\t%ld KiB of its own\t%ld KiB locked\t%ld descriptors\tswtpm %ld KiB, %ld descriptors\t%s\n",
+	       n, f.anon_kb, f.locked_kb, f.fds, tpm.anon_kb, tpm.fds, holds);
+	fflush(stdout);
+	return f;
+}
+
+/* The context is made anew every 10,000 commands (hsm/tpm2_context.h): what the old one held must be gone then. */
+static void
+a_long_life_leaves_memory_handles_and_sessions_as_they_were(void **state)
+{
+	const unsigned long total = endurance("WRIT_ENDURANCE_TPM", 200), step = total / 20;
+	AUTO(writ_buf_done) struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX);
+	char holds_first[200], holds[200];
+	struct footprint first, f;
+	uint32_t handle;
+
+	(void)state;
+	expect_ok(rig_make(&rig, KEY_P256, "endures", &ref, &spki));
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handle));
+	for (unsigned long n = 0; n <= total; n += step) {
+		for (unsigned long i = 0; i < (n == 0 ? 100 : step); i++) {
+			AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
+
+			expect_ok(rig_sign(&rig, handle, WRIT_LIT("for long"), &sig)); /* verified by custody */
+		}
+		tpm_holds(holds, sizeof(holds));
+		f = footprint_tell(n, holds);
+		if (n == 0) {
+			first = f;
+			memcpy(holds_first, holds, sizeof(holds));
+			continue;
+		}
+		assert_string_equal(holds, holds_first);
+		assert_int_equal(f.fds, first.fds);
+		assert_int_equal(f.locked_kb, first.locked_kb);
+		assert_true(f.anon_kb - first.anon_kb <= 1024);
+	}
+}
+
 static void
 a_secret_file_that_others_read_is_refused(void **state)
 {
@@ -803,6 +874,7 @@ main(void)
 #ifdef WRIT_FAULTS
 		claim(a_fault_point_kills_before_and_after_the_signature),
 #endif
+		claim(a_long_life_leaves_memory_handles_and_sessions_as_they_were),
 		cmocka_unit_test(a_wrong_call_is_told_and_ends_with_2),
 		cmocka_unit_test(a_secret_file_that_others_read_is_refused),
 	};
@@ -811,5 +883,7 @@ main(void)
 	event_start(STDERR_FILENO, "contract", EVENT_ALARM);
 	if (writ_secret_start())
 		return 1;
+	if (getenv("WRIT_ENDURANCE_TPM"))
+		cmocka_set_test_filter("a_long_life_*");
 	return cmocka_run_group_tests(tests, group_start, group_end);
 }

@@ -22,6 +22,7 @@
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
 #include "issuer/signer/wire.h"
+#include "tests/contract/footprint.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/verify_make.h"
 #include "tests/unit/x509_make.h"
@@ -1700,6 +1701,80 @@ resident_down(void **state)
 	return 0;
 }
 
+/* ---- for long ---- */
+
+/* Leaves that live a minute, 64 under way; each answer is a signature and a serial of its own. */
+static void
+leaves_many(const struct house *h, unsigned long n)
+{
+	static uint8_t packet[FRAME_MAX];
+	struct signer_signed answer;
+	struct leaf_facts facts;
+	struct writ_bytes body = { NULL, 0 };
+	struct leaf_issuer issuer = our_issuer(h);
+	int64_t made = 0;
+	struct frame frame;
+
+	for (unsigned long sent = 0, answered = 0; answered < n; answered++) {
+		if (made != now()) {
+			facts = our_facts();
+			facts.not_after = facts.not_before + 60;
+			body = leaf_body(tbs_of(&issuer, &facts), "{}");
+			made = now();
+		}
+		for (; sent < n && sent - answered < SIGNER_OUTSTANDING_MAX; sent++)
+			expect_ok(frame_send(h->sock, SIGNER_LEAF, sent, body, -1, CALL_MS));
+		expect_ok(frame_receive(h->sock, packet, &frame, NULL, CALL_MS));
+		assert_int_equal(frame.type, SIGNER_LEAF | SIGNER_ANSWER);
+		expect_ok(signer_signed_read(frame.body, &answer));
+	}
+}
+
+#define LIVE_BYTES_MAX 100	   /* of the ledger, a live serial (DESIGN.md, Speed to reach) */
+#define NOISE_KB 4096L		   /* tables that doubled, an allocator's slack */
+#define FORGOTTEN_AFTER_S (60 + 240) /* a leaf's life and what the ledger keeps behind it */
+
+static struct footprint
+footprint_tell(const struct house *h, unsigned long n)
+{
+	const struct footprint f = footprint_of(h->signer);
+
+	printf("signer\t%lu signatures\t%ld KiB of its own\t%ld KiB locked\t%ld descriptors\t%llu live\n", n, f.anon_kb,
+	       f.locked_kb, f.fds, (unsigned long long)health_of(h).issued);
+	fflush(stdout);
+	return f;
+}
+
+/* A key operation that lost a byte of the locked heap would have none left long before the end. */
+static void
+a_long_life_leaves_memory_and_descriptors_as_they_were(void **state)
+{
+	const unsigned long total = endurance("WRIT_ENDURANCE_SEALED", 4000), step = total / 20;
+	struct footprint first, f;
+	uint64_t live, live_first;
+
+	(void)state;
+	leaves_many(&house, 1000);
+	first = footprint_tell(&house, 0);
+	live_first = health_of(&house).issued;
+	for (unsigned long n = step; n <= total; n += step) {
+		leaves_many(&house, step);
+		f = footprint_tell(&house, n);
+		live = health_of(&house).issued;
+		assert_int_equal(f.fds, first.fds);
+		assert_int_equal(f.locked_kb, first.locked_kb);
+		assert_true(f.anon_kb - first.anon_kb <=
+			    (long)(live > live_first ? (live - live_first) * LIVE_BYTES_MAX / 1024 : 0) + NOISE_KB);
+	}
+	if (total < 100000)
+		return;
+	for (int i = 0; i < FORGOTTEN_AFTER_S / 5 + 12 && health_of(&house).issued > 0; i++)
+		sleep_ms(5000);
+	f = footprint_tell(&house, total);
+	assert_int_equal(health_of(&house).issued, 0);
+	assert_true(f.anon_kb - first.anon_kb <= NOISE_KB);
+}
+
 static void
 an_owners_root_certifies_the_anchor(void **state)
 {
@@ -1840,6 +1915,7 @@ main(void)
 		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),
 		cmocka_unit_test(what_is_owed_is_not_called_logged_when_it_is_asked_again),
 		cmocka_unit_test(a_revocation_stands_whose_delegations_fit_no_list),
+		cmocka_unit_test(a_long_life_leaves_memory_and_descriptors_as_they_were),
 		cmocka_unit_test(the_resident_tier_signs_in_the_device),
 		cmocka_unit_test(what_waits_for_the_device_is_not_journalled_and_goes_with_whoever_asked),
 		cmocka_unit_test(what_waited_when_the_signer_was_killed_never_was),
@@ -1850,5 +1926,7 @@ main(void)
 		cmocka_unit_test(an_anchor_near_its_end_makes_no_generation_after_another),
 	};
 
+	if (getenv("WRIT_ENDURANCE_SEALED"))
+		cmocka_set_test_filter("a_long_life_*");
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
