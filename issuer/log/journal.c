@@ -227,6 +227,7 @@ reserve_takes(enum entry_type type)
 	case ENTRY_ADMIN:
 	case ENTRY_START:
 	case ENTRY_STOP:
+	case ENTRY_STATE:
 	case ENTRY_RECOVER:
 	case ENTRY_CLOCK:
 		return true;

@@ -7,7 +7,7 @@
  * (3) A torn last entry is cut off on open and reported; no earlier byte is ever rewritten; damage before good records refuses the open.
  * (4) An entry without a row in the store was never released: abort it.			I3
  * (5) A reserve of 16 MiB (the file DIR/reserve, renamed to be the last segment) takes revoke, abort, crl, key, settled and the signer's own start,
- *     stop, recover, clock and admin entries when the disk is full: only issuing stops.		I13
+ *     stop, recover, clock, state and admin entries when the disk is full: only issuing stops.		I13
  *
  * Segments are DIR/%016x.wj (first index): a 64-byte header - magic "WRITJRNL", u32le version, u32le 0, u64le first index, 8 bytes log id,
  * 32 bytes leaf hash of the entry before - then records, then zeros (preallocated): a length of 0 ends it.  A record:
@@ -23,7 +23,8 @@
  * record before the first one of a later group is damage.
  * What a type puts into the fixed header beside its time: issue serial, notAfter, key; abort serial, key; revoke reason, serial, key - or, with key
  * zero, an edge id in the serial's place; key serial, notAfter, key of what was certified; crl key, notAfter = nextUpdate, and the CRL's number,
- * big endian, in the last 8 bytes of the serial's place; settled the index, likewise.
+ * big endian, in the last 8 bytes of the serial's place; settled the index, likewise; state the device's counter, likewise,
+ * with reason 1 once it was reached.
  * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal.
  */
 #ifndef WRIT_ISSUER_LOG_JOURNAL_H
@@ -40,7 +41,7 @@
 
 enum entry_type {
 	ENTRY_ISSUE = 1, ENTRY_ABORT, ENTRY_DENY, ENTRY_REVOKE, ENTRY_TASK, ENTRY_GRANT, ENTRY_POLICY, ENTRY_KEY, ENTRY_CRL,
-	ENTRY_SETTLED, ENTRY_ADMIN, ENTRY_START, ENTRY_STOP, ENTRY_RECOVER, ENTRY_CLOCK, ENTRY_FREEZE,
+	ENTRY_SETTLED, ENTRY_ADMIN, ENTRY_START, ENTRY_STOP, ENTRY_RECOVER, ENTRY_CLOCK, ENTRY_FREEZE, ENTRY_STATE,
 };
 const char *entry_type_name(enum entry_type);		/* "issue", ...: the entry's "t" */
 

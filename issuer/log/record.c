@@ -8,7 +8,7 @@
 #define CHECK_LEN 8
 #define HEADER_LEN 52
 #define FIXED_LEN (32 + CHECK_LEN + HEADER_LEN)
-#define TYPE_LAST ENTRY_FREEZE
+#define TYPE_LAST ENTRY_STATE
 #define FLAG_GROUP_FIRST 1
 
 static const char *const type_names[] = {
@@ -16,6 +16,7 @@ static const char *const type_names[] = {
 	[ENTRY_TASK] = "task",	 [ENTRY_GRANT] = "grant",     [ENTRY_POLICY] = "policy", [ENTRY_KEY] = "key",
 	[ENTRY_CRL] = "crl",	 [ENTRY_SETTLED] = "settled", [ENTRY_ADMIN] = "admin",	 [ENTRY_START] = "start",
 	[ENTRY_STOP] = "stop",	 [ENTRY_RECOVER] = "recover", [ENTRY_CLOCK] = "clock",	 [ENTRY_FREEZE] = "freeze",
+	[ENTRY_STATE] = "state",
 };
 
 const char *

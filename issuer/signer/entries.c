@@ -209,6 +209,21 @@ entry_settled(struct signer *s, uint64_t index)
 }
 
 struct writ_err *
+entry_state(struct signer *s, enum state_event what, uint64_t value, const char *why)
+{
+	struct canon_out out = entry_begin(s);
+	struct entry e = { .type = ENTRY_STATE, .reason = what };
+
+	writ_put64(e.serial + 8, value);
+	put_clock(s, &out);
+	canon_int(&out, "counter", (int64_t)value);
+	canon_text(&out, "for", writ_str(why));
+	canon_bool(&out, "reached", what == STATE_REACHED);
+	put_type(&out, ENTRY_STATE);
+	return entry_add(s, &out, &e);
+}
+
+struct writ_err *
 entry_start(struct signer *s)
 {
 	struct canon_out out = entry_begin(s);
@@ -327,6 +342,9 @@ replay_one(const struct entry *e, void *ctx)
 		return NULL;
 	case ENTRY_SETTLED:
 		r->signer->settled = writ_get64(e->serial + 8);
+		return NULL;
+	case ENTRY_STATE:
+		state_replay(&r->signer->state, e);
 		return NULL;
 	case ENTRY_DENY:
 	case ENTRY_TASK:

@@ -382,6 +382,8 @@ keys_generation_make(struct signer *s)
 	if (!err)
 		err = generation_new(&g);
 	if (!err)
+		err = state_raise(s, "generation");
+	if (!err)
 		err = generation_key(s, g, &scalar, &spki);
 	facts.spki = writ_view(&spki);
 	if (!err)

@@ -180,9 +180,13 @@ signer_start(struct signer *s, const struct conf *conf)
 	if (!err)
 		err = signer_device_wait(s, -1);
 	if (!err)
+		err = state_is_newest(s);
+	if (!err)
 		err = entry_start(s);
 	if (!err)
 		err = keys_load(s);
+	if (!err)
+		err = state_start(s);
 	if (!err)
 		err = publish_anchor_crl_load(s);
 	if (err)

@@ -9,6 +9,7 @@
  *	device.c	the connection to writ-deviced: comes, goes, is never waited for
  *	device_state.c	up, degraded, down, locked						no I/O
  *	keys.c		anchor and issuing CA generations; certifies CAs and OCSP keys
+ *	state.c		is this state directory the newest?  The device's counter says
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
  *	resident.c	LEAF in the resident tier: waits for the device first, in queue.c's order
@@ -132,6 +133,17 @@ struct owed {
 	writ_time at;
 };
 
+/* state.c: what the journal says of the device's counter 'state'. */
+#define STATE_STARTS 16			/* raises within an hour, beyond which a start does not raise */
+enum state_event { STATE_MEANT, STATE_REACHED };	/* a journal entry's reason */
+struct state_count {
+	uint64_t value;			/* 0: the journal has none */
+	bool reached;			/* false: meant, and perhaps not raised */
+	bool raised;			/* by this process */
+	size_t n_raised;
+	writ_time raised_at[STATE_STARTS];	/* the last ones, round and round */
+};
+
 /* RUN/admin.sock (admin.h). */
 struct admin {
 	int listener, sock;		/* -1: none, nobody connected */
@@ -184,6 +196,7 @@ struct signer {
 	struct conn **conns;
 	size_t n_conns;
 	int epoll, listener, signals;
+	struct state_count state;
 	struct admin admin;
 	bool revoked_in_group, stop;
 	int64_t next_second_ms, next_keys_ms, next_unknown_ms, next_unlisted_ms;	/* monotonic */
@@ -203,6 +216,7 @@ WRIT_CHECKED struct writ_err *entry_key(struct signer *, const char *role, const
 WRIT_CHECKED struct writ_err *entry_crl(struct signer *, const uint8_t key_id[20], uint64_t number, writ_time next_update,
 					size_t n_entries, struct writ_bytes tbs);
 WRIT_CHECKED struct writ_err *entry_settled(struct signer *, uint64_t index);
+WRIT_CHECKED struct writ_err *entry_state(struct signer *, enum state_event, uint64_t value, const char *why);
 WRIT_CHECKED struct writ_err *entry_start(struct signer *);
 WRIT_CHECKED struct writ_err *entry_stop(struct signer *);
 WRIT_CHECKED struct writ_err *entry_recover(struct signer *, const struct journal_cut *);
@@ -268,6 +282,19 @@ WRIT_CHECKED struct writ_err *keys_sign(struct signer *, struct generation *by, 
 WRIT_CHECKED struct writ_err *keys_housekeep(struct signer *);
 
 struct generation *keys_find(const struct signer *, const uint8_t key_id[20]);
+
+/* ---- state.c ---- */
+
+void state_replay(struct state_count *, const struct entry *);
+
+/* WRIT_LOCKED: this state is an older copy, or the device is; raises nothing.  The device must be ready. */
+WRIT_CHECKED struct writ_err *state_is_newest(struct signer *);
+
+/* Checks, and raises the counter by one: with each generation, before it is certified. */
+WRIT_CHECKED struct writ_err *state_raise(struct signer *, const char *why);
+
+/* The same at a start, unless there were too many of them. */
+WRIT_CHECKED struct writ_err *state_start(struct signer *);
 
 /* ---- publish.c ---- */
 

@@ -8,7 +8,7 @@ import os
 import re
 import struct
 
-TYPES = ["", "issue", "abort", "deny", "revoke", "task", "grant", "policy", "key", "crl", "settled", "admin", "start", "stop", "recover", "clock", "freeze"]
+TYPES = ["", "issue", "abort", "deny", "revoke", "task", "grant", "policy", "key", "crl", "settled", "admin", "start", "stop", "recover", "clock", "freeze", "state"]
 SEGMENT_HEADER = 64
 FIXED = struct.Struct("<32s8sBBHI16sq8sqI")  # leaf hash, check, type, reason, flags, entry length, serial, notAfter, key, time, milliseconds
 GROUP_FIRST = 1
