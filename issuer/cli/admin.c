@@ -148,11 +148,18 @@ key_list(int argc, char **argv)
 	return ask("key list", ADMIN_KEY_LIST, argc, argv);
 }
 
+static int
+key_rotate(int argc, char **argv)
+{
+	return ask("key rotate", ADMIN_KEY_ROTATE, argc, argv);
+}
+
 int
 cmd_key(int argc, char **argv)
 {
 	static const struct admin_command commands[] = {
 		{ "list", key_list, "the anchor and the issuing CAs" },
+		{ "rotate", key_rotate, "make a new issuing CA, and issue with it from now on" },
 	};
 
 	return admin_commands("key", commands, N_OF(commands), argc, argv);

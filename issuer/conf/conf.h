@@ -90,6 +90,7 @@ struct conf {
 
 	struct {
 		enum conf_tier tier;
+		uint32_t rotation_s;	/* a generation of issuing keys signs for so long; default 14400 */
 		const char *scheme;	/* "tpm2" or "pkcs11": which of the two maps is there */
 		const char *tcti;
 		bool allow_software_tpm;

@@ -4,6 +4,9 @@
 #include "issuer/conf/reader.h"
 
 #define ENVIRONMENT_MAX 16
+#define ROTATION_S 14400     /* reference: far inside any cryptoperiod */
+#define ROTATION_MIN_S 10    /* a generation lives 1,200 s longer than it signs: some 122 at once, of the 256 there is room for */
+#define ROTATION_MAX_S 604800 /* a week: what is lost with a sealed key is the rest of its generation's life */
 
 static struct writ_err *
 read_tpm(const struct conf_reader *r, const struct yaml_node *map)
@@ -111,10 +114,28 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 	return read_environment(r, map);
 }
 
+static struct writ_err *
+read_rotation(const struct conf_reader *r, const struct yaml_node *map)
+{
+	uint32_t *const rotation_s = &r->conf->custody.rotation_s;
+	struct writ_err *err;
+
+	*rotation_s = ROTATION_S;
+	err = conf_number(r, map, "custody.rotation_s", ROTATION_MAX_S, rotation_s);
+	if (err)
+		return err;
+	if (*rotation_s < ROTATION_MIN_S)
+		return yaml_fail(r->yaml, yaml_get(map, "rotation_s"),
+				 "custody.rotation_s: found %u, wanted %d to %d: of faster rotations too many generations "
+				 "would live at once",
+				 *rotation_s, ROTATION_MIN_S, ROTATION_MAX_S);
+	return NULL;
+}
+
 struct writ_err *
 conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "tier", "anchor", "standby", "retiring", "tpm", "pkcs11", NULL };
+	static const char *const keys[] = { "tier", "anchor", "rotation_s", "standby", "retiring", "tpm", "pkcs11", NULL };
 	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
 	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", NULL };
 	struct conf *conf = r->conf;
@@ -158,6 +179,9 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 			return err;
 	}
 
+	err = read_rotation(r, map);
+	if (err)
+		return err;
 	err = conf_map(r, map, "custody.tpm", READER_OPTIONAL, tpm_keys, &tpm);
 	if (err)
 		return err;

@@ -20,6 +20,7 @@
 #include "issuer/log/journal.h"
 #include "issuer/serve/api.h"
 #include "issuer/serve/batch.h"
+#include "issuer/serve/cas.h"
 #include "issuer/serve/control.h"
 #include "issuer/serve/publish.h"
 #include "issuer/serve/work.h"
@@ -42,6 +43,7 @@ struct keeper {
 	int sock;	     /* lists, health, notes; -1: away */
 	struct writ_buf welcome_bytes;
 	struct signer_welcome welcome; /* views into it */
+	struct cas cas;
 	struct clock now;
 	int64_t try_ms, delay_ms; /* when to connect next, and how long after the next failure */
 	uint32_t clock_accepted; /* as the signer said last */
@@ -120,6 +122,15 @@ tls_take(struct serve_loop *on, const struct rules *rules)
 
 	tls.n_anchors = auth_anchors(rules->auth, &tls.anchors);
 	return loop_tls(on->loop, &tls);
+}
+
+static void
+post_issuing(void *arg)
+{
+	struct post *p = arg;
+
+	serve_issuing(p->on, p->issuing);
+	free(p);
 }
 
 static void
@@ -286,6 +297,12 @@ cut_all(struct keeper *k)
 }
 
 WRIT_CHECKED static struct writ_err *
+issuing_of(const struct keeper *k, struct issuing **ret)
+{
+	return issuing_new(&k->welcome, &k->cas, writ_str(k->serve->conf.trust_domain), k->serve->conf.status_url, ret);
+}
+
+WRIT_CHECKED static struct writ_err *
 links_open(struct keeper *k)
 {
 	for (unsigned i = 0; i < k->serve->n_loops; i++) {
@@ -296,8 +313,7 @@ links_open(struct keeper *k)
 
 		err = hello(k, &p.sock, &bytes, &welcome);
 		if (!err)
-			err = issuing_new(&welcome, writ_str(k->serve->conf.trust_domain), k->serve->conf.status_url,
-					  &p.issuing);
+			err = issuing_of(k, &p.issuing);
 		if (err) {
 			file_closep(&p.sock);
 			return err;
@@ -321,15 +337,9 @@ seen_set(struct keeper *k, const struct signer_health *health)
 	seen->tier = k->welcome.tier;
 	seen->sealed = k->welcome.sealed;
 	seen->log_next = health->entries;
-	seen->n_keys = k->welcome.n_issuing;
-	for (size_t i = 0; i < seen->n_keys; i++) {
-		struct ca_cert ca;
-		struct writ_err *err = ca_read(k->welcome.issuing[i], &ca);
-
-		if (!err)
-			memcpy(seen->keys[i], ca.key_id, sizeof(ca.key_id));
-		writ_err_free(err);
-	}
+	seen->n_keys = k->cas.n;
+	for (size_t i = 0; i < seen->n_keys; i++)
+		memcpy(seen->keys[i], k->cas.all[k->cas.n - 1 - i].key_id, sizeof(seen->keys[i]));
 	pthread_mutex_unlock(&k->serve->seen_lock);
 }
 
@@ -349,21 +359,72 @@ clock_follow(struct keeper *k, const struct signer_health *health)
 	event(EVENT_ALARM, "serve.clock-accepted", EV_NUM("wall", k->now.wall));
 }
 
+static void
+ca_gone(void *ctx, const struct ca_known *ca)
+{
+	struct keeper *k = ctx;
+
+	publish_ca_drop(k->serve->publish, ca);
+}
+
+/* One CA's list.  The signer may have forgotten a generation since we heard of it: then there is nothing to publish. */
+WRIT_CHECKED static struct writ_err *
+list_publish(struct keeper *k, struct ca_known *ca)
+{
+	struct writ_err *err = publish_list(k->serve, k->sock, ca->key_id, &ca->list_number);
+
+	if (!err || err->code != WRIT_NOT_FOUND)
+		return err;
+	writ_err_free(err);
+	return NULL;
+}
+
+/* Certificates and first lists of generations that we did not know. */
+WRIT_CHECKED static struct writ_err *
+cas_learn(struct keeper *k)
+{
+	struct writ_err *err;
+
+	err = cas_fetch(&k->cas, k->sock, ca_gone, k);
+	if (!err)
+		err = publish_cas(k->serve->publish, &k->cas, k->now.wall);
+	for (size_t i = 0; i < k->cas.n && !err; i++)
+		if (k->cas.all[i].list_number == 0 && k->cas.all[i].not_after >= k->now.wall)
+			err = list_publish(k, &k->cas.all[i]);
+	return err;
+}
+
+/* Rotation: what the signer does is followed without a break.  Everything of the new generation is published before the
+ * first leaf names it; leaves that were built with the one before are still signed (GENERATION_OVERLAP_S). */
+WRIT_CHECKED static struct writ_err *
+cas_follow(struct keeper *k)
+{
+	struct writ_err *err = cas_learn(k);
+
+	for (unsigned i = 0; i < k->serve->n_loops && !err; i++) {
+		struct post p = { 0 };
+
+		err = issuing_of(k, &p.issuing);
+		if (!err)
+			post(&k->serve->loops[i], post_issuing, p);
+	}
+	if (!err)
+		event(EVENT_INFO, "serve.generation", EV_NUM("issuing", k->cas.issuing), EV_NUM("live", k->cas.n));
+	return err;
+}
+
 WRIT_CHECKED static struct writ_err *
 health_ask(struct keeper *k)
 {
 	struct signer_health health;
-	struct ca_cert newest;
 	struct writ_err *err;
 
 	k->health_ms = k->now.mono_ms + HEALTH_MS;
 	err = control_health(k->sock, &health);
-	if (!err)
-		err = ca_read(k->welcome.issuing[0], &newest);
+	if (!err && health.changes != k->cas.changes)
+		err = cas_follow(k);
 	if (err)
 		return err;
-	if (health.issuing_not_after != newest.not_after) /* rotation: leaves must name the new one */
-		return writ_fail(WRIT_UNAVAILABLE, "the signer has a new issuing CA: connecting anew");
 	clock_follow(k, &health);
 	seen_set(k, &health);
 	return NULL;
@@ -374,21 +435,20 @@ lists_publish(struct keeper *k, bool anchor)
 {
 	struct writ_err *err = NULL;
 	struct ca_cert ca;
+	uint64_t number = 0;
 
 	k->listed_ms = k->now.mono_ms;
 	k->list_ms = k->now.mono_ms + LIST_MS;
 	atomic_store(&k->serve->list_due, false);
-	for (size_t i = 0; i < k->welcome.n_issuing && !err; i++) {
-		err = ca_read(k->welcome.issuing[i], &ca);
-		if (!err && ca.not_after >= k->now.wall) /* the signer forgets a generation that has ended */
-			err = publish_list(k->serve, k->sock, ca.key_id);
-	}
+	for (size_t i = k->cas.n; i-- > 0 && !err;)
+		if (k->cas.all[i].not_after >= k->now.wall)
+			err = list_publish(k, &k->cas.all[i]);
 	if (err || !anchor)
 		return err;
 	k->anchor_list_ms = k->now.mono_ms + ANCHOR_LIST_MS;
 	err = ca_read(k->welcome.anchor, &ca);
 	if (!err)
-		err = publish_list(k->serve, k->sock, ca.key_id);
+		err = publish_list(k->serve, k->sock, ca.key_id, &number);
 	if (err && err->code != WRIT_BROKEN && err->code != WRIT_UNAVAILABLE) {
 		event(EVENT_ALARM, "serve.anchor_list", EV_ERR(err));
 		writ_err_free(err);
@@ -439,8 +499,11 @@ connect_all(struct keeper *k)
 	}
 	writ_buf_clear(&k->welcome_bytes);
 	err = hello(k, &k->sock, &k->welcome_bytes, &k->welcome);
+	cas_done(&k->cas);
 	if (!err)
-		err = publish_cas(k->serve->publish, &k->welcome, k->now.wall);
+		err = publish_anchor(k->serve->publish, k->welcome.anchor, k->now.wall);
+	if (!err)
+		err = cas_learn(k);
 	if (!err)
 		err = lists_publish(k, true);
 	if (!err)
@@ -738,6 +801,7 @@ keeper_run(const char *path)
 		close(k.sock);
 	rules_unref(k.rules);
 	writ_buf_done(&k.welcome_bytes);
+	cas_done(&k.cas);
 	shared_free(serve);
 	return err;
 }

@@ -130,7 +130,7 @@ health_write(const struct condition *c, struct writ_buf *ret)
 		for (size_t i = 0; i < c->seen.n_keys; i++)
 			out_hex(&out, NULL, (struct writ_bytes){ c->seen.keys[i], 20 });
 		out_close(&out, ']');
-		out_time(&out, "issuing_ends", c->seen.health.issuing_not_after);
+		out_time(&out, "issuing_ends", c->seen.health.issuing_until);
 	}
 	out_bool(&out, "signer", c->seen.up);
 	out_text(&out, "device", writ_str(device_name(c)));

@@ -15,7 +15,7 @@
 
 #define CA_MAX_AGE_S 3600
 #define LIST_MAX_AGE_S 30     /* as OCSP answers: delegation.md R5 counts with it */
-#define ISSUING_PEM_MAX (16 * 1024) /* of one issuing CA */
+#define ISSUING_PEM_MAX (2 * CA_CERT_MAX) /* of one issuing CA: base64, and its two lines */
 #define LIST_TIMEOUT_MS 30000 /* a list of millions, signed by a device */
 #define LIST_MAX (512u * 1024 * 1024)
 
@@ -28,38 +28,53 @@ ca_put(struct publish *publish, const char *name, struct writ_bytes der, writ_ti
 	return publish_put(publish, path, "application/pkix-cert", der, not_before, now + CA_MAX_AGE_S, CA_MAX_AGE_S);
 }
 
-WRIT_CHECKED static struct writ_err *
-ca_publish(struct publish *publish, struct writ_bytes der, const char *also, writ_time now)
+struct writ_err *
+publish_anchor(struct publish *publish, struct writ_bytes anchor, writ_time now)
 {
 	struct ca_cert ca;
 	struct writ_err *err;
 	char hex[41];
 
-	err = ca_read(der, &ca);
+	err = ca_read(anchor, &ca);
 	if (err)
-		return writ_because(err, "a CA certificate of the signer");
-	err = ca_put(publish, writ_hex((struct writ_bytes){ ca.key_id, sizeof(ca.key_id) }, hex), der, ca.not_before,
-		     now);
-	if (!err && also)
-		err = ca_put(publish, also, der, ca.not_before, now);
-	return err;
+		return writ_because(err, "the signer's anchor");
+	err = ca_put(publish, writ_hex((struct writ_bytes){ ca.key_id, sizeof(ca.key_id) }, hex), anchor, ca.not_before, now);
+	return err ? err : ca_put(publish, "anchor", anchor, ca.not_before, now);
 }
 
 struct writ_err *
-publish_cas(struct publish *publish, const struct signer_welcome *welcome, writ_time now)
+publish_cas(struct publish *publish, struct cas *cas, writ_time now)
 {
-	AUTO(writ_buf_done) struct writ_buf all = WRIT_BUF(SIGNER_CERTS_MAX * ISSUING_PEM_MAX);
-	struct writ_err *err = ca_publish(publish, welcome->anchor, "anchor", now);
+	AUTO(writ_buf_done) struct writ_buf all = WRIT_BUF(SIGNER_GENERATIONS_MAX * ISSUING_PEM_MAX);
+	struct writ_err *err = NULL;
+	char hex[41];
 
-	for (size_t i = 0; i < welcome->n_issuing && !err; i++) {
-		err = ca_publish(publish, welcome->issuing[i], NULL, now);
+	for (size_t i = cas->n; i-- > 0 && !err;) {
+		struct ca_known *ca = &cas->all[i];
+
+		if (!ca->published)
+			err = ca_put(publish, writ_hex((struct writ_bytes){ ca->key_id, sizeof(ca->key_id) }, hex),
+				     writ_view(&ca->der), ca->not_before, now);
+		ca->published = !err;
 		if (!err)
-			err = pem_write("CERTIFICATE", welcome->issuing[i], &all);
+			err = pem_write("CERTIFICATE", writ_view(&ca->der), &all);
 	}
 	if (err)
 		return err;
 	return publish_put(publish, "/ca/issuing.pem", "application/x-pem-file", writ_view(&all), now,
 			   now + CA_MAX_AGE_S, LIST_MAX_AGE_S);
+}
+
+void
+publish_ca_drop(struct publish *publish, const struct ca_known *ca)
+{
+	char path[80], hex[41];
+
+	writ_hex((struct writ_bytes){ ca->key_id, sizeof(ca->key_id) }, hex);
+	snprintf(path, sizeof(path), "/ca/%s.cer", hex);
+	publish_drop(publish, path);
+	snprintf(path, sizeof(path), "/crl/%s.crl", hex);
+	publish_drop(publish, path);
 }
 
 /* The list's issuer must be whose list was asked for: what we publish under a CA's name is that CA's. */
@@ -81,7 +96,7 @@ list_put(struct serve *serve, const uint8_t key_id[20], struct writ_bytes der, c
 }
 
 struct writ_err *
-publish_list(struct serve *serve, int sock, const uint8_t key_id[20])
+publish_list(struct serve *serve, int sock, const uint8_t key_id[20], uint64_t *number)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
 	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
@@ -99,6 +114,8 @@ publish_list(struct serve *serve, int sock, const uint8_t key_id[20])
 		err = signer_crl_is_read(writ_view(&answer), &is);
 	if (err)
 		return writ_because(err, "fetching a CRL");
+	if (is.number == *number)
+		return NULL;
 	if (fd < 0 || is.len == 0 || is.len > LIST_MAX || lseek(fd, 0, SEEK_END) < (off_t)is.len)
 		return writ_fail(WRIT_BROKEN, "the signer handed over no CRL of the length it says");
 	map = mmap(NULL, is.len, PROT_READ, MAP_SHARED, fd, 0);
@@ -106,7 +123,9 @@ publish_list(struct serve *serve, int sock, const uint8_t key_id[20])
 		return writ_fail(WRIT_EXHAUSTED, "no room to read a CRL of %u bytes", is.len);
 	err = list_put(serve, key_id, (struct writ_bytes){ map, is.len }, &is);
 	munmap(map, is.len);
-	if (!err)
-		metrics_add(&serve->metrics, METRIC_CRLS, 1);
-	return err;
+	if (err)
+		return err;
+	*number = is.number;
+	metrics_add(&serve->metrics, METRIC_CRLS, 1);
+	return NULL;
 }

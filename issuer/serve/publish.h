@@ -4,14 +4,22 @@
 #ifndef WRIT_ISSUER_SERVE_PUBLISH_H
 #define WRIT_ISSUER_SERVE_PUBLISH_H
 
+#include "issuer/serve/cas.h"
 #include "issuer/serve/serve.h"
 
-/* /ca/KEYID.cer of the anchor and each issuing CA, /ca/anchor.cer, and /ca/issuing.pem: all issuing CAs, newest first,
- * so that a relying party finds a new one without having met a leaf of it. */
-WRIT_CHECKED struct writ_err *publish_cas(struct publish *, const struct signer_welcome *, writ_time now);
+/* /ca/KEYID.cer of the anchor, and /ca/anchor.cer. */
+WRIT_CHECKED struct writ_err *publish_anchor(struct publish *, struct writ_bytes anchor, writ_time now);
 
-/* Fetches a CA's list from the signer and puts it under /crl/KEYID.crl.  WRIT_BROKEN or WRIT_UNAVAILABLE: the
- * connection is of no more use. */
-WRIT_CHECKED struct writ_err *publish_list(struct serve *, int sock, const uint8_t key_id[20]);
+/* /ca/KEYID.cer of each issuing CA that was not published yet, and /ca/issuing.pem: all of them, newest first, so that a
+ * relying party finds a new one without having met a leaf of it. */
+WRIT_CHECKED struct writ_err *publish_cas(struct publish *, struct cas *, writ_time now);
+
+/* What was published of an issuing CA that is no more. */
+void publish_ca_drop(struct publish *, const struct ca_known *);
+
+/* Fetches a CA's list from the signer and puts it under /crl/KEYID.crl, unless it is number `*number`, which is there
+ * already; then `*number` is the new one's.  WRIT_NOT_FOUND: the signer knows no such CA any more.  WRIT_BROKEN or
+ * WRIT_UNAVAILABLE: the connection is of no more use. */
+WRIT_CHECKED struct writ_err *publish_list(struct serve *, int sock, const uint8_t key_id[20], uint64_t *number);
 
 #endif

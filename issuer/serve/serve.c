@@ -9,6 +9,7 @@
 
 #include "base/event.h"
 #include "issuer/serve/api.h"
+#include "issuer/serve/cas.h"
 #include "issuer/serve/work.h"
 
 #define NONCES_PER_S 200		   /* signed on demand, each loop; above it answers have no nonce */
@@ -52,26 +53,23 @@ kept(struct issuing *issuing, struct writ_bytes bytes)
 }
 
 WRIT_CHECKED static struct writ_err *
-issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, struct writ_bytes trust_domain,
-	     const char *status_url)
+issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, const struct cas *cas,
+	     struct writ_bytes trust_domain, const char *status_url)
 {
 	AUTO(writ_buf_done) struct writ_buf chain = WRIT_BUF(2 * CA_CERT_MAX);
+	const struct ca_known *now = cas_issuing(cas);
 	char crl_url[SIGNER_URL_MAX], ocsp_url[SIGNER_URL_MAX];
 	struct ca_cert ca = { 0 };
-	struct writ_err *err = NULL;
+	struct writ_err *err;
 
-	for (size_t i = welcome->n_issuing;
-	     i-- > 0 && !err;) { /* the newest, which issues, comes last and stays in `ca` */
-		err = ca_read(welcome->issuing[i], &ca);
-		if (!err)
-			err = ocsp_issuer_init(ca.subject, ca.spki, &issuing->all[i]);
-	}
+	err = now ? ca_read(writ_view(&now->der), &ca) : writ_fail(WRIT_BROKEN, "the signer has no issuing CA");
 	if (!err)
-		err = answer_pem(welcome->issuing[0], &chain);
+		err = answer_pem(writ_view(&now->der), &chain);
 	if (err)
 		return writ_because(err, "an issuing CA of the signer");
-	issuing->n_all = welcome->n_issuing;
-	issuing->ocsp = issuing->all[0];
+	for (size_t i = 0; i < cas->n; i++)
+		issuing->all[issuing->n_all++] = cas->all[i].ocsp;
+	issuing->ocsp = now->ocsp;
 	issuing->not_after = ca.not_after;
 	issuing->chain = kept(issuing, writ_view(&chain));
 	issuing->leaf = (struct leaf_issuer){
@@ -88,8 +86,8 @@ issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, stru
 }
 
 struct writ_err *
-issuing_new(const struct signer_welcome *welcome, struct writ_bytes trust_domain, const char *status_url,
-	    struct issuing **ret)
+issuing_new(const struct signer_welcome *welcome, const struct cas *cas, struct writ_bytes trust_domain,
+	    const char *status_url, struct issuing **ret)
 {
 	AUTO(issuing_freep) struct issuing *issuing = calloc(1, sizeof(*issuing));
 	struct writ_err *err;
@@ -98,9 +96,7 @@ issuing_new(const struct signer_welcome *welcome, struct writ_bytes trust_domain
 		return writ_fail(WRIT_EXHAUSTED, "no memory for the issuing CA");
 	issuing->refs = 1;
 	issuing->arena = WRIT_ARENA(64 * 1024);
-	if (welcome->n_issuing == 0)
-		return writ_fail(WRIT_BROKEN, "the signer has no issuing CA");
-	err = issuing_fill(issuing, welcome, trust_domain, status_url);
+	err = issuing_fill(issuing, welcome, cas, trust_domain, status_url);
 	if (!err)
 		*ret = TAKE(issuing);
 	return err;
@@ -175,6 +171,22 @@ serve_link_open(struct serve_loop *on, int sock, struct issuing *issuing)
 	issuing_unref(on->issuing);
 	on->issuing = issuing;
 	atomic_fetch_add(&on->serve->open_links, 1);
+}
+
+void
+serve_issuing(struct serve_loop *on, struct issuing *issuing)
+{
+	struct writ_err *err = on->issuing ? status_front_issuers(on->front, issuing->all, issuing->n_all) : NULL;
+
+	if (!on->issuing || err) { /* the link was cut meanwhile; or without memory for the new one the old one serves on */
+		if (err)
+			event(EVENT_ALARM, "serve.generation", EV_NUM("loop", on->number), EV_ERR(err));
+		writ_err_free(err);
+		issuing_unref(issuing);
+		return;
+	}
+	issuing_unref(on->issuing);
+	on->issuing = issuing;
 }
 
 void

@@ -25,7 +25,7 @@
 
 #define LOOPS_MAX 64
 
-/* What leaves are built with: the signer's welcome, read.  A copy for each loop, counted by that loop's requests. */
+/* What leaves are built with: the signer's welcome and issuing CAs, read.  A copy for each loop, counted by that loop's requests. */
 struct issuing {
 	unsigned refs;
 	struct writ_arena arena;
@@ -34,9 +34,10 @@ struct issuing {
 	writ_time not_after; /* of the issuing CA */
 	struct ocsp_issuer ocsp;
 	size_t n_all; /* every live issuing CA: whose serials we answer for */
-	struct ocsp_issuer all[SIGNER_CERTS_MAX];
+	struct ocsp_issuer all[SIGNER_GENERATIONS_MAX];
 };
-WRIT_CHECKED struct writ_err *issuing_new(const struct signer_welcome *, struct writ_bytes trust_domain,
+struct cas;
+WRIT_CHECKED struct writ_err *issuing_new(const struct signer_welcome *, const struct cas *, struct writ_bytes trust_domain,
 					  const char *status_url, struct issuing **ret);
 struct issuing *issuing_ref(struct issuing *);
 void issuing_unref(struct issuing *);
@@ -91,7 +92,7 @@ struct signer_seen {
 	enum leaf_tier tier;
 	bool sealed;
 	size_t n_keys;
-	uint8_t keys[SIGNER_CERTS_MAX][20]; /* newest first */
+	uint8_t keys[SIGNER_GENERATIONS_MAX][20]; /* newest first */
 	uint64_t log_next;
 	char why[200]; /* while it is not up */
 };
@@ -142,8 +143,9 @@ void serve_loop_free(struct serve_loop *);
 /* The loop's clock allows issuing? */
 WRIT_CHECKED struct writ_err *serve_clock_check(struct serve_loop *, struct clock now);
 
-/* Posted to a loop by the keeper; both take their argument. */
+/* Posted to a loop by the keeper; they take what they are given. */
 void serve_link_open(struct serve_loop *, int sock, struct issuing *);
+void serve_issuing(struct serve_loop *, struct issuing *); /* a new generation: links and requests under way stay */
 void serve_link_cut(struct serve_loop *); /* then serve->done is posted */
 void serve_rules(struct serve_loop *, struct rules *);
 

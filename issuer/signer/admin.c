@@ -61,17 +61,28 @@ on_status(struct signer *s, const struct admin_asked *asked, struct canon_out *o
 	return NULL;
 }
 
+/* `g` NULL: the anchor. */
 static void
-put_key(struct canon_out *out, const struct ca_cert *cert, const char *role)
+put_key(struct canon_out *out, const struct ca_cert *cert, const char *role, const struct generation *g)
 {
 	canon_object(out, NULL);
 	canon_hex(out, "key", (struct writ_bytes){ cert->key_id, 20 });
 	canon_text(out, "kind", writ_str(key_kind_name(cert->kind)));
 	put_time(out, "not_after", cert->not_after);
 	put_time(out, "not_before", cert->not_before);
+	if (g)
+		canon_int(out, "number", (int64_t)g->number);
 	canon_text(out, "role", writ_str(role));
 	canon_hex(out, "serial", cert->serial);
+	if (g)
+		put_time(out, "signs_until", g->signs_until);
 	canon_end(out);
+}
+
+static const char *
+role_of(const struct signer *s, const struct generation *g)
+{
+	return g == s->keys.current ? "issuing" : g->number > s->keys.current->number ? "ready" : "status";
 }
 
 static struct writ_err *
@@ -79,9 +90,9 @@ on_key_list(struct signer *s, const struct admin_asked *asked, struct canon_out 
 {
 	(void)asked;
 	canon_array(out, "keys");
-	put_key(out, &s->keys.anchor, "anchor");
+	put_key(out, &s->keys.anchor, "anchor", NULL);
 	for (size_t i = 0; i < s->keys.n; i++)
-		put_key(out, &s->keys.gen[i]->cert, i == 0 ? "issuing" : "status");
+		put_key(out, &s->keys.gen[i]->cert, role_of(s, s->keys.gen[i]), s->keys.gen[i]);
 	canon_end(out);
 	return NULL;
 }
@@ -151,6 +162,7 @@ static const struct row {
 	[ADMIN_KEY_LIST] = { .name = "KEY_LIST", .handle = on_key_list },
 	[ADMIN_RESUME] = { .name = "RESUME", .handle = on_resume, .changes = true },
 	[ADMIN_ATTEST] = { .name = "ATTEST", .handle = admin_attest, .body = true, .changes = true, .clock = true },
+	[ADMIN_KEY_ROTATE] = { .name = "KEY_ROTATE", .handle = rotation_asked, .changes = true, .clock = true },
 	[ADMIN_CLOCK] = { .name = "CLOCK", .handle = on_clock, .body = true, .changes = true },
 };
 

@@ -19,6 +19,9 @@ struct admin_asked {
 
 typedef struct writ_err *admin_handler(struct signer *, const struct admin_asked *, struct canon_out *answer);
 
+/* rotate.c */
+admin_handler rotation_asked;
+
 /* Takes the listening socket, and serves it from the signer's loop. */
 WRIT_CHECKED struct writ_err *admin_open(struct signer *, int listener);
 void admin_accept(struct signer *);	/* the listener is readable */

@@ -17,6 +17,7 @@ enum admin_message {
 	ADMIN_RESUME,		/* ->						 <- what was locked, and is tried once */
 	ADMIN_CLOCK,		/* -> i64 the time that the operator saw, seconds	 <- the step that was accepted */
 	ADMIN_ATTEST,		/* -> attest_wire.h				 <- a custody statement */
+	ADMIN_KEY_ROTATE,	/* ->						 <- the new issuing CA */
 	ADMIN_ANSWER = 0x80,	/* set in an answer's type */
 	ADMIN_ERROR = 0xff,	/* u8 code, bytes text */
 };

@@ -265,7 +265,7 @@ import_check(const struct signer *s, const struct ca_cert *cert, struct writ_byt
 		return writ_fail(WRIT_INVALID,
 				 "the certificate does not assert the policies cp-delegatedAgent and cp-%s",
 				 leaf_tier_name(s->keys.tier));
-	if (cert->not_after < s->now.wall + ISSUING_RENEW_S || cert->not_before > s->now.wall)
+	if (cert->not_after < s->now.wall + ANCHOR_LEFT_MIN_S || cert->not_before > s->now.wall)
 		return writ_fail(WRIT_INVALID, "the certificate is not valid now, and for a day at least");
 	return NULL;
 }
@@ -525,9 +525,9 @@ issuing_make(struct held *c)
 		return err;
 	tell(c, "issuing key: P-256, %s, key id %s, until %s",
 	     s->keys.sealed ? "in memory, sealed by the device at rest" : "made in the device",
-	     writ_hex((struct writ_bytes){ s->keys.gen[0]->cert.key_id, 20 }, hex),
-	     writ_time_rfc3339(s->keys.gen[0]->cert.not_after, until));
-	tell_digest(c, "issuing certificate sha256", writ_view(&s->keys.gen[0]->der));
+	     writ_hex((struct writ_bytes){ s->keys.current->cert.key_id, 20 }, hex),
+	     writ_time_rfc3339(s->keys.current->cert.not_after, until));
+	tell_digest(c, "issuing certificate sha256", writ_view(&s->keys.current->der));
 	err = publish_crl(s, s->keys.anchor.key_id, &made);
 	if (!err)
 		tell(c, "anchor CRL: number %llu, until %s", (unsigned long long)made->is.number,

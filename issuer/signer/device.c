@@ -131,6 +131,13 @@ device_key_check(const struct signer *s, const struct generation *g)
 			 g ? "issuing" : "anchor's", text);
 }
 
+/* The others are loaded when they have a list to sign: loading one costs the device a signature. */
+static bool
+leaves_may_name(const struct signer *s, const struct generation *g)
+{
+	return s->keys.current && (g->number >= s->keys.current->number || g->accepted_until >= s->now.wall);
+}
+
 /* A key of this connection that is not loaded yet: true, and `*ret` is its generation or, for the anchor, NULL. */
 static bool
 to_load(struct signer *s, struct generation **ret)
@@ -142,7 +149,7 @@ to_load(struct signer *s, struct generation **ret)
 	for (size_t i = 0; i < s->keys.n; i++) {
 		struct generation *g = s->keys.gen[i];
 
-		if (g->ref.len == 0 || g->in_device || g->quarantine[0] != '\0')
+		if (g->ref.len == 0 || g->in_device || g->quarantine[0] != '\0' || !leaves_may_name(s, g))
 			continue;
 		*ret = g;
 		return true;
@@ -462,9 +469,8 @@ device_tick(struct signer *s)
 
 	link->ticked_ms = s->now.mono_ms;
 	device_wake(s);
-	if (s->keys.n > 0)
-		device_state_due(&link->state, s->keys.gen[0]->cert.not_after - s->now.wall,
-				 s->keys.gen[0]->cert.not_after - s->keys.gen[0]->cert.not_before);
+	if (s->keys.current)
+		device_state_due(&link->state, rotation_ends(s) - s->now.wall, s->conf->custody.rotation_s);
 	if (!link->device)
 		return;
 	if (link->asked_ms != 0 && stalled)

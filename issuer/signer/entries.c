@@ -175,6 +175,22 @@ entry_key(struct signer *s, const char *role, const uint8_t serial[16], writ_tim
 }
 
 struct writ_err *
+entry_generation(struct signer *s, enum generation_event what, uint64_t number, const uint8_t key_id[20])
+{
+	struct canon_out out = entry_begin(s);
+	struct entry e = { .type = ENTRY_KEY, .reason = what };
+
+	memcpy(e.key, key_id, 8);
+	put_clock(s, &out);
+	canon_text(&out, "event", what == GENERATION_SWITCHED ? WRIT_LIT("switched") : WRIT_LIT("destroyed"));
+	canon_hex(&out, "key", fixed(key_id, 20));
+	canon_int(&out, "number", (int64_t)number);
+	canon_text(&out, "role", WRIT_LIT("issuing"));
+	put_type(&out, ENTRY_KEY);
+	return entry_add(s, &out, &e);
+}
+
+struct writ_err *
 entry_crl(struct signer *s, const uint8_t key_id[20], uint64_t number, writ_time next_update, size_t n_entries,
 	  struct writ_bytes tbs)
 {
@@ -346,11 +362,16 @@ replay_one(const struct entry *e, void *ctx)
 	case ENTRY_STATE:
 		state_replay(&r->signer->state, e);
 		return NULL;
+	case ENTRY_KEY:
+		if (e->reason == GENERATION_SWITCHED) {
+			memcpy(r->signer->keys.switched, e->key, sizeof(e->key));
+			r->signer->keys.switched_at = e->time;
+		}
+		return NULL;
 	case ENTRY_DENY:
 	case ENTRY_TASK:
 	case ENTRY_GRANT:
 	case ENTRY_POLICY:
-	case ENTRY_KEY:
 	case ENTRY_ADMIN:
 	case ENTRY_START:
 	case ENTRY_STOP:

@@ -4,14 +4,29 @@
 #include "issuer/signer/gate.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
-static struct writ_err *
-check_issuer(const struct leaf *leaf, const struct gate_facts *facts)
+static const struct gate_issuer *
+issuer_of(const struct leaf *leaf, const struct gate_facts *facts)
 {
-	if (!writ_equal(leaf->issuer, facts->issuer_name))
-		return writ_fail(WRIT_INVALID, "gate: the issuer name is not that of the CA that signs now");
-	if (!writ_equal(leaf->authority_key_id, facts->issuer_key_id))
-		return writ_fail(WRIT_INVALID, "gate: the authority key id is not that of the CA that signs now");
+	for (size_t i = 0; i < facts->n_issuers; i++)
+		if (writ_equal(leaf->authority_key_id, facts->issuers[i].key_id))
+			return &facts->issuers[i];
+	return NULL;
+}
+
+/* `*ret` is the generation that the leaf names. */
+static struct writ_err *
+check_issuer(const struct leaf *leaf, const struct gate_facts *facts, writ_time now, const struct gate_issuer **ret)
+{
+	*ret = issuer_of(leaf, facts);
+	if (!*ret)
+		return writ_fail(WRIT_INVALID, "gate: the authority key id is not that of a CA that signs now");
+	if (!writ_equal(leaf->issuer, (*ret)->name))
+		return writ_fail(WRIT_INVALID, "gate: the issuer name is not that of the CA whose key id it has");
+	if (now > (*ret)->signs_until)
+		return writ_fail(WRIT_INVALID, "gate: the issuing CA it names ended signing %" PRId64 " s ago",
+				 now - (*ret)->signs_until);
 	if (leaf->tier != facts->tier)
 		return writ_fail(WRIT_INVALID, "gate: it asserts tier %s, and the issuing key's is %s",
 				 leaf_tier_name(leaf->tier), leaf_tier_name(facts->tier));
@@ -20,7 +35,7 @@ check_issuer(const struct leaf *leaf, const struct gate_facts *facts)
 
 /* Both ends inclusive (delegation.md 2).  Differences cannot overflow: readable times end with year 9999. */
 static struct writ_err *
-check_validity(const struct leaf *leaf, const struct gate_facts *facts, writ_time now)
+check_validity(const struct leaf *leaf, const struct gate_issuer *issuer, writ_time now)
 {
 	if (leaf->not_before < now - GATE_BEFORE_MAX_S)
 		return writ_fail(WRIT_INVALID,
@@ -36,9 +51,9 @@ check_validity(const struct leaf *leaf, const struct gate_facts *facts, writ_tim
 		return writ_fail(WRIT_INVALID,
 				 "gate: notAfter is %" PRId64 " s ahead of now: at most %d are allowed (I5)",
 				 leaf->not_after - now, GATE_AFTER_MAX_S);
-	if (leaf->not_after > facts->issuer_not_after)
+	if (leaf->not_after > issuer->not_after)
 		return writ_fail(WRIT_INVALID, "gate: it would outlive its issuing CA by %" PRId64 " s (I5)",
-				 leaf->not_after - facts->issuer_not_after);
+				 leaf->not_after - issuer->not_after);
 	return NULL;
 }
 
@@ -69,10 +84,10 @@ check_domain(const struct leaf *leaf, const struct gate_facts *facts)
 }
 
 static struct writ_err *
-check_status(const struct leaf *leaf, const struct gate_facts *facts, writ_time now)
+check_status(const struct leaf *leaf, const struct gate_facts *facts, const struct gate_issuer *issuer, writ_time now)
 {
 	if (!leaf->no_rev_avail) {
-		if (!writ_equal(leaf->crl_url, facts->crl_url))
+		if (!writ_equal(leaf->crl_url, issuer->crl_url))
 			return writ_fail(WRIT_INVALID, "gate: CRL address %.*s is not ours", WRIT_FMT(leaf->crl_url));
 		if (!writ_equal(leaf->ocsp_url, facts->ocsp_url))
 			return writ_fail(WRIT_INVALID, "gate: OCSP address %.*s is not ours", WRIT_FMT(leaf->ocsp_url));
@@ -94,6 +109,18 @@ all_zero(struct writ_bytes bytes)
 	return any == 0;
 }
 
+static int
+key_order(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(((struct gate_facts *)NULL)->keys[0]));
+}
+
+void
+gate_keys_sort(struct gate_facts *facts)
+{
+	qsort(facts->keys, facts->n_keys, sizeof(facts->keys[0]), key_order);
+}
+
 /* What the signer fills in must be empty; what it has for itself must not be certified for others. */
 static struct writ_err *
 check_ours(const struct leaf *leaf, const struct gate_facts *facts)
@@ -104,9 +131,8 @@ check_ours(const struct leaf *leaf, const struct gate_facts *facts)
 		return writ_fail(WRIT_INVALID, "gate: the serial is not zero: the signer fills it in (I4)");
 	if (!all_zero(leaf->log_index) || !all_zero(leaf->log_hash))
 		return writ_fail(WRIT_INVALID, "gate: the log reference is not zero: the signer fills it in");
-	for (size_t i = 0; i < facts->n_keys; i++)
-		if (memcmp(leaf->spki_sha256, facts->keys[i], 32) == 0)
-			return writ_fail(WRIT_INVALID, "gate: the public key is one of our CA's or responder's");
+	if (bsearch(leaf->spki_sha256, facts->keys, facts->n_keys, sizeof(facts->keys[0]), key_order))
+		return writ_fail(WRIT_INVALID, "gate: the public key is one of our CA's or responder's");
 	return NULL;
 }
 
@@ -114,18 +140,19 @@ struct writ_err *
 gate_check(struct writ_bytes tbs, const struct gate_facts *facts, writ_time now, struct writ_arena *arena,
 	   struct leaf *ret)
 {
+	const struct gate_issuer *issuer;
 	struct writ_err *err;
 
 	err = leaf_read_tbs(tbs, arena, ret);
 	if (err)
 		return writ_recode(err, WRIT_INVALID, "gate: not a leaf");
-	err = check_issuer(ret, facts);
+	err = check_issuer(ret, facts, now, &issuer);
 	if (!err)
-		err = check_validity(ret, facts, now);
+		err = check_validity(ret, issuer, now);
 	if (!err)
 		err = check_domain(ret, facts);
 	if (!err)
-		err = check_status(ret, facts, now);
+		err = check_status(ret, facts, issuer, now);
 	if (!err)
 		err = check_ours(ret, facts);
 	return err;

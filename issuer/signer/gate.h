@@ -14,19 +14,28 @@
 #define GATE_AHEAD_MAX_S 5	/* or this far before it */
 #define GATE_AFTER_MAX_S 900	/* notAfter at most this far behind the clock (I5) */
 #define GATE_NO_REV_AVAIL_MAX_S 120	/* RFC 9608 only for what dies this soon */
-#define GATE_KEYS_MAX 24
+#define GATE_KEYS_MAX 264	/* generations, anchors, OCSP */
+
+/* A generation that signs: the current one, or one that was replaced a moment ago, for leaves that were built meanwhile. */
+struct gate_issuer {
+	struct writ_bytes name;			/* DER */
+	struct writ_bytes key_id;		/* 20 */
+	struct writ_bytes crl_url;
+	writ_time not_after, signs_until;
+};
 
 struct gate_facts {
 	struct writ_bytes trust_domain;
-	struct writ_bytes issuer_name;		/* DER, of the issuing CA that signs now */
-	struct writ_bytes issuer_key_id;	/* 20 */
-	writ_time issuer_not_after;
+	size_t n_issuers;
+	const struct gate_issuer *issuers;	/* the current one first */
 	enum leaf_tier tier;
-	struct writ_bytes crl_url, ocsp_url;
+	struct writ_bytes ocsp_url;
 	struct writ_bytes log_id;		/* 8 */
 	size_t n_keys;				/* public keys that are ours: anchor, issuing CAs, OCSP */
-	uint8_t keys[GATE_KEYS_MAX][32];	/* SHA-256 of the SPKI */
+	uint8_t keys[GATE_KEYS_MAX][32];	/* SHA-256 of the SPKI, ascending: gate_keys_sort() */
 };
+
+void gate_keys_sort(struct gate_facts *);
 
 /* WRIT_INVALID names the rule, the value and the limit; on success `*ret` is the leaf, its lists in the arena. */
 WRIT_CHECKED struct writ_err *gate_check(struct writ_bytes tbs, const struct gate_facts *, writ_time now, struct writ_arena *,

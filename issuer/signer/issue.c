@@ -45,7 +45,7 @@ issue_room(const struct signer *s)
 struct writ_err *
 issue_blocked(struct signer *s)
 {
-	const struct generation *g = s->keys.gen[0];
+	const struct generation *g = s->keys.current;
 
 	if (s->broken)
 		return writ_fail(
@@ -57,9 +57,10 @@ issue_blocked(struct signer *s)
 	if (!journal_can_issue(s->journal))
 		return writ_fail(WRIT_UNAVAILABLE,
 				 "the disk is full: the journal takes revocations only, until there is space");
-	if (g->cert.not_after <= s->now.wall)
+	if (g->signs_until < s->now.wall)
 		return writ_fail(WRIT_UNAVAILABLE,
-				 "the issuing certificate has expired, and the device did not certify a new one");
+				 "generation %llu ended signing %lld s ago, and the device did not certify a new one",
+				 (unsigned long long)g->number, (long long)(s->now.wall - g->signs_until));
 	if (!g->soft.pkey && !device_ready(s))
 		return device_away(s);
 	return g->soft.pkey ? NULL : device_key_check(s, g);
@@ -126,7 +127,7 @@ issue_leaf(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes b
 	err = canon_check(asked.said, SIGNER_SAID_MAX);
 	if (err)
 		return writ_recode(err, WRIT_INVALID, "LEAF: said");
-	err = s->keys.gen[0]->soft.pkey ? sealed_leaf(s, conn, id, &asked) : resident_leaf(s, conn, id, &asked);
+	err = s->keys.current->soft.pkey ? sealed_leaf(s, conn, id, &asked) : resident_leaf(s, conn, id, &asked);
 	if (err && s->broken)
 		event(EVENT_ALARM, "signer.issuing-stopped", EV_ERR(err));
 	if (err && err->code == WRIT_INVALID)

@@ -36,6 +36,7 @@ struct ca {
 	struct listed *listed;
 	size_t n, cap;
 	uint64_t changes;
+	uint32_t last_not_after;
 	writ_time perhaps; /* thisUpdate of the last list in a replay */
 };
 
@@ -220,6 +221,8 @@ ledger_issue(struct ledger *l, const uint8_t serial[16], const uint8_t key[8], w
 	memcpy(row->random, serial + 4, sizeof(row->random));
 	if (row->not_after > t->last_not_after)
 		t->last_not_after = row->not_after;
+	if (row->not_after > ca->last_not_after)
+		ca->last_not_after = row->not_after;
 	t->n++;
 	return NULL;
 }
@@ -377,6 +380,14 @@ ledger_list(const struct ledger *l, const uint8_t key[8], struct ledger_list *re
 	ret->entries = writ_view(&ca->der);
 	ret->n_entries = ca->n;
 	ret->changes += ca->changes;
+}
+
+writ_time
+ledger_last(const struct ledger *l, const uint8_t key[8])
+{
+	const struct ca *ca = ca_find(l, key);
+
+	return ca ? ca->last_not_after : 0;
 }
 
 void

@@ -63,6 +63,9 @@ struct ledger_list {
 };
 void ledger_list(const struct ledger *, const uint8_t key[8], struct ledger_list *ret);
 
+/* The latest notAfter of all that this CA ever issued; 0: nothing. */
+writ_time ledger_last(const struct ledger *, const uint8_t key[8]);
+
 /* A CRL of that CA with this thisUpdate was made: what expired before it may go (3). */
 void ledger_listed(struct ledger *, const uint8_t key[8], writ_time this_update);
 

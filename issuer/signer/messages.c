@@ -197,7 +197,7 @@ on_hello(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bod
 		.next_index = journal_next(s->journal),
 		.settled = s->settled,
 		.anchor = writ_view(&s->keys.anchor_der),
-		.n_issuing = s->keys.n,
+		.issuing = writ_view(&s->keys.current->der),
 	};
 	struct signer_hello hello;
 	struct writ_err *err;
@@ -209,8 +209,6 @@ on_hello(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bod
 		return err;
 	memcpy(welcome.log_id, s->log_id, sizeof(welcome.log_id));
 	memcpy(welcome.conf_digest, s->conf->digest, sizeof(welcome.conf_digest));
-	for (size_t i = 0; i < s->keys.n; i++)
-		welcome.issuing[i] = writ_view(&s->keys.gen[i]->der);
 	err = signer_welcome_write(&welcome, &answer);
 	if (err)
 		return err;
@@ -401,7 +399,8 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 		.device_queue = (uint32_t)(s->queue.n + s->link.outstanding),
 		.device_waited = s->device_waited,
 		.device_signed = s->device_signed,
-		.issuing_not_after = s->keys.gen[0]->cert.not_after,
+		.issuing_until = rotation_ends(s),
+		.changes = s->keys.changes,
 	};
 	memcpy(health.device_refused, s->device_refused, sizeof(health.device_refused));
 	if (blocked)
@@ -412,6 +411,40 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 	if (err)
 		return err;
 	conn_answer(s, conn, id, SIGNER_HEALTH, writ_view(&answer), -1);
+	return NULL;
+}
+
+static struct writ_err *
+on_certs(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes body)
+{
+	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	const struct keys *keys = &s->keys;
+	struct signer_certs_are are = {
+		.changes = keys->changes,
+		.issuing = keys->current->number,
+		.lowest = keys->gen[keys->n - 1]->number,
+	};
+	struct signer_certs asked;
+	struct writ_err *err;
+
+	err = signer_certs_read(body, &asked);
+	if (err)
+		return err;
+	for (size_t i = keys->n; i-- > 0 && !are.more;) {
+		const struct generation *g = keys->gen[i];
+
+		if (g->number <= asked.above)
+			continue;
+		are.more = !signer_certs_are_fit(&are, writ_view(&g->der));
+		if (are.more)
+			break;
+		are.certs[are.n].number = g->number;
+		are.certs[are.n++].der = writ_view(&g->der);
+	}
+	err = signer_certs_are_write(&are, &answer);
+	if (err)
+		return err;
+	conn_answer(s, conn, id, SIGNER_CERTS, writ_view(&answer), -1);
 	return NULL;
 }
 
@@ -434,6 +467,7 @@ static const struct message {
 	[SIGNER_SETTLED] = { .name = "SETTLED", .handle = on_settled, .same = true },
 	[SIGNER_ABORT] = { .name = "ABORT", .handle = on_abort },
 	[SIGNER_HEALTH] = { .name = "HEALTH", .handle = on_health },
+	[SIGNER_CERTS] = { .name = "CERTS", .handle = on_certs },
 };
 
 static struct writ_err *

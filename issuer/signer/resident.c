@@ -255,6 +255,10 @@ resident_sign(struct signer *s, struct job *job)
 		job_failed(s, job, device_away(s));
 		return;
 	}
+	if (!g || !g->in_device) {
+		job_failed(s, job, writ_fail(WRIT_UNAVAILABLE, "the issuing key has gone meanwhile: try again"));
+		return;
+	}
 	err = device_sign_start(s->link.device, (uint64_t)(job - s->jobs), g->handle,
 				(struct writ_bytes){ job->tbs, job->tbs_len });
 	if (err) {

@@ -77,7 +77,7 @@ certify_and_list(struct signer *s)
 
 	if (s->now.mono_ms < s->next_keys_ms)
 		return;
-	err = keys_housekeep(s);
+	err = responders_housekeep(s);
 	if (!err)
 		err = publish_crl(s, s->keys.anchor.key_id, &made);
 	if (!err)
@@ -101,6 +101,7 @@ housekeep(struct signer *s)
 		s->next_prune = s->now.wall + 60;
 	}
 	device_tick(s);
+	rotation_housekeep(s);
 	certify_and_list(s);
 }
 
@@ -251,7 +252,7 @@ signer_serve(struct signer *s, int listener)
 	if (err)
 		return err;
 	event(EVENT_INFO, "signer.ready", EV_STR("tier", leaf_tier_name(s->keys.tier)),
-	      EV_NUM("entries", journal_next(s->journal)), EV_HEX("issuing", s->gate.issuer_key_id));
+	      EV_NUM("entries", journal_next(s->journal)), EV_HEX("issuing", s->gate.issuers[0].key_id), EV_NUM("generations", s->keys.n));
 	while (!s->stop) {
 		const int n = epoll_wait(s->epoll, events, EVENTS_MAX, sleep_ms(s));
 

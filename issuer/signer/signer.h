@@ -8,7 +8,9 @@
  *	softkey.c	P-256 keys in memory, wrapped at rest
  *	device.c	the connection to writ-deviced: comes, goes, is never waited for
  *	device_state.c	up, degraded, down, locked						no I/O
- *	keys.c		anchor and issuing CA generations; certifies CAs and OCSP keys
+ *	keys.c		anchor, signing, certifying; what the gate knows of the keys; OCSP certificates
+ *	generation.c	one issuing CA generation: made, kept, loaded, destroyed
+ *	rotate.c	which generation signs, when the next one is made ready and takes over, when an old one goes
  *	state.c		is this state directory the newest?  The device's counter says
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
@@ -47,8 +49,11 @@
 #define SIGNER_CONN_LEAVES_MAX 48	/* of them waiting a connection, below SIGNER_OUTSTANDING_MAX: a loop whose connection is full reads
 					 * none of its clients, and who wants a status would wait for the device too */
 
-#define ISSUING_LIFE_S (30 * 86400)	/* the first form has no rotation every 4 h: one generation a month */
-#define ISSUING_RENEW_S 86400		/* with less than this left a new generation is made */
+#define GENERATION_AFTER_S 1200		/* from the end of signing to notAfter: a leaf's 900 s, the overlap, and clocks that differ */
+#define GENERATION_OVERLAP_S 120	/* leaves that name the generation before are signed for so long after it was replaced */
+#define GENERATIONS_MAX SIGNER_GENERATIONS_MAX
+#define GENERATIONS_FORCED_MAX (GENERATIONS_MAX - 16)	/* by operators: the rest is for rotations that come by themselves */
+#define ANCHOR_LEFT_MIN_S 86400		/* what an owner's certificate must have left at the ceremony */
 #define ANCHOR_LIFE_S (3653LL * 86400)	/* 10 years */
 #define RESPONDER_LIFE_S 3600
 #define CRL_LIFE_S 180
@@ -66,18 +71,22 @@ struct crl_made {
 	uint64_t changes;		/* of the ledger, when it was made */
 };
 
-/* One issuing CA. */
+/* One issuing CA: made ready, then current, then retired; which of them, its number says (rotate.c). */
 struct generation {
+	uint64_t number;		/* each is one over that before; the device seals it under this; in its key's file, authenticated */
 	struct writ_buf der;		/* its certificate, */
 	struct ca_cert cert;		/* read: views into it */
 	struct ocsp_issuer ocsp;
 	struct soft_key soft;		/* sealed tier; else empty */
-	uint64_t number;		/* sealed tier: under which the device sealed it; 0: resident */
 	struct writ_buf ref;		/* resident tier: how the device loads it; else empty */
 	bool in_device;			/* resident tier: `handle` is of this connection */
 	uint32_t handle;
 	char quarantine[QUARANTINE_WHY];/* the device signed wrongly with it: why it is not used; else empty */
 	struct pubkey public;		/* to verify what the device signed */
+	char crl_url[SIGNER_URL_MAX];	/* what its leaves name */
+	writ_time signs_until;		/* notAfter - GENERATION_AFTER_S */
+	writ_time accepted_until;	/* retired: leaves that name it are signed until then */
+	int64_t retired_ms;		/* monotonic: since when it signs no new ones, as far as we saw ourselves */
 	struct writ_buf responder;	/* certificate of our OCSP key by this CA; empty: none yet */
 	writ_time responder_from, responder_until;
 	struct crl_made crl;
@@ -94,7 +103,13 @@ struct keys {
 	char anchor_quarantine[QUARANTINE_WHY];
 	struct crl_made anchor_crl;
 	size_t n;
-	struct generation *gen[SIGNER_CERTS_MAX];	/* newest first; [0] issues */
+	struct generation *gen[GENERATIONS_MAX];	/* by number, newest first */
+	struct generation *current;	/* issues; newer ones are made ready, older ones retired */
+	writ_time began;		/* when it did */
+	uint64_t changes;		/* of the set, or of the current one: the issuer asks for CERTS again */
+	uint8_t switched[8];		/* of the journal: the last that became current, */
+	writ_time switched_at;		/* and when */
+	int64_t next_make_ms, next_late_ms, next_destroy_ms;	/* monotonic: not before */
 	struct soft_key ocsp;
 	uint8_t ocsp_key_id[20];
 };
@@ -169,7 +184,8 @@ struct signer {
 	struct keys keys;
 	struct device_link link;
 	struct gate_facts gate;
-	char crl_url[SIGNER_URL_MAX], ocsp_url[SIGNER_URL_MAX];	/* of the gate's facts */
+	struct gate_issuer gate_issuers[GENERATIONS_MAX];	/* of the gate's facts, as these: */
+	char ocsp_url[SIGNER_URL_MAX];
 	uint8_t log_id[LOG_ID_LEN];
 	uint64_t settled, crl_number;
 	uint64_t issued, refused, garbage;	/* since start */
@@ -213,6 +229,9 @@ WRIT_CHECKED struct writ_err *entry_deny(struct signer *, const char *what, cons
 WRIT_CHECKED struct writ_err *entry_note(struct signer *, enum entry_type, struct writ_bytes said);
 WRIT_CHECKED struct writ_err *entry_key(struct signer *, const char *role, const uint8_t serial[16], writ_time not_after,
 					const uint8_t key_id[20], const uint8_t by[20], struct writ_bytes tbs);
+/* What became of a generation: "switched" (it is current now) or "destroyed". */
+enum generation_event { GENERATION_SWITCHED = 1, GENERATION_DESTROYED };	/* the fixed header's reason */
+WRIT_CHECKED struct writ_err *entry_generation(struct signer *, enum generation_event, uint64_t number, const uint8_t key_id[20]);
 WRIT_CHECKED struct writ_err *entry_crl(struct signer *, const uint8_t key_id[20], uint64_t number, writ_time next_update,
 					size_t n_entries, struct writ_bytes tbs);
 WRIT_CHECKED struct writ_err *entry_settled(struct signer *, uint64_t index);
@@ -270,18 +289,50 @@ WRIT_CHECKED struct writ_err *keys_read_anchor(struct signer *);
 WRIT_CHECKED struct writ_err *keys_load(struct signer *);
 void keys_done(struct keys *);
 
-/* A new issuing key and its certificate, newest from now on. */
-WRIT_CHECKED struct writ_err *keys_generation_make(struct signer *);
-
 /* Certificates and signatures by the anchor (`by` NULL) or a generation.  Journalled and durable before (I2); verified. */
 WRIT_CHECKED struct writ_err *keys_certify(struct signer *, struct generation *by, const struct ca_facts *, const char *role,
 					   struct writ_buf *ret_der);
 WRIT_CHECKED struct writ_err *keys_sign(struct signer *, struct generation *by, struct writ_bytes message, struct writ_buf *ret_sig);
 
-/* Drops generations that have expired; makes a new one in time; certifies the OCSP key at half of its life. */
-WRIT_CHECKED struct writ_err *keys_housekeep(struct signer *);
+/* Certifies the OCSP key by one generation, or by each where half of its life is over. */
+WRIT_CHECKED struct writ_err *responder_certify(struct signer *, struct generation *);
+WRIT_CHECKED struct writ_err *responders_housekeep(struct signer *);
 
+/* By key id, or by its first 8 bytes as the ledger has them; newest first, so that what is asked most is found first.  NULL: none. */
 struct generation *keys_find(const struct signer *, const uint8_t key_id[20]);
+struct generation *keys_find8(const struct signer *, const uint8_t key[8]);
+
+/* What the gate knows of the keys, made anew after every change of them. */
+void gate_learn(struct signer *);
+
+/* ---- generation.c ---- */
+
+/*
+ * Makes a key, seals it (or keeps it in the device), has the anchor certify it; known to all from then on, and signs nothing yet.  The device must be
+ * ready.  `begin`: when it is to become current.  After an error nothing of it is left but a key without a certificate, which the next start removes.
+ */
+WRIT_CHECKED struct writ_err *generation_make(struct signer *, writ_time begin, struct generation **ret);
+
+/* Every generation that has a certificate; a key without one signed nothing, and is removed. */
+WRIT_CHECKED struct writ_err *generations_load(struct signer *);
+
+/* Its handle in the device, loading it when this connection has not yet (resident tier). */
+WRIT_CHECKED struct writ_err *generation_handle(struct signer *, struct generation *, uint32_t *ret);
+
+/* Destroys the oldest `n`: sealed objects, files, memory; journalled.  The device must be ready. */
+WRIT_CHECKED struct writ_err *generations_destroy(struct signer *, size_t n);
+void generation_free(struct generation *);
+
+/* ---- rotate.c ---- */
+
+/* After loading: which one is current; makes the first one. */
+WRIT_CHECKED struct writ_err *rotation_start(struct signer *);
+
+/* Once a second, while the clock is right: destroys, makes ready, switches; what fails is told and tried again later. */
+void rotation_housekeep(struct signer *);
+
+/* When issuing ends if the device never comes back. */
+writ_time rotation_ends(const struct signer *);
 
 /* ---- state.c ---- */
 

@@ -82,9 +82,7 @@ signer_welcome_write(const struct signer_welcome *m, struct writ_buf *ret)
 	body_put64(&out, m->next_index);
 	body_put64(&out, m->settled);
 	body_put_bytes(&out, m->anchor);
-	body_put8(&out, (uint8_t)m->n_issuing);
-	for (size_t i = 0; i < m->n_issuing && i < SIGNER_CERTS_MAX; i++)
-		body_put_bytes(&out, m->issuing[i]);
+	body_put_bytes(&out, m->issuing);
 	put_fixed(&out, m->conf_digest, sizeof(m->conf_digest));
 	return written(&out, "welcome");
 }
@@ -102,13 +100,7 @@ signer_welcome_read(struct writ_bytes body, struct signer_welcome *ret)
 	ret->next_index = body_get64(&in);
 	ret->settled = body_get64(&in);
 	ret->anchor = body_get_bytes(&in);
-	ret->n_issuing = body_get8(&in);
-	if (ret->n_issuing > SIGNER_CERTS_MAX) {
-		ret->n_issuing = 0;
-		ok = false;
-	}
-	for (size_t i = 0; i < ret->n_issuing; i++)
-		ret->issuing[i] = body_get_bytes(&in);
+	ret->issuing = body_get_bytes(&in);
 	body_get(&in, ret->conf_digest, sizeof(ret->conf_digest));
 	return read_all(&in, ok, "welcome");
 }
@@ -441,6 +433,77 @@ get_text(struct body_in *in, bool *ok, char *out, size_t out_len)
 }
 
 struct writ_err *
+signer_certs_write(const struct signer_certs *m, struct writ_buf *ret)
+{
+	struct body_out out = body_write(ret);
+
+	body_put64(&out, m->above);
+	return written(&out, "CERTS");
+}
+
+struct writ_err *
+signer_certs_read(struct writ_bytes body, struct signer_certs *ret)
+{
+	struct body_in in = body_read(body);
+
+	ret->above = body_get64(&in);
+	return read_all(&in, true, "CERTS");
+}
+
+#define CERTS_FIXED_LEN (8 + 8 + 8 + 1 + 2)
+#define CERT_FIXED_LEN (8 + 4)
+
+bool
+signer_certs_are_fit(const struct signer_certs_are *m, struct writ_bytes der)
+{
+	size_t len = CERTS_FIXED_LEN + CERT_FIXED_LEN + der.len;
+
+	for (size_t i = 0; i < m->n; i++)
+		len += CERT_FIXED_LEN + m->certs[i].der.len;
+	return m->n < SIGNER_CERTS_MAX && len <= FRAME_BODY_MAX;
+}
+
+struct writ_err *
+signer_certs_are_write(const struct signer_certs_are *m, struct writ_buf *ret)
+{
+	struct body_out out = body_write(ret);
+
+	body_put64(&out, m->changes);
+	body_put64(&out, m->issuing);
+	body_put64(&out, m->lowest);
+	body_put8(&out, m->more);
+	body_put16(&out, (uint16_t)m->n);
+	for (size_t i = 0; i < m->n && i < SIGNER_CERTS_MAX; i++) {
+		body_put64(&out, m->certs[i].number);
+		body_put_bytes(&out, m->certs[i].der);
+	}
+	return written(&out, "certificates");
+}
+
+/* Ascending, all above zero, and more only after some: a reader that goes on from the last one comes to an end. */
+struct writ_err *
+signer_certs_are_read(struct writ_bytes body, struct signer_certs_are *ret)
+{
+	struct body_in in = body_read(body);
+	uint64_t last = 0;
+	bool ok = true;
+
+	ret->changes = body_get64(&in);
+	ret->issuing = body_get64(&in);
+	ret->lowest = body_get64(&in);
+	ret->more = get_bool(&in, &ok);
+	ret->n = get_count(&in, SIGNER_CERTS_MAX, &ok);
+	for (size_t i = 0; i < ret->n; i++) {
+		ret->certs[i].number = body_get64(&in);
+		ret->certs[i].der = body_get_bytes(&in);
+		ok = ok && ret->certs[i].number > last && ret->certs[i].der.len > 0;
+		last = ret->certs[i].number;
+	}
+	ok = ok && ret->lowest > 0 && ret->lowest <= ret->issuing && (ret->n > 0 || !ret->more);
+	return read_all(&in, ok, "certificates");
+}
+
+struct writ_err *
 signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 {
 	struct body_out out = body_write(ret);
@@ -465,7 +528,8 @@ signer_health_write(const struct signer_health *m, struct writ_buf *ret)
 		body_put64(&out, m->device_refused[i]);
 	times_put(&out, &m->device_waited);
 	times_put(&out, &m->device_signed);
-	body_put64(&out, (uint64_t)m->issuing_not_after);
+	body_put64(&out, (uint64_t)m->issuing_until);
+	body_put64(&out, m->changes);
 	put_text(&out, m->why, sizeof(m->why));
 	return written(&out, "health");
 }
@@ -500,7 +564,8 @@ signer_health_read(struct writ_bytes body, struct signer_health *ret)
 		ret->device_refused[i] = body_get64(&in);
 	times_get(&in, &ret->device_waited);
 	times_get(&in, &ret->device_signed);
-	ret->issuing_not_after = (writ_time)body_get64(&in);
+	ret->issuing_until = (writ_time)body_get64(&in);
+	ret->changes = body_get64(&in);
 	get_text(&in, &ok, ret->why, sizeof(ret->why));
 	return read_all(&in, ok, "health");
 }

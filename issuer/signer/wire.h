@@ -15,7 +15,8 @@
 #include "issuer/x509/ocsp.h"
 
 #define SIGNER_OUTSTANDING_MAX 64	/* a connection; one more is refused */
-#define SIGNER_CERTS_MAX 8
+#define SIGNER_GENERATIONS_MAX 256	/* of issuing CAs that live at once */
+#define SIGNER_CERTS_MAX 32		/* certificates in one answer; fewer where they are long */
 #define SIGNER_REVOKE_MAX 256		/* serials a frame; a cascade is many frames */
 #define SIGNER_SAID_MAX 2048
 #define SIGNER_RETRY_MAX_S 3600
@@ -31,6 +32,7 @@ enum signer_message {
 	SIGNER_SETTLED,
 	SIGNER_ABORT,
 	SIGNER_HEALTH,
+	SIGNER_CERTS,
 	SIGNER_ANSWER = 0x80,	/* set in an answer's type */
 	SIGNER_ERROR = 0xff,	/* u8 code, u32 seconds after which to ask again (0: not known), bytes text */
 };
@@ -45,8 +47,7 @@ struct signer_welcome {
 	uint8_t log_id[8];
 	uint64_t next_index, settled;		/* journal: entries below `settled` have rows, or aborts, or have expired */
 	struct writ_bytes anchor;		/* DER certificate */
-	size_t n_issuing;			/* newest first; [0] issues */
-	struct writ_bytes issuing[SIGNER_CERTS_MAX];
+	struct writ_bytes issuing;		/* of the CA that issues now; the others: CERTS */
 	uint8_t conf_digest[32];
 };
 
@@ -139,6 +140,25 @@ const char *device_refusal_name(enum device_refusal);	/* "full", ... */
 enum signer_device { SIGNER_DEVICE_DOWN, SIGNER_DEVICE_UP, SIGNER_DEVICE_DEGRADED, SIGNER_DEVICE_LOCKED };
 const char *signer_device_name(enum signer_device);	/* "down", "up", "degraded", "locked" */
 
+/*
+ * CERTS: -> the number of a generation; <- those above it, oldest first, as many as fit, and whether there are more.  So an issuer that asks for what it
+ * lacks gets little, and one that knows nothing (0) all.  Generations go from the lowest on: what is below `lowest` is no more.  One that does not issue
+ * yet is among them, so that its certificate, list and OCSP are published before its first leaf.
+ */
+struct signer_certs {
+	uint64_t above;
+};
+struct signer_certs_are {
+	uint64_t changes;			/* as in HEALTH: pages of different ones do not belong together */
+	uint64_t issuing, lowest;		/* numbers: of the CA that issues now, and of the oldest that is left */
+	bool more;
+	size_t n;
+	struct {
+		uint64_t number;
+		struct writ_bytes der;
+	} certs[SIGNER_CERTS_MAX];
+};
+
 /* HEALTH: <- */
 struct signer_health {
 	bool can_issue;				/* clock, journal, keys */
@@ -155,7 +175,8 @@ struct signer_health {
 	uint64_t device_refused[DEVICE_REFUSALS];	/* since start, and what follows too */
 	struct signer_times device_waited;	/* of leaves: from LEAF until the device took them */
 	struct signer_times device_signed;	/* a signature of the device, of whatever */
-	writ_time issuing_not_after;
+	writ_time issuing_until;		/* if no new generation is ever made */
+	uint64_t changes;			/* of the generations: ask for CERTS when it is not the one known */
 	char why[160];				/* when something is not well */
 };
 
@@ -185,6 +206,12 @@ WRIT_CHECKED struct writ_err *signer_abort_write(const struct signer_abort *, st
 WRIT_CHECKED struct writ_err *signer_abort_read(struct writ_bytes, struct signer_abort *);
 WRIT_CHECKED struct writ_err *signer_settled_write(const struct signer_settled *, struct writ_buf *);
 WRIT_CHECKED struct writ_err *signer_settled_read(struct writ_bytes, struct signer_settled *);
+WRIT_CHECKED struct writ_err *signer_certs_write(const struct signer_certs *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_certs_read(struct writ_bytes, struct signer_certs *);
+WRIT_CHECKED struct writ_err *signer_certs_are_write(const struct signer_certs_are *, struct writ_buf *);
+WRIT_CHECKED struct writ_err *signer_certs_are_read(struct writ_bytes, struct signer_certs_are *);
+/* Is there room for one more, with that certificate, in a frame? */
+bool signer_certs_are_fit(const struct signer_certs_are *, struct writ_bytes der);
 WRIT_CHECKED struct writ_err *signer_health_write(const struct signer_health *, struct writ_buf *);
 WRIT_CHECKED struct writ_err *signer_health_read(struct writ_bytes, struct signer_health *);
 

@@ -18,6 +18,7 @@
 #include "base/event.h"
 #include "base/text.h"
 #include "issuer/status/cache.h"
+#include "issuer/status/issuers.h"
 #include "issuer/status/ocsp_get.h"
 #include "issuer/status/publish.h"
 #include "issuer/status/status.h"
@@ -51,8 +52,7 @@ enum count { HITS, MISSES, NONCES, UNAUTHORIZED, MALFORMED, TRY_LATER, DOCUMENTS
 
 struct status_front {
 	struct status_front_conf conf;
-	struct ocsp_issuer *issuers;
-	size_t n_issuers;
+	struct issuers issuers;
 	struct cache *cache;
 	LIST_HEAD(, question) questions; /* without an answer yet; the signer's window bounds them */
 	struct writ_buf decoded;	 /* of a GET */
@@ -119,23 +119,14 @@ status_front_free(struct status_front *front)
 	cache_free(front->cache);
 	writ_buf_done(&front->decoded);
 	writ_buf_done(&front->built);
-	free(front->issuers);
+	issuers_done(&front->issuers);
 	free(front);
 }
 
 struct writ_err *
 status_front_issuers(struct status_front *front, const struct ocsp_issuer *issuers, size_t n)
 {
-	struct ocsp_issuer *copy = calloc(n > 0 ? n : 1, sizeof(*copy));
-
-	if (!copy)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu issuers", n);
-	if (n > 0)
-		memcpy(copy, issuers, n * sizeof(*copy));
-	free(front->issuers);
-	front->issuers = copy;
-	front->n_issuers = n;
-	return NULL;
+	return issuers_set(&front->issuers, issuers, n);
 }
 
 void
@@ -494,15 +485,6 @@ nonce_allowed(struct status_front *front, writ_time now)
 	return true;
 }
 
-static bool
-is_ours(const struct status_front *front, const struct ocsp_request *about)
-{
-	for (size_t i = 0; i < front->n_issuers; i++)
-		if (ocsp_issuer_is(&front->issuers[i], about))
-			return true;
-	return false;
-}
-
 /* Somebody asks for what we never issued, or forgot long ago: worth a line, but not a line each. */
 static void
 tell_unissued(struct status_front *front, const struct http_request *request, struct writ_bytes serial)
@@ -530,7 +512,7 @@ answer_ocsp(struct status_front *front, struct http_request *request, struct wri
 		answer_unsigned(front, request, OCSP_MALFORMED);
 		return;
 	}
-	if (about.serial.len != sizeof(((struct question *)0)->serial) || !is_ours(front, &about)) {
+	if (about.serial.len != sizeof(((struct question *)0)->serial) || !issuers_have(&front->issuers, &about)) {
 		answer_unsigned(front, request, OCSP_UNAUTHORIZED);
 		return;
 	}

@@ -1,6 +1,6 @@
 /*
  * What is published: a few documents by path, each swapped whole.  A reader holds the one it began with, however long
- * its client takes; the last to let go frees it.  The lock is held for a search among a handful of names, never while
+ * its client takes; the last to let go frees it.  The lock is held for a search among a few names, never while
  * bytes are copied or sent.
  */
 #include "issuer/status/publish.h"
@@ -12,12 +12,24 @@
 #include "base/digest.h"
 
 #define DOCUMENTS_MAX 1024 /* lists and certificates of issuing CAs that are still needed */
+#define BUCKETS 256	   /* of paths: a few documents each, however many generations live */
 
 struct publish {
 	pthread_mutex_t lock;
-	struct document *first;
+	struct document *buckets[BUCKETS];
 	unsigned n;
 };
+
+/* FNV-1a. */
+static size_t
+bucket_of(struct writ_bytes path)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < path.len; i++)
+		hash = (hash ^ path.data[i]) * 16777619u;
+	return (hash ^ hash >> 16) % BUCKETS;
+}
 
 struct writ_err *
 publish_new(struct publish **ret)
@@ -52,12 +64,13 @@ publish_free(struct publish *publish)
 {
 	if (!publish)
 		return;
-	while (publish->first) {
-		struct document *next = publish->first->next;
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (publish->buckets[i]) {
+			struct document *next = publish->buckets[i]->next;
 
-		document_release(publish->first);
-		publish->first = next;
-	}
+			document_release(publish->buckets[i]);
+			publish->buckets[i] = next;
+		}
 	pthread_mutex_destroy(&publish->lock);
 	free(publish);
 }
@@ -88,11 +101,38 @@ document_new(const char *path, const char *content_type, struct writ_bytes bytes
 	return NULL;
 }
 
+/* Where the pointer to that document is, or the end of its bucket. */
+static struct document **
+place_of(struct publish *publish, struct writ_bytes path)
+{
+	struct document **at = &publish->buckets[bucket_of(path)];
+
+	while (*at && !writ_equal(path, (struct writ_bytes){ (const uint8_t *)(*at)->path, (*at)->path_len }))
+		at = &(*at)->next;
+	return at;
+}
+
+/* The one that expires first: of a CA long gone, nothing live is older. */
+static struct document *
+oldest_take(struct publish *publish)
+{
+	struct document **oldest = NULL, *taken;
+
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct document **at = &publish->buckets[i]; *at; at = &(*at)->next)
+			if (!oldest || (*at)->expires < (*oldest)->expires)
+				oldest = at;
+	taken = *oldest;
+	*oldest = taken->next;
+	publish->n--;
+	return taken;
+}
+
 struct writ_err *
 publish_put(struct publish *publish, const char *path, const char *content_type, struct writ_bytes bytes,
 	    writ_time last_modified, writ_time expires, unsigned max_age_s)
 {
-	struct document *doc = NULL, *replaced, **at, **oldest = NULL;
+	struct document *doc = NULL, *replaced, *pushed_out = NULL, **at;
 	struct writ_err *err;
 
 	err = document_new(path, content_type, bytes, &doc);
@@ -103,11 +143,9 @@ publish_put(struct publish *publish, const char *path, const char *content_type,
 	doc->max_age_s = max_age_s;
 
 	pthread_mutex_lock(&publish->lock);
-	for (at = &publish->first; *at && strcmp((*at)->path, path) != 0; at = &(*at)->next)
-		if (!oldest || (*at)->expires < (*oldest)->expires)
-			oldest = at;
-	if (!*at && publish->n >= DOCUMENTS_MAX) /* of a CA long gone: nothing live is older */
-		at = oldest;
+	if (!*place_of(publish, writ_str(path)) && publish->n >= DOCUMENTS_MAX)
+		pushed_out = oldest_take(publish);
+	at = place_of(publish, writ_str(path));
 	replaced = *at;
 	doc->next = replaced ? replaced->next : NULL;
 	*at = doc;
@@ -115,7 +153,26 @@ publish_put(struct publish *publish, const char *path, const char *content_type,
 	pthread_mutex_unlock(&publish->lock);
 	if (replaced)
 		document_release(replaced);
+	if (pushed_out)
+		document_release(pushed_out);
 	return NULL;
+}
+
+void
+publish_drop(struct publish *publish, const char *path)
+{
+	struct document *doc, **at;
+
+	pthread_mutex_lock(&publish->lock);
+	at = place_of(publish, writ_str(path));
+	doc = *at;
+	if (doc) {
+		*at = doc->next;
+		publish->n--;
+	}
+	pthread_mutex_unlock(&publish->lock);
+	if (doc)
+		document_release(doc);
 }
 
 struct document *
@@ -124,9 +181,7 @@ publish_hold(struct publish *publish, struct writ_bytes path)
 	struct document *doc;
 
 	pthread_mutex_lock(&publish->lock);
-	for (doc = publish->first; doc; doc = doc->next)
-		if (writ_equal(path, (struct writ_bytes){ (const uint8_t *)doc->path, doc->path_len }))
-			break;
+	doc = *place_of(publish, path);
 	if (doc)
 		atomic_fetch_add_explicit(&doc->n_holders, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&publish->lock);

@@ -52,6 +52,8 @@ WRIT_CHECKED struct writ_err *publish_put(struct publish *, const char *path, co
 					  struct writ_bytes, writ_time last_modified, writ_time expires,
 					  unsigned max_age_s);
 
+void publish_drop(struct publish *, const char *path); /* none is there: nothing */
+
 /* ---- the front ---- */
 
 struct status_front;

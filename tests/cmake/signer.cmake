@@ -7,7 +7,7 @@ target_compile_definitions(contract_signer PRIVATE
 	WRIT_DEVICED="$<TARGET_FILE:writ-deviced>" WRIT_SIGNERD="$<TARGET_FILE:writ-signerd>")
 add_dependencies(contract_signer writ-deviced writ-signerd)
 
-foreach(name device_state gate ledger queue wire)
+foreach(name device_state gate ledger queue rotate wire)
 	writ_test(test_signer_${name} SOURCES unit/test_signer_${name}.c DEPS writ_signer PkgConfig::CRYPTO LABELS unit)
 endforeach()
 writ_fuzz(signer_wire DEPS writ_signer_wire)

@@ -2,6 +2,7 @@
  * The signer as an issuer meets it, and as a hostile one does: a real writ-signerd over a real writ-deviced and a
  * software TPM. What is refused must be refused with its rule, and noted in the journal.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #include "issuer/conf/conf.h"
 #include "issuer/log/journal.h"
 #include "issuer/log/json.h"
+#include "issuer/signer/admin_wire.h"
 #include "issuer/signer/wire.h"
 #include "tests/contract/footprint.h"
 #include "tests/contract/rig.h"
@@ -29,6 +31,8 @@
 
 #define STATUS_URL "http://status.corp.example"
 #define CALL_MS 5000
+#define FOUR_HOURS_S 14400
+#define WEEK_S 604800
 #define OUR_ARC "1.2.840.113556.1.8000.2554.33528.53508.15422.19207.37425.13410731.3484567"
 
 struct house {
@@ -142,7 +146,7 @@ hello(struct house *h)
 	expect_ok(call(h->sock, SIGNER_HELLO, writ_view(&body), &answer));
 	memcpy(h->welcome_bytes, answer.data, answer.len);
 	expect_ok(signer_welcome_read((struct writ_bytes){ h->welcome_bytes, answer.len }, &h->welcome));
-	expect_ok(ca_read(h->welcome.issuing[0], &h->issuing));
+	expect_ok(ca_read(h->welcome.issuing, &h->issuing));
 	signer_crl_url(STATUS_URL, h->issuing.key_id, h->crl_url);
 	signer_ocsp_url(STATUS_URL, h->ocsp_url);
 	writ_buf_done(&body);
@@ -176,7 +180,7 @@ signer_again(struct house *h, const char *fault)
 }
 
 static void
-house_write_conf(struct house *h, const char *tier)
+house_write_conf(struct house *h, const char *tier, unsigned rotation_s)
 {
 	char text[2048], path[RIG_PATH_MAX + 16];
 	struct conf conf = { 0 };
@@ -187,12 +191,12 @@ house_write_conf(struct house *h, const char *tier)
 		 "version: 1\ntrust_domain: " TRUST_DOMAIN "\nstate: %s\nrun: %s/run\n"
 		 "api: {listen: \"127.0.0.1:1\", certificate: %s, key: %s}\n"
 		 "status: {listen: \"127.0.0.1:2\", url: \"" STATUS_URL "\"}\n"
-		 "custody:\n  tier: %s\n  anchor: device\n"
+		 "custody:\n  tier: %s\n  anchor: device\n  rotation_s: %u\n"
 		 "  tpm: {tcti: \"%s\", allow_software_tpm: true, auth_file: %s/secret}\n"
 		 "delegators:\n  - {anchors: %s, kind: human, principal: \"spiffe://" TRUST_DOMAIN
 		 "/human/corp/{CN}\", revocation: none}\n"
 		 "policy: %s\n",
-		 h->state, h->machine.dir, path, path, tier, h->machine.tcti, h->machine.dir, path, path);
+		 h->state, h->machine.dir, path, path, tier, rotation_s, h->machine.tcti, h->machine.dir, path, path);
 	snprintf(h->conf, sizeof(h->conf), "%s/writ.yaml", h->machine.dir);
 	assert_null(file_replace(h->conf, 0600, writ_str(text)));
 	expect_ok(conf_read(h->conf, &conf));
@@ -210,7 +214,7 @@ ceremony(const struct house *h, const char *what, const char *path)
 }
 
 static void
-house_make(struct house *h, const char *tier)
+house_make(struct house *h, const char *tier, unsigned rotation_s)
 {
 	char run_dir[RIG_PATH_MAX + 8];
 
@@ -222,7 +226,7 @@ house_make(struct house *h, const char *tier)
 	snprintf(h->device_socket, sizeof(h->device_socket), "%s/run/device.sock", h->machine.dir);
 	assert_int_equal(mkdir(run_dir, 0700), 0);
 	device_start(h);
-	house_write_conf(h, tier);
+	house_write_conf(h, tier, rotation_s);
 }
 
 static void
@@ -502,7 +506,7 @@ a_leaf_is_journalled_signed_and_verifies(void **state)
 	(void)state;
 	expect_ok(ask_leaf(&house, tbs, &answer));
 	certificate = certificate_of(tbs, &answer);
-	expect_ok(verify_chain(certificate, house.welcome.issuing[0],
+	expect_ok(verify_chain(certificate, house.welcome.issuing,
 			       &(struct verify_with){ .anchor = house.welcome.anchor,
 						      .trust_domain = WRIT_LIT(TRUST_DOMAIN),
 						      .now = now(),
@@ -776,7 +780,7 @@ every_forged_leaf_is_refused_and_noted(void **state)
 		{ "an extra extension", edited(ours, "7.0.6", AFTER, element_at(ours, "7.0.1")), "gate: not a leaf: " },
 		{ "trailing bytes", make_joined(ours, WRIT_LIT("\x05\x00")), "gate: not a leaf: " },
 		{ "another issuer's name", of_other_issuer(),
-		  "gate: the issuer name is not that of the CA that signs now" },
+		  "gate: the issuer name is not that of the CA whose key id it has" },
 		{ "two SANs", edited(ours, "7.0.0.1.0.0", AFTER, san), "gate: not a leaf: " },
 		{ "hops out of order", with_hops_out_of_order(), "gate: not a leaf: " },
 		{ "a leaf that outlives its hop", outliving_its_hop(), "E8" },
@@ -818,9 +822,9 @@ an_unknown_serial_is_nobodys(void **state)
 	struct ocsp_answer answer;
 
 	(void)state;
-	expect_refused(ask_ocsp(&house, serial, false, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of ours");
+	expect_refused(ask_ocsp(&house, serial, false, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of a CA of ours");
 	writ_put32(serial, (uint32_t)(now() / 60));
-	expect_refused(ask_ocsp(&house, serial, true, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of ours");
+	expect_refused(ask_ocsp(&house, serial, true, &answer), WRIT_NOT_FOUND, "OCSP: not a live serial of a CA of ours");
 }
 
 /* What stands in a response is what was asked for, and nothing more: a request may have extensions behind its CertID.
@@ -886,7 +890,7 @@ questions_for_what_is_not_live_are_counted_and_noted_once_a_minute(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 30; i++)
 		expect_refused(ask_ocsp(&house, serial, false, &answer), WRIT_NOT_FOUND,
-			       "OCSP: not a live serial of ours");
+			       "OCSP: not a live serial of a CA of ours");
 	assert_int_equal(health_of(&house).unknown_asked, before + 30);
 	assert_true(events_with(&house, "\"signer.ocsp-not-live\"") <= noted + 1);
 	assert_true(events_with(&house, "\"signer.ocsp-not-live\"") > 0);
@@ -947,7 +951,7 @@ unknown_messages_and_a_second_hello_are_refused(void **state)
 
 	(void)state;
 	for (unsigned type = 0; type < 256; type++) {
-		if (type >= SIGNER_HELLO && type <= SIGNER_HEALTH)
+		if (type >= SIGNER_HELLO && type <= SIGNER_CERTS)
 			continue;
 		snprintf(message, sizeof(message), "message type %u is none of ours", type);
 		expect_refused(call(house.sock, (enum signer_message)type, (struct writ_bytes){ 0 }, &answer),
@@ -1435,7 +1439,7 @@ no_message_with_a_malformed_body_does_anything(void **state)
 	const unsigned before = deeds(&house);
 
 	(void)state;
-	for (unsigned type = SIGNER_LEAF; type <= SIGNER_HEALTH; type++) {
+	for (unsigned type = SIGNER_LEAF; type <= SIGNER_CERTS; type++) {
 		for (size_t len = 0; len <= sizeof(zeros); len += len < 40 ? 1 : 80) {
 			struct writ_buf answer;
 			struct writ_err *err;
@@ -1445,7 +1449,7 @@ no_message_with_a_malformed_body_does_anything(void **state)
 			/* Well-formed, and of nothing: no serials, no edges, an index that is settled long since. */
 			err = call(house.sock, (enum signer_message)type, (struct writ_bytes){ zeros, len }, &answer);
 			if (!err)
-				assert_true(type == SIGNER_REVOKE || type == SIGNER_ABORT);
+				assert_true(type == SIGNER_REVOKE || type == SIGNER_ABORT || (type == SIGNER_CERTS && len == 8));
 			writ_err_free(err);
 			writ_buf_done(&answer);
 		}
@@ -1469,6 +1473,250 @@ the_signer_leaves_no_core(void **state)
 	assert_int_equal(strncmp(line + strlen("Max core file size"), "        0 ", 10), 0);
 }
 
+/* ---- generations ---- */
+
+static struct writ_err *
+rotate(const struct house *h, struct writ_buf *json)
+{
+	char dir[RIG_PATH_MAX + 8];
+
+	*json = WRIT_BUF(ADMIN_ANSWER_MAX);
+	snprintf(dir, sizeof(dir), "%s/run", h->machine.dir);
+	return admin_ask(dir, ADMIN_KEY_ROTATE, (struct writ_bytes){ 0 }, CALL_MS, json);
+}
+
+static void
+rotated(const struct house *h)
+{
+	struct writ_buf json;
+
+	expect_ok(rotate(h, &json));
+	writ_buf_done(&json);
+}
+
+/* What HELLO says now. */
+static void
+learn_anew(struct house *h)
+{
+	close(h->sock);
+	h->sock = connect_only(h);
+	hello(h);
+}
+
+/* As its bytes were, whatever HELLO says now. */
+static void
+keep_as_it_is(struct house *to, const struct house *from)
+{
+	*to = *from;
+	to->welcome.issuing.data = to->welcome_bytes + (from->welcome.issuing.data - from->welcome_bytes);
+	to->welcome.anchor.data = to->welcome_bytes + (from->welcome.anchor.data - from->welcome_bytes);
+	expect_ok(ca_read(to->welcome.issuing, &to->issuing));
+}
+
+static struct signer_certs_are
+ask_certs(const struct house *h, uint64_t above)
+{
+	struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX), answer;
+	struct signer_certs_are are;
+
+	expect_ok(signer_certs_write(&(struct signer_certs){ .above = above }, &body));
+	expect_ok(call(h->sock, SIGNER_CERTS, writ_view(&body), &answer));
+	expect_ok(signer_certs_are_read(make_keep(&answer), &are));
+	writ_buf_done(&body);
+	return are;
+}
+
+/* No request fails: those that were under way name the generation before. */
+static void
+leaves_built_before_a_rotation_are_signed_after_it_by_the_ca_they_name(void **state)
+{
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(64 * 1024);
+	const struct signer_signed before = leaf_signed(&house);
+	const struct writ_bytes tbs = our_tbs(&house);
+	static struct house old;
+	struct signer_signed answer, revoked;
+	struct signer_crl_is is;
+	struct pubkey old_key;
+	struct leaf leaf;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	expect_ok(pubkey_load(house.issuing.spki, &old_key));
+	rotated(&house);
+	expect_ok(ask_leaf(&house, tbs, &answer));
+	expect_ok(verify_chain(certificate_of(tbs, &answer), house.welcome.issuing,
+			       &(struct verify_with){ .anchor = house.welcome.anchor,
+						      .trust_domain = WRIT_LIT(TRUST_DOMAIN),
+						      .now = now(),
+						      .allow_software = true },
+			       &arena, &leaf));
+	revoked = leaf_signed(&house); /* still of the old one */
+	keep_as_it_is(&old, &house);
+	learn_anew(&house);
+	assert_memory_not_equal(old.issuing.key_id, house.issuing.key_id, 20);
+	assert_false(writ_equal(old.issuing.subject, house.issuing.subject)); /* a name of its own */
+	old.sock = house.sock;
+
+	assert_int_equal(status_of(&old, before.serial), OCSP_GOOD);
+	assert_true(revoke_leaf(&house, revoked.serial, REASON_SUPERSEDED, NULL));
+	assert_int_equal(status_of(&old, revoked.serial), OCSP_REVOKED);
+	expect_ok(ask_crl(&house, old.issuing.key_id, &is, &crl, &fd));
+	assert_true(listed(&crl, revoked.serial));
+	expect_ok(pubkey_verify(&old_key, crl.tbs, crl.signature));
+	close(fd);
+	answer = leaf_signed(&house);
+	assert_int_equal(status_of(&house, answer.serial), OCSP_GOOD);
+	expect_ok(ask_crl(&house, house.issuing.key_id, &is, &crl, &fd));
+	assert_false(listed(&crl, revoked.serial));
+	close(fd);
+	pubkey_done(&old_key);
+	assert_int_equal(journal_has(&house, ENTRY_ADMIN, "\"did\":\"key-rotate\""), 1);
+	assert_int_equal(journal_has(&house, ENTRY_KEY, "\"event\":\"switched\""), 2); /* the ceremony's, and this one */
+}
+
+static void
+a_serial_under_another_generations_name_is_nobodys(void **state)
+{
+	const struct signer_signed leaf = leaf_signed(&house);
+	struct ocsp_answer answer;
+	static struct house old;
+
+	(void)state;
+	keep_as_it_is(&old, &house);
+	rotated(&house);
+	learn_anew(&house);
+	old.sock = house.sock;
+	expect_ok(ask_ocsp(&old, leaf.serial, false, &answer));
+	expect_refused(ask_ocsp(&house, leaf.serial, false, &answer), WRIT_NOT_FOUND,
+		       "OCSP: not a live serial of a CA of ours");
+}
+
+static void
+all_certificates_are_found_page_by_page(void **state)
+{
+	const uint64_t changes = health_of(&house).changes;
+	struct signer_certs_are page = { .more = true };
+	uint64_t last = 0, n = 0, first = 0;
+	unsigned pages = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++)
+		rotated(&house);
+	learn_anew(&house);
+	assert_true(health_of(&house).changes > changes + 40);
+	while (page.more) {
+		page = ask_certs(&house, last);
+		assert_true(++pages < 20);
+		for (size_t i = 0; i < page.n; i++) {
+			struct ca_cert ca;
+
+			expect_ok(ca_read(page.certs[i].der, &ca));
+			assert_true(page.certs[i].number == last + 1 || last == 0);
+			first = first ? first : page.certs[i].number;
+			last = page.certs[i].number;
+			n++;
+			if (last == page.issuing)
+				assert_memory_equal(ca.key_id, house.issuing.key_id, 20);
+		}
+	}
+	assert_true(pages > 1 && n > 40);
+	assert_int_equal(page.issuing, last);
+	assert_int_equal(page.lowest, first);
+	assert_int_equal(page.changes, health_of(&house).changes);
+	page = ask_certs(&house, last);
+	assert_true(page.n == 0 && !page.more);
+	page = ask_certs(&house, UINT64_MAX);
+	assert_true(page.n == 0 && !page.more);
+}
+
+/* Names in STATE/`folder` that are of an issuing CA. */
+static unsigned
+files_of(const struct house *h, const char *folder)
+{
+	char path[RIG_PATH_MAX + 16];
+	const struct dirent *e;
+	unsigned n = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/%s", h->state, folder);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((e = readdir(dir)))
+		n += strlen(e->d_name) > 40 && strspn(e->d_name, "0123456789abcdef") == 40;
+	closedir(dir);
+	return n;
+}
+
+static void
+a_kill_in_the_middle_of_a_rotation_leaves_nothing_half(void **state)
+{
+	static const struct {
+		const char *fault;
+		unsigned made; /* generations there are afterwards, beside those before */
+		bool switched;
+	} all[] = {
+		{ "rotate:key-made:1", 0, false },
+		{ "rotate:certified:1", 1, false },
+		{ "rotate:switched:1", 1, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(all); i++) {
+		const unsigned n = files_of(&house, "certs");
+		static struct house old;
+		struct signer_signed before;
+		struct writ_buf json;
+		struct writ_err *err;
+
+		signer_again(&house, all[i].fault);
+		before = leaf_signed(&house);
+		keep_as_it_is(&old, &house);
+		err = rotate(&house, &json);
+		assert_non_null(err);
+		writ_err_free(err);
+		writ_buf_done(&json);
+		close(house.sock);
+		process_wait(house.signer, 5000);
+		signer_up(&house, NULL);
+		assert_int_equal(files_of(&house, "certs"), n + all[i].made);
+		assert_int_equal(files_of(&house, "keys"), n + all[i].made);
+		assert_int_equal(memcmp(old.issuing.key_id, house.issuing.key_id, 20) != 0, all[i].switched);
+		old.sock = house.sock;
+		assert_int_equal(status_of(&old, before.serial), OCSP_GOOD);
+		leaf_signed(&house);
+		rotated(&house); /* and the next one works, with the next number */
+		learn_anew(&house);
+		leaf_signed(&house);
+	}
+}
+
+/* What stands in it beside the ciphertext is authenticated with it. */
+static void
+a_wrapped_key_whose_header_was_changed_refuses_the_start(void **state)
+{
+	char hex[41], path[RIG_PATH_MAX + 64];
+	struct writ_buf file = WRIT_BUF(64 * 1024);
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/keys/%s.wrapped", house.state,
+		 writ_hex((struct writ_bytes){ house.issuing.key_id, 20 }, hex));
+	signer_down(&house);
+	expect_ok(file_read(path, FILE_PRIVATE, &file));
+	file.data[44] ^= 0x40; /* the number: one that no generation has */
+	expect_ok(file_replace(path, 0600, writ_view(&file)));
+	assert_int_equal(process_wait(signer_spawn(&house, NULL, NULL, NULL, NULL), 20000), 1);
+	file.data[44] ^= 0x40;
+	file.data[33] ^= 0x01; /* notAfter */
+	expect_ok(file_replace(path, 0600, writ_view(&file)));
+	assert_int_equal(process_wait(signer_spawn(&house, NULL, NULL, NULL, NULL), 20000), 1);
+	file.data[33] ^= 0x01;
+	expect_ok(file_replace(path, 0600, writ_view(&file)));
+	writ_buf_done(&file);
+	signer_up(&house, NULL);
+	leaf_signed(&house);
+}
+
 /* ---- the ceremony, and the resident tier ---- */
 
 static void
@@ -1490,7 +1738,7 @@ the_resident_tier_signs_in_the_device(void **state)
 	int fd;
 
 	(void)state;
-	house_make(&resident, "resident");
+	house_make(&resident, "resident", FOUR_HOURS_S);
 	assert_int_equal(ceremony(&resident, "self-signed", NULL), 0);
 	signer_up(&resident, NULL);
 	assert_false(resident.welcome.sealed);
@@ -1692,6 +1940,46 @@ what_is_too_much_is_refused_at_once_and_told_when_to_come_back(void **state)
 	assert_int_equal(health_of(&resident).device_refused[REFUSED_SHARE] - before.device_refused[REFUSED_SHARE], 1);
 }
 
+/* Old keys are loaded again only when there is something to sign for them. */
+static void
+generations_rotate_in_the_device_too(void **state)
+{
+	const struct signer_signed before = leaf_signed(&resident);
+	const unsigned n = files_of(&resident, "keys");
+	static struct house old;
+	struct signer_signed answer;
+	struct signer_crl_is is;
+	struct crl crl;
+	int fd;
+
+	(void)state;
+	keep_as_it_is(&old, &resident);
+	for (unsigned i = 0; i < 3; i++)
+		rotated(&resident);
+	answer = leaf_signed(&resident); /* in the overlap */
+	assert_int_equal(status_of(&resident, answer.serial), OCSP_GOOD);
+	learn_anew(&resident);
+	leaf_signed(&resident);
+	assert_int_equal(files_of(&resident, "keys"), n + 3);
+	signer_again(&resident, NULL);
+	leaf_signed(&resident);
+	old.sock = resident.sock;
+	assert_true(revoke_leaf(&resident, before.serial, REASON_SUPERSEDED, NULL));
+	expect_ok(ask_crl(&resident, old.issuing.key_id, &is, &crl, &fd));
+	assert_true(listed(&crl, before.serial));
+	close(fd);
+	for (unsigned i = 0; i < 50 && events_with(&resident, "\"signer.housekeeping\"") == 0; i++) { /* OCSP certificates */
+		struct ocsp_answer status;
+		struct writ_err *err = ask_ocsp(&old, before.serial, false, &status);
+
+		if (!err)
+			break;
+		writ_err_free(err);
+		sleep_ms(100);
+	}
+	assert_int_equal(status_of(&old, before.serial), OCSP_REVOKED);
+}
+
 static int
 resident_down(void **state)
 {
@@ -1782,7 +2070,7 @@ an_owners_root_certifies_the_anchor(void **state)
 	char dir[RIG_PATH_MAX], request[RIG_PATH_MAX + 16], cert[RIG_PATH_MAX + 16];
 
 	(void)state;
-	house_make(&owned, "sealed");
+	house_make(&owned, "sealed", FOUR_HOURS_S);
 	snprintf(dir, sizeof(dir), "%s", owned.machine.dir);
 	snprintf(request, sizeof(request), "%s/anchor.csr", dir);
 	snprintf(cert, sizeof(cert), "%s/anchor.pem", dir);
@@ -1826,7 +2114,7 @@ an_anchor_near_its_end_makes_no_generation_after_another(void **state)
 	struct tm utc;
 
 	(void)state;
-	house_make(&owned, "sealed");
+	house_make(&owned, "sealed", WEEK_S); /* a new one is due a quarter of it before the end */
 	snprintf(request, sizeof(request), "%s/anchor.csr", dir);
 	snprintf(cert, sizeof(cert), "%s/anchor.pem", dir);
 	assert_int_equal(ceremony(&owned, "csr", request), 0);
@@ -1850,8 +2138,7 @@ an_anchor_near_its_end_makes_no_generation_after_another(void **state)
 	close(owned.sock);
 	owned.sock = connect_only(&owned);
 	hello(&owned);
-	assert_int_equal(owned.welcome.n_issuing, 1);
-	assert_int_equal(journal_has(&owned, ENTRY_KEY, "\"role\":\"issuing\""), 1);
+	assert_int_equal(journal_has(&owned, ENTRY_KEY, "\"role\":\"issuing\",\"serial\""), 1);
 	leaf_signed(&owned);
 	signer_down(&owned);
 	house_done(&owned);
@@ -1862,7 +2149,7 @@ set_up(void **state)
 {
 	(void)state;
 	agent = make_key(KEY_P256);
-	house_make(&house, "sealed");
+	house_make(&house, "sealed", FOUR_HOURS_S);
 	assert_int_equal(ceremony(&house, "self-signed", NULL), 0);
 	signer_up(&house, NULL);
 	return 0;
@@ -1920,8 +2207,14 @@ main(void)
 		cmocka_unit_test(what_waits_for_the_device_is_not_journalled_and_goes_with_whoever_asked),
 		cmocka_unit_test(what_waited_when_the_signer_was_killed_never_was),
 		cmocka_unit_test(a_flood_by_one_delegator_does_not_keep_another_from_the_device),
+		cmocka_unit_test(generations_rotate_in_the_device_too),
 		cmocka_unit_test_teardown(what_is_too_much_is_refused_at_once_and_told_when_to_come_back,
 					  resident_down),
+		cmocka_unit_test(leaves_built_before_a_rotation_are_signed_after_it_by_the_ca_they_name),
+		cmocka_unit_test(a_serial_under_another_generations_name_is_nobodys),
+		cmocka_unit_test(all_certificates_are_found_page_by_page),
+		cmocka_unit_test(a_kill_in_the_middle_of_a_rotation_leaves_nothing_half),
+		cmocka_unit_test(a_wrapped_key_whose_header_was_changed_refuses_the_start),
 		cmocka_unit_test(an_owners_root_certifies_the_anchor),
 		cmocka_unit_test(an_anchor_near_its_end_makes_no_generation_after_another),
 	};

@@ -39,6 +39,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		CASE(11, abort, struct signer_abort)
 		CASE(12, settled, struct signer_settled)
 		CASE(13, health, struct signer_health)
+		CASE(14, certs, struct signer_certs)
+		CASE(15, certs_are, struct signer_certs_are)
 	default:
 		writ_err_free(signer_error_read(body)); /* never NULL, and cleans what it is told */
 		return 0;

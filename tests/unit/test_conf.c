@@ -104,6 +104,39 @@ with_line(unsigned n, const char *line)
 }
 
 static void
+a_generation_signs_for_ten_seconds_to_a_week(void **state)
+{
+	static const struct {
+		const char *line, *message;
+		unsigned rotation_s;
+	} all[] = {
+		{ "  tier: sealed\n  rotation_s: 10", NULL, 10 },
+		{ "  tier: sealed\n  rotation_s: 604800", NULL, 604800 },
+		{ "  tier: sealed\n  rotation_s: 9",
+		  "writ.yaml:9:3: custody.rotation_s: found 9, wanted 10 to 604800: of faster rotations too many "
+		  "generations would live at once",
+		  0 },
+		{ "  tier: sealed\n  rotation_s: 604801",
+		  "writ.yaml:9:3: custody.rotation_s: found \"604801\", wanted a number from 1 to 604800", 0 },
+		{ "  tier: sealed\n  rotation_s: 4h",
+		  "writ.yaml:9:3: custody.rotation_s: found \"4h\", wanted a number from 1 to 604800", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(all); i++) {
+		AUTO(conf_done) struct conf conf = { 0 };
+		struct writ_err *err = conf_parse("writ.yaml", "/etc/writ", writ_str(with_line(8, all[i].line)), &conf);
+
+		if (all[i].message) {
+			expect_refused(err, WRIT_INVALID, all[i].message);
+		} else {
+			expect_ok(err);
+			assert_int_equal(conf.custody.rotation_s, all[i].rotation_s);
+		}
+	}
+}
+
+static void
 a_small_file_gets_the_defaults(void **state)
 {
 	AUTO(conf_done) struct conf conf = { 0 };
@@ -126,6 +159,7 @@ a_small_file_gets_the_defaults(void **state)
 	assert_string_equal(conf.custody.tcti, "swtpm:path=/run/tpm");
 	assert_false(conf.custody.allow_software_tpm);
 	assert_string_equal(conf.custody.auth_file, "/etc/writ/tpm.auth");
+	assert_int_equal(conf.custody.rotation_s, 14400);
 	assert_null(conf.custody.module);
 	assert_null(conf.custody.standby);
 	assert_int_equal(conf.n_delegators, 1);
@@ -264,7 +298,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
 		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url");
 	expect_refused(parse(with_line(8, "  software: true")), WRIT_INVALID,
-		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, standby, retiring, tpm, pkcs11");
+		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, rotation_s, standby, retiring, tpm, pkcs11");
 	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: c}")), WRIT_INVALID,
 		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,
@@ -739,6 +773,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_small_file_gets_the_defaults),
+		cmocka_unit_test(a_generation_signs_for_ten_seconds_to_a_week),
 		cmocka_unit_test(everything_that_can_be_said_is_read),
 		cmocka_unit_test(the_digest_is_of_the_bytes),
 		cmocka_unit_test(every_key_without_a_default_must_be_there),

@@ -2,25 +2,34 @@
 #include "issuer/signer/gate.h"
 #include "tests/unit/x509_make.h"
 
+#define NEW_CRL_URL "http://status.corp.example/crl/new.crl"
+
 static struct pki pki;
+static struct gate_issuer issuers[2]; /* the test PKI's, and room for one that replaced it */
 
 static struct gate_facts
 our_facts(void)
 {
 	struct gate_facts facts = {
 		.trust_domain = WRIT_LIT(TRUST_DOMAIN),
-		.issuer_name = pki.issuing_name,
-		.issuer_key_id = { pki.issuing_key.id, 20 },
-		.issuer_not_after = NOW + 4 * 3600,
+		.n_issuers = 1,
+		.issuers = issuers,
 		.tier = LEAF_TIER_SEALED,
-		.crl_url = WRIT_LIT(CRL_URL),
 		.ocsp_url = WRIT_LIT(OCSP_URL),
 		.log_id = make_bytes(0x77, 8),
 		.n_keys = 2,
 	};
 
+	issuers[0] = (struct gate_issuer){
+		.name = pki.issuing_name,
+		.key_id = { pki.issuing_key.id, 20 },
+		.crl_url = WRIT_LIT(CRL_URL),
+		.not_after = NOW + 4 * 3600,
+		.signs_until = NOW + 4 * 3600 - 1200,
+	};
 	writ_sha256(pki.anchor_key.spki, facts.keys[0]);
 	writ_sha256(pki.issuing_key.spki, facts.keys[1]);
+	gate_keys_sort(&facts);
 	return facts;
 }
 
@@ -94,12 +103,12 @@ both_ends_of_every_limit_of_time_pass_and_one_second_more_does_not(void **state)
 static void
 a_leaf_never_outlives_its_issuing_ca(void **state)
 {
-	struct gate_facts facts = our_facts();
+	const struct gate_facts facts = our_facts();
 
 	(void)state;
-	facts.issuer_not_after = NOW + 899;
+	issuers[0].not_after = NOW + 899;
 	expect_ok(gate_at(ours(), &facts, NOW));
-	facts.issuer_not_after = NOW + 898;
+	issuers[0].not_after = NOW + 898;
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: it would outlive its issuing CA by 1 s (I5)");
 }
 
@@ -110,13 +119,13 @@ what_another_signer_would_take_is_refused_here(void **state)
 
 	(void)state;
 	facts = our_facts();
-	facts.issuer_name = pki.anchor_name;
+	issuers[0].name = pki.anchor_name;
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID,
-		       "gate: the issuer name is not that of the CA that signs now");
+		       "gate: the issuer name is not that of the CA whose key id it has");
 	facts = our_facts();
-	facts.issuer_key_id = make_bytes(1, 20);
+	issuers[0].key_id = make_bytes(1, 20);
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID,
-		       "gate: the authority key id is not that of the CA that signs now");
+		       "gate: the authority key id is not that of a CA that signs now");
 	facts = our_facts();
 	facts.tier = LEAF_TIER_RESIDENT;
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID,
@@ -126,7 +135,7 @@ what_another_signer_would_take_is_refused_here(void **state)
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID,
 		       "gate: trust domain " TRUST_DOMAIN " is not ours, other.example");
 	facts = our_facts();
-	facts.crl_url = WRIT_LIT("http://status.corp.example/crl/other.crl");
+	issuers[0].crl_url = WRIT_LIT("http://status.corp.example/crl/other.crl");
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: CRL address " CRL_URL " is not ours");
 	facts = our_facts();
 	facts.ocsp_url = WRIT_LIT("http://status.corp.example/ocsp2");
@@ -134,6 +143,34 @@ what_another_signer_would_take_is_refused_here(void **state)
 	facts = our_facts();
 	facts.log_id = make_bytes(1, 8);
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: the log reference names another log");
+}
+
+/* Rotation: leaves that were built with the generation before are signed by it, for a while. */
+static void
+a_generation_that_was_replaced_signs_until_its_overlap_ends(void **state)
+{
+	struct gate_facts facts = our_facts();
+
+	(void)state;
+	issuers[1] = issuers[0];
+	issuers[0] = (struct gate_issuer){ .name = pki.anchor_name,
+					   .key_id = make_bytes(7, 20),
+					   .crl_url = WRIT_LIT(NEW_CRL_URL),
+					   .not_after = NOW + 5 * 3600,
+					   .signs_until = NOW + 4 * 3600 };
+	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID,
+		       "gate: the authority key id is not that of a CA that signs now");
+	facts.n_issuers = 2;
+	issuers[1].signs_until = NOW;
+	expect_ok(gate_at(ours(), &facts, NOW));
+	issuers[1].signs_until = NOW - 1;
+	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: the issuing CA it names ended signing 1 s ago");
+	issuers[1].signs_until = NOW;
+	issuers[1].not_after = NOW + 898;
+	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: it would outlive its issuing CA by 1 s (I5)");
+	issuers[1].not_after = NOW + 899;
+	issuers[1].crl_url = WRIT_LIT(NEW_CRL_URL);
+	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: CRL address " CRL_URL " is not ours");
 }
 
 static void
@@ -269,6 +306,7 @@ main(void)
 		cmocka_unit_test(both_ends_of_every_limit_of_time_pass_and_one_second_more_does_not),
 		cmocka_unit_test(a_leaf_never_outlives_its_issuing_ca),
 		cmocka_unit_test(what_another_signer_would_take_is_refused_here),
+		cmocka_unit_test(a_generation_that_was_replaced_signs_until_its_overlap_ends),
 		cmocka_unit_test(no_key_of_ours_is_ever_certified_for_an_agent),
 		cmocka_unit_test(what_the_signer_fills_in_must_be_empty),
 		cmocka_unit_test(agents_among_the_hops_are_ours),

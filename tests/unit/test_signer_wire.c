@@ -33,18 +33,17 @@ a_leaf_and_its_signature_come_back(void **state)
 }
 
 static void
-a_welcome_with_eight_certificates_fits_a_frame(void **state)
+a_welcome_comes_back(void **state)
 {
-	static uint8_t certificate[1500];
-	struct signer_welcome welcome = {
-		.tier = LEAF_TIER_SEALED, .sealed = true, .next_index = 9, .settled = 7, .n_issuing = SIGNER_CERTS_MAX
-	};
+	const struct signer_welcome welcome = { .tier = LEAF_TIER_SEALED,
+						.sealed = true,
+						.next_index = 9,
+						.settled = 7,
+						.anchor = WRIT_LIT("anchor"),
+						.issuing = WRIT_LIT("issuing") };
 	struct signer_welcome back;
 
 	(void)state;
-	welcome.anchor = (struct writ_bytes){ certificate, sizeof(certificate) };
-	for (size_t i = 0; i < SIGNER_CERTS_MAX; i++)
-		welcome.issuing[i] = welcome.anchor;
 	fresh();
 	expect_ok(signer_welcome_write(&welcome, &body));
 	expect_ok(signer_welcome_read(writ_view(&body), &back));
@@ -52,8 +51,89 @@ a_welcome_with_eight_certificates_fits_a_frame(void **state)
 	assert_true(back.sealed);
 	assert_int_equal(back.next_index, 9);
 	assert_int_equal(back.settled, 7);
-	assert_int_equal(back.n_issuing, SIGNER_CERTS_MAX);
-	expect_bytes(back.issuing[7], welcome.anchor);
+	expect_bytes(back.anchor, welcome.anchor);
+	expect_bytes(back.issuing, welcome.issuing);
+}
+
+/* As many certificates as go into a frame, whatever their length; the next page begins above the last of them. */
+static void
+certificates_come_in_pages_that_fit_a_frame(void **state)
+{
+	static uint8_t certificate[4096];
+	static const size_t lens[] = { 1, 500, 512, 700, 4096 };
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(lens); i++) {
+		const struct writ_bytes der = { certificate, lens[i] };
+		static struct signer_certs_are are, back;
+
+		are = (struct signer_certs_are){ .changes = 5, .issuing = 90, .lowest = 3, .more = true };
+		while (signer_certs_are_fit(&are, der)) {
+			are.certs[are.n].number = 10 + are.n;
+			are.certs[are.n++].der = der;
+		}
+		assert_true(are.n >= 3 && are.n <= SIGNER_CERTS_MAX);
+		fresh();
+		expect_ok(signer_certs_are_write(&are, &body));
+		expect_ok(signer_certs_are_read(writ_view(&body), &back));
+		assert_int_equal(back.n, are.n);
+		assert_true(back.more && back.changes == 5 && back.issuing == 90 && back.lowest == 3);
+		assert_int_equal(back.certs[are.n - 1].number, 10 + are.n - 1);
+		expect_bytes(back.certs[are.n - 1].der, der);
+	}
+	fresh();
+	expect_ok(signer_certs_write(&(struct signer_certs){ .above = 77 }, &body));
+	{
+		struct signer_certs asked;
+
+		expect_ok(signer_certs_read(writ_view(&body), &asked));
+		assert_int_equal(asked.above, 77);
+	}
+}
+
+static void
+certificates_refused(struct signer_certs_are are)
+{
+	static struct signer_certs_are back;
+
+	fresh();
+	expect_ok(signer_certs_are_write(&are, &body));
+	expect_refused(signer_certs_are_read(writ_view(&body), &back), WRIT_INVALID,
+		       "a certificates message has a value out of bounds");
+}
+
+/* Else whoever reads pages might read them for ever. */
+static void
+pages_that_lead_nowhere_are_refused(void **state)
+{
+	struct signer_certs_are ok = { .issuing = 9, .lowest = 1, .n = 2, .more = true }, bad;
+	static struct signer_certs_are back;
+
+	(void)state;
+	ok.certs[0].number = 8;
+	ok.certs[1].number = 9;
+	ok.certs[0].der = ok.certs[1].der = WRIT_LIT("der");
+	fresh();
+	expect_ok(signer_certs_are_write(&ok, &body));
+	expect_ok(signer_certs_are_read(writ_view(&body), &back));
+	bad = ok;
+	bad.certs[1].number = 8;
+	certificates_refused(bad);
+	bad = ok;
+	bad.certs[0].number = 0;
+	certificates_refused(bad);
+	bad = ok;
+	bad.certs[1].der = WRIT_LIT("");
+	certificates_refused(bad);
+	bad = ok;
+	bad.n = 0; /* none, and more */
+	certificates_refused(bad);
+	bad = ok;
+	bad.lowest = 0;
+	certificates_refused(bad);
+	bad = ok;
+	bad.lowest = 10; /* what issues is gone */
+	certificates_refused(bad);
 }
 
 static void
@@ -86,7 +166,6 @@ health_comes_back_with_its_reason(void **state)
 					.device_queue = 5,
 					.clock_accepted = 2,
 					.device_refused = { 1, 2, 3, 4, 8 },
-					.issuing_not_after = 6,
 					.device = SIGNER_DEVICE_LOCKED,
 					.device_since = 8,
 					.device_latency_us = 9,
@@ -94,6 +173,8 @@ health_comes_back_with_its_reason(void **state)
 					.keys_quarantined = 11,
 					.device_why = "CKR_PIN_INCORRECT",
 					.device_last_error = "CKR_DEVICE_ERROR",
+					.issuing_until = 6,
+					.changes = 8,
 					.why = "the device is away" };
 	struct signer_health back;
 
@@ -114,6 +195,8 @@ health_comes_back_with_its_reason(void **state)
 	assert_int_equal(back.device_waited.n[6], 1);
 	assert_int_equal(back.device_waited.sum_ms, 401);
 	assert_int_equal(back.device_signed.n[SIGNER_BOUNDS], 1);
+	assert_int_equal(back.issuing_until, 6);
+	assert_int_equal(back.changes, 8);
 	assert_false(back.device_up);
 	assert_int_equal(back.device, SIGNER_DEVICE_LOCKED);
 	assert_int_equal(back.device_since, 8);
@@ -240,7 +323,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_leaf_and_its_signature_come_back),
-		cmocka_unit_test(a_welcome_with_eight_certificates_fits_a_frame),
+		cmocka_unit_test(a_welcome_comes_back),
+		cmocka_unit_test(certificates_come_in_pages_that_fit_a_frame),
+		cmocka_unit_test(pages_that_lead_nowhere_are_refused),
 		cmocka_unit_test(a_full_revocation_comes_back),
 		cmocka_unit_test(health_comes_back_with_its_reason),
 		cmocka_unit_test(an_error_keeps_its_code_and_its_causes),

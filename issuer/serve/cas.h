@@ -1,0 +1,38 @@
+/*
+ * The signer's issuing CAs as the issuer knows them: asked for when HEALTH says that they changed, and only what is
+ * new. The keeper's thread.
+ */
+#ifndef WRIT_ISSUER_SERVE_CAS_H
+#define WRIT_ISSUER_SERVE_CAS_H
+
+#include "issuer/signer/wire.h"
+
+struct ca_known {
+	uint64_t number;
+	struct writ_buf der;
+	uint8_t key_id[20];
+	writ_time not_before, not_after;
+	struct ocsp_issuer ocsp;
+	bool published;	      /* its certificate */
+	uint64_t list_number; /* of its CRL that is published; 0: none yet */
+};
+
+struct cas {
+	uint64_t changes; /* as HEALTH says */
+	uint64_t issuing; /* number of the one that issues now */
+	size_t n;
+	struct ca_known all[SIGNER_GENERATIONS_MAX]; /* ascending by number */
+};
+
+/* Asks for what is new over a connection that has said HELLO; `gone` hears of each that is no more.  WRIT_BROKEN: the
+ * signer's answer makes no sense. */
+WRIT_CHECKED struct writ_err *cas_fetch(struct cas *, int sock, void (*gone)(void *ctx, const struct ca_known *),
+					void *ctx);
+
+/* The one that issues now; NULL before the first fetch. */
+const struct ca_known *cas_issuing(const struct cas *);
+
+/* Forgets all, without telling anybody. */
+void cas_done(struct cas *);
+
+#endif
