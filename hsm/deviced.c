@@ -34,7 +34,7 @@
 #include "hsm/wire_large.h"
 
 #define CONNECTIONS_MAX 4
-#define KEYS_MAX 16 /* a connection: anchor, issuing keys of two generations, log key, and room */
+#define KEYS_MAX 272 /* a connection: 256 generations of issuing keys, the anchor, and room; a TPM itself holds one at a time */
 #define TPM_AUTH_LEN 32
 
 #define EXIT_FAILED 1

@@ -490,7 +490,6 @@ generations_destroy(struct signer *s, size_t n)
 		err = device_destroy(s->link.device, keys->gen[keys->n - n]->number);
 	if (err)
 		return s->link.device ? device_failed(s, err) : err;
-	FAULT("rotate:destroyed");
 	for (size_t i = keys->n - n; !err && i < keys->n; i++)
 		err = entry_generation(s, GENERATION_DESTROYED, keys->gen[i]->number, keys->gen[i]->cert.key_id);
 	if (err)

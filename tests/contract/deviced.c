@@ -241,21 +241,21 @@ a_key_belongs_to_its_connection(void **state)
 }
 
 static void
-a_connection_holds_16_keys(void **state)
+a_connection_holds_272_keys(void **state)
 {
 	AUTO(writ_buf_done)
 	struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX);
-	uint32_t handles[17];
+	uint32_t handles[273];
 
 	(void)state;
 	expect_ok(rig_make(&rig, KEY_P256, "x", &ref, &spki));
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 272; i++)
 		expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[i]));
-	expect_refused(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[16]), WRIT_EXHAUSTED,
-		       "16 keys are loaded over this connection, which is the limit");
+	expect_refused(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[272]), WRIT_EXHAUSTED,
+		       "272 keys are loaded over this connection, which is the limit");
 	rig_unload(&rig, handles[3]);
-	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[16]));
-	expect_ok(rig_sign(&rig, handles[16], WRIT_LIT("m"), &sig));
+	expect_ok(rig_load(&rig, writ_view(&ref), writ_view(&spki), &handles[272]));
+	expect_ok(rig_sign(&rig, handles[272], WRIT_LIT("m"), &sig));
 }
 
 static void
@@ -859,7 +859,7 @@ main(void)
 		claim(garbage_ends_its_connection_and_no_other),
 		claim(a_frame_that_is_no_request_is_answered_with_an_error),
 		claim(a_key_belongs_to_its_connection),
-		claim(a_connection_holds_16_keys),
+		claim(a_connection_holds_272_keys),
 		claim(a_fifth_connection_waits_for_a_place),
 		claim(sixty_four_signatures_are_answered_without_waiting_for_each),
 		claim(what_is_wrong_beside_a_frame_is_refused_and_closed),
