@@ -803,7 +803,7 @@ a_long_life_leaves_memory_handles_and_sessions_as_they_were(void **state)
 	const unsigned long total = endurance("WRIT_ENDURANCE_TPM", 200), step = total / 20;
 	AUTO(writ_buf_done) struct writ_buf ref = WRIT_BUF(CUSTODY_REF_MAX), spki = WRIT_BUF(SPKI_MAX);
 	char holds_first[200], holds[200];
-	struct footprint first, f;
+	struct footprint first = { 0 }, f;
 	uint32_t handle;
 
 	(void)state;

@@ -2038,7 +2038,7 @@ static void
 a_long_life_leaves_memory_and_descriptors_as_they_were(void **state)
 {
 	const unsigned long total = endurance("WRIT_ENDURANCE_SEALED", 4000), step = total / 20;
-	struct footprint first, f;
+	struct footprint first = { 0 }, f;
 	uint64_t live, live_first;
 
 	(void)state;
