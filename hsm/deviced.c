@@ -385,11 +385,22 @@ answer(struct server *server, struct connection *connection, const struct device
 	return writ_fail(WRIT_BROKEN, "request %d has no answer", request->type);
 }
 
-/* An alarm when the device is found locked, and not again each time that somebody asks after it. */
-static void
-failure_tell(const struct writ_err *failed, const char *request, bool was_locked)
+/* How much of it is locked: the device, or keys. */
+static size_t
+locked(const struct server *server)
 {
-	const bool alarm = failed->code == WRIT_BROKEN || (failed->code == WRIT_LOCKED && !was_locked);
+	const struct custody *const custody = server->custody;
+
+	if (server->refused || (custody && custody->latched))
+		return SIZE_MAX;
+	return custody ? custody->n_quarantined : 0;
+}
+
+/* An alarm when the device or a key is found locked, and not again each time that somebody asks after it. */
+static void
+failure_tell(const struct writ_err *failed, const char *request, bool newly_locked)
+{
+	const bool alarm = failed->code == WRIT_BROKEN || newly_locked;
 
 	event(alarm ? EVENT_ALARM : EVENT_WARN, "device.request_failed", EV_STR("request", request), EV_ERR(failed));
 }
@@ -420,7 +431,7 @@ request_answer(struct server *server, struct connection *connection, const struc
 	       uint16_t *ret_type, struct writ_buf *ret_body)
 {
 	AUTO(device_large_done) struct writ_bytes map = { NULL, 0 };
-	const bool was_locked = server->refused || (server->custody && server->custody->latched);
+	const size_t was_locked = locked(server);
 	const char *const name = device_message_name(frame->type) ? device_message_name(frame->type) : "none";
 	AUTO(writ_err_freep) struct writ_err *failed = NULL;
 	struct device_request request;
@@ -435,7 +446,7 @@ request_answer(struct server *server, struct connection *connection, const struc
 	watchdog_disarm();
 	if (!failed)
 		return NULL;
-	failure_tell(failed, name, was_locked);
+	failure_tell(failed, name, locked(server) > was_locked);
 	*ret_type = DEVICE_ERROR;
 	writ_buf_clear(ret_body);
 	return device_error_encode(failed, ret_body);

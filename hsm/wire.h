@@ -36,7 +36,7 @@ enum device_message {
 	DEVICE_ERROR = 0xff,  /* <- u8 code, bytes text */
 };
 
-#define DEVICE_TIMEOUT_MS 4000	     /* a request's deadline; writ-deviced is killed at it and started anew */
+#define DEVICE_TIMEOUT_MS 3000	     /* a request's deadline; writ-deviced is killed at it and started anew */
 #define DEVICE_OPEN_TIMEOUT_MS 10000 /* opening the device: a real TPM tests itself, and makes its storage root key */
 #define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds, attesting makes one or two; so may many raises of a counter */
 #define DEVICE_OUTSTANDING_MAX 64

@@ -155,8 +155,9 @@ work_fail(struct work *work, struct writ_err *err)
 	struct problem problem;
 
 	problem_of_err(err, &problem);
+	/* What is locked has had its alarm, once, where it was locked. */
 	if (err->code == WRIT_BROKEN || err->code == WRIT_LOCKED)
-		event(EVENT_ALARM, "serve.failed",
+		event(err->code == WRIT_BROKEN ? EVENT_ALARM : EVENT_WARN, "serve.failed",
 		      EV_HEX("request", ((struct writ_bytes){ work->id, sizeof(work->id) })), EV_ERR(err));
 	writ_err_free(err);
 	work_problem(work, &problem);

@@ -52,6 +52,7 @@ on_status(struct signer *s, const struct admin_asked *asked, struct canon_out *o
 	canon_int(out, "entries", (int64_t)journal_next(s->journal));
 	canon_int(out, "issued_live", (int64_t)counts.issued);
 	canon_int(out, "issuing_cas", (int64_t)s->keys.n);
+	canon_int(out, "keys_quarantined", s->link.state.quarantined);
 	canon_int(out, "owed", (int64_t)s->n_owed);
 	canon_int(out, "revoked_live", (int64_t)counts.ended);
 	canon_text(out, "tier", writ_str(leaf_tier_name(s->keys.tier)));

@@ -53,7 +53,11 @@ class Order:
 
 
 class ShimHouse(House):
-    """A House whose device answers as `order` says."""
+    """A House whose device answers as `order` says.  `inner`: another TCTI than the one that leads to its own software TPM."""
+
+    def __init__(self, *args, inner=None, **kwargs):
+        self.inner = inner
+        super().__init__(*args, **kwargs)
 
     def configuration(self):
         text = super().configuration()
@@ -61,7 +65,7 @@ class ShimHouse(House):
         if self.custody == "swtpm":
             inner = f"swtpm:path={self.path('tpm/sock')}"
             shim = os.path.join(BUILD, "tests", "libtss2-tcti-writshim.so")
-            return text.replace(inner, f"{shim}:{self.path('order')},{inner}")
+            return text.replace(inner, f"{shim}:{self.path('order')},{self.inner or inner}")
         before, _, rest = text.partition("module: ")
         module, comma, rest = rest.partition(",")
         assert module.endswith("libsofthsm2.so")

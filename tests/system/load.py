@@ -131,6 +131,7 @@ class Worker(threading.Thread):
         while not self.load.stopped:
             try:
                 self.once()
+                time.sleep(self.load.pause_s)
             except Exception as e:  # pylint: disable=broad-except
                 self.wrong.append(("load", "", repr(e)))
                 return
@@ -141,8 +142,8 @@ class Worker(threading.Thread):
 class Load:
     """`with Load(house): ...` works in the background; afterwards `leaves` says what was acknowledged."""
 
-    def __init__(self, house, threads=8, seed=1):
-        self.house, self.seed, self.stopped = house, seed, False
+    def __init__(self, house, threads=8, seed=1, pause_s=0):
+        self.house, self.seed, self.stopped, self.pause_s = house, seed, False, pause_s
         self.workers = [Worker(self, n) for n in range(threads)]
 
     def __enter__(self):
