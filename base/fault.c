@@ -76,16 +76,22 @@ order_done(const char *stage)
 	return left == 1;
 }
 
-void
-fault_point(const char *stage)
+bool
+fault_ordered(const char *stage)
 {
 	if (order && order_done(stage))
-		kill(getpid(), SIGKILL);
+		return true;
 	if (pthread_once(&once, setting_read) != 0)
 		abort();
 	if (stage_wanted[0] == '\0' || strcmp(stage, stage_wanted) != 0)
-		return;
-	if (atomic_fetch_add(&passes, 1) + 1 == pass_wanted)
+		return false;
+	return atomic_fetch_add(&passes, 1) + 1 == pass_wanted;
+}
+
+void
+fault_point(const char *stage)
+{
+	if (fault_ordered(stage))
 		kill(getpid(), SIGKILL);
 }
 #endif

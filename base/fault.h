@@ -10,6 +10,7 @@
 
 #ifdef WRIT_FAULTS
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The file: write `stage` first, then `left`. */
@@ -19,6 +20,9 @@ struct fault_order {
 };
 
 void fault_point(const char *stage);
+
+/* The same order, but the caller does what must not be done: true at the pass that was asked for. */
+bool fault_ordered(const char *stage);
 #define FAULT(stage) fault_point(stage)
 #else
 #define FAULT(stage) ((void)0)

@@ -28,7 +28,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "hsm/deviced_settings.h"
+#include "hsm/deviced_sandbox.h"
 #include "hsm/watchdog.h"
 #include "hsm/wire_codec.h"
 #include "hsm/wire_large.h"
@@ -674,6 +674,9 @@ start(struct server *server, sigset_t *ret_unblocked)
 	if (err)
 		return err;
 	err = auth_read(server->settings, &server->auth);
+	if (err)
+		return err;
+	err = deviced_confine(server->settings);
 	if (err)
 		return err;
 	err = watchdog_start();

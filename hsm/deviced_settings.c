@@ -8,7 +8,7 @@
 const char settings_usage[] =
 	"writ-deviced: usage: writ-deviced {--socket PATH | --fd N} --peer-uid UID[,UID...]\n"
 	"    {--tpm TCTI [--allow-software-tpm] --auth-file PATH | --pkcs11 MODULE --uri URI --pin-file PATH}\n"
-	"    [--env NAME=VALUE]... [--log-level debug|info|warn|alarm]\n";
+	"    [--env NAME=VALUE]... [--path FOLDER]... [--log-level debug|info|warn|alarm]\n";
 
 static struct writ_err *
 peers_read(const char *text, struct settings *ret)
@@ -68,6 +68,11 @@ one_argument(int option, const char *value, struct settings *ret)
 			return writ_fail(WRIT_INVALID, "--env: at most %d", ENV_MAX);
 		ret->env[ret->n_env++] = value;
 		return NULL;
+	case 'd':
+		if (ret->n_paths == PATHS_MAX || value[0] != '/')
+			return writ_fail(WRIT_INVALID, "--path '%.80s': at most %d absolute paths", value, PATHS_MAX);
+		ret->paths[ret->n_paths++] = value;
+		return NULL;
 	case 'l':
 		if (!event_level_from(writ_str(value), &ret->level))
 			return writ_fail(WRIT_INVALID, "--log-level '%.20s': debug, info, warn or alarm", value);
@@ -115,6 +120,7 @@ settings_read(int argc, char **argv, struct settings *ret)
 		{ "--auth-file", 'a' },
 		{ "--pin-file", 'i' },
 		{ "--env", 'e' },
+		{ "--path", 'd' },
 		{ "--log-level", 'l' },
 	};
 

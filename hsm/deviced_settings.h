@@ -12,6 +12,7 @@
 
 #define PEERS_MAX 8
 #define ENV_MAX 16
+#define PATHS_MAX 16
 
 struct settings {
 	const char *scheme; /* "tpm2" or "pkcs11" */
@@ -24,6 +25,8 @@ struct settings {
 	size_t n_peers;
 	const char *env[ENV_MAX];
 	size_t n_env;
+	const char *paths[PATHS_MAX]; /* folders that the module may read and write */
+	size_t n_paths;
 	enum event_level level;
 };
 

@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/event.h"
 #include "base/file.h"
+#include "base/sandbox.h"
 #include "base/text.h"
 #include "issuer/authz/url.h"
 #include "issuer/x509/leaf.h"
@@ -378,6 +379,16 @@ on_timer(struct clock now, void *authz)
 	authz_refresh(authz, now.wall);
 }
 
+/* What it listens on is there already; it asks nobody. */
+static struct writ_err *
+confine(const struct authz_conf *conf)
+{
+	struct sandbox box = { .role = "writ-authz" };
+
+	sandbox_read(&box, conf->lists);
+	return sandbox_enter(&box);
+}
+
 static struct writ_err *
 serve(struct authz *authz)
 {
@@ -393,6 +404,9 @@ serve(struct authz *authz)
 		err = loop_listen(authz->loop, conf->address, (uint16_t)conf->port, false, &handler, &port);
 	if (!err)
 		err = loop_every(authz->loop, POLL_MS, on_timer, authz);
+	if (err)
+		return err;
+	err = confine(conf);
 	if (err)
 		return err;
 	signalled = authz->loop;

@@ -302,6 +302,7 @@ deviced_start(const struct options *o, const char *token, struct sign_with *s)
 		add(&a, "--pin-file", option(o, "--pin-file"));
 		for (size_t i = 0; i < n_env && i < 16; i++)
 			add(&a, "--env", env[i]);
+		add(&a, "--path", "/"); /* the user's own device, for one command of the user's: where it keeps things is theirs */
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return writ_fail_errno(errno, "a socket pair");

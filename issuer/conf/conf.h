@@ -98,6 +98,8 @@ struct conf {
 		const char *module, *uri, *pin_file;
 		size_t n_environment;	/* of the module: SOFTHSM2_CONF=... */
 		const char *const *environment;
+		size_t n_paths;		/* folders that the module may read and write */
+		const char *const *paths;
 		const char *standby;	/* PEM file of anchors that wait in other devices; NULL: none */
 		const char *retiring;	/* PEM file of anchors that certify nothing more, and have leaves yet; NULL: none */
 	} custody;

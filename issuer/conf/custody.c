@@ -7,6 +7,7 @@
 #define ROTATION_S 14400     /* reference: far inside any cryptoperiod */
 #define ROTATION_MIN_S 10    /* a generation lives 1,200 s longer than it signs: some 122 at once, of the 256 there is room for */
 #define ROTATION_MAX_S 604800 /* a week: what is lost with a sealed key is the rest of its generation's life */
+#define PATHS_MAX 16
 
 static struct writ_err *
 read_tpm(const struct conf_reader *r, const struct yaml_node *map)
@@ -82,6 +83,41 @@ read_environment(const struct conf_reader *r, const struct yaml_node *map)
 	return NULL;
 }
 
+/* Where the module keeps what it keeps, beside the files that its environment names. */
+static struct writ_err *
+read_paths(const struct conf_reader *r, const struct yaml_node *map)
+{
+	struct conf *conf = r->conf;
+	struct yaml_node *list;
+	struct writ_err *err;
+	const char **texts;
+	size_t n = 0;
+
+	err = conf_find(r, map, "custody.pkcs11.paths", READER_OPTIONAL, &list);
+	if (err || !list)
+		return err;
+	err = yaml_kind_is(r->yaml, list, "custody.pkcs11.paths", YAML_LIST);
+	if (err)
+		return err;
+	if (list->n_items > PATHS_MAX)
+		return yaml_fail(r->yaml, list, "custody.pkcs11.paths has %zu entries, at most %d are allowed",
+				 list->n_items, PATHS_MAX);
+	texts = writ_arena_take(&conf->arena, (list->n_items + 1) * sizeof(*texts));
+	if (!texts)
+		return writ_fail(WRIT_EXHAUSTED, "configuration: no memory for the paths");
+	for (const struct yaml_node *node = list->first; node; node = node->next) {
+		err = conf_text_of(r, node, "custody.pkcs11.paths", &texts[n]);
+		if (err)
+			return err;
+		if (texts[n++][0] != '/')
+			return yaml_fail(r->yaml, node, "custody.pkcs11.paths: found \"%.80s\", wanted absolute paths",
+					 texts[n - 1]);
+	}
+	conf->custody.paths = texts;
+	conf->custody.n_paths = n;
+	return NULL;
+}
+
 static struct writ_err *
 read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 {
@@ -111,7 +147,8 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 	err = conf_file_path(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
 	if (err)
 		return err;
-	return read_environment(r, map);
+	err = read_environment(r, map);
+	return err ? err : read_paths(r, map);
 }
 
 static struct writ_err *
@@ -137,7 +174,7 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "tier", "anchor", "rotation_s", "standby", "retiring", "tpm", "pkcs11", NULL };
 	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
-	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", NULL };
+	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", "paths", NULL };
 	struct conf *conf = r->conf;
 	struct yaml_node *map, *node, *tpm, *pkcs11;
 	struct writ_err *err;

@@ -21,7 +21,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -30,6 +29,7 @@
 
 #include "base/event.h"
 #include "base/file.h"
+#include "base/sandbox.h"
 #include "base/text.h"
 #include "issuer/conf/conf.h"
 #include "issuer/fetch/transfer.h"
@@ -426,6 +426,27 @@ fetcher_done(struct fetcher *f)
 	file_closep(&f->signals);
 }
 
+/* Names are looked up by whatever this machine is set up with, which is loaded when it is needed first, and is asked over
+ * sockets of its own. */
+WRIT_CHECKED static struct writ_err *
+confine(const struct conf *conf)
+{
+	struct sandbox box = { .role = "writ-fetchd",
+			       .may = SANDBOX_THREADS | SANDBOX_UNIX | SANDBOX_CONNECT | SANDBOX_FOREIGN };
+	char path[4096];
+
+	sandbox_write(&box, conf_path(conf->state, "fetched", path));
+	sandbox_read_beside(&box, conf->path);
+	for (size_t i = 0; i < conf->n_oidc; i++)
+		sandbox_read_beside(&box, conf->oidc[i].ca);
+	sandbox_read(&box, "/etc");
+	sandbox_read(&box, "/usr");
+	sandbox_read(&box, "/lib");
+	sandbox_read(&box, "/lib64");
+	sandbox_read(&box, "/run/systemd/resolve");
+	return sandbox_enter(&box);
+}
+
 WRIT_CHECKED static struct writ_err *
 fetch(const char *path, int sock)
 {
@@ -435,8 +456,9 @@ fetch(const char *path, int sock)
 	if (err)
 		return err;
 	event_start(2, "writ-fetchd", f.conf.log_level);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return writ_fail_errno(errno, "giving up new privileges");
+	err = confine(&f.conf);
+	if (err)
+		return err;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		return writ_fail(WRIT_UNAVAILABLE, "libcurl cannot be used");
 	f.multi = curl_multi_init();

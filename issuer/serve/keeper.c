@@ -16,6 +16,7 @@
 
 #include "base/event.h"
 #include "base/file.h"
+#include "base/sandbox.h"
 #include "base/secret.h"
 #include "issuer/log/journal.h"
 #include "issuer/serve/api.h"
@@ -762,6 +763,36 @@ descriptors_take(const struct conf *conf)
 		      EV_STR("hint", "raise LimitNOFILE (ulimit -Hn), or lower limits.connections"));
 }
 
+/*
+ * Files by their folders, since they are read again after they have been replaced.  What a later configuration names elsewhere is not
+ * reached before a restart.
+ */
+WRIT_CHECKED static struct writ_err *
+confine(const struct conf *conf)
+{
+	struct sandbox box = { .role = "writ-issuerd", .may = SANDBOX_THREADS | SANDBOX_UNIX | SANDBOX_ACCEPT };
+	static const char *const read[] = { "fetched", "journal" };
+	char path[4096];
+
+	sandbox_write(&box, conf_path(conf->state, "store", path));
+	for (size_t i = 0; i < N_OF(read); i++)
+		sandbox_read(&box, conf_path(conf->state, read[i], path));
+	sandbox_read_beside(&box, conf->path);
+	sandbox_read_beside(&box, conf->policy);
+	sandbox_read_beside(&box, conf->api_certificate);
+	sandbox_read_beside(&box, conf->api_key);
+	sandbox_read_beside(&box, conf->custody.standby);
+	for (size_t i = 0; i < conf->n_delegators; i++) {
+		sandbox_read_beside(&box, conf->delegators[i].anchors);
+		sandbox_read_beside(&box, conf->delegators[i].crl);
+	}
+	for (size_t i = 0; i < conf->grants.n_keys; i++)
+		sandbox_read_beside(&box, conf->grants.keys[i].key);
+	for (size_t i = 0; i < conf->n_oidc; i++)
+		sandbox_read_beside(&box, conf->oidc[i].jwks_file);
+	return sandbox_enter(&box);
+}
+
 struct writ_err *
 keeper_run(const char *path)
 {
@@ -784,6 +815,8 @@ keeper_run(const char *path)
 	err = rules_try(&serve->conf); /* a policy with an error is found before anything is served */
 	if (!err)
 		err = writ_secret_start(); /* the API's TLS key is in our memory: no core, no ptrace */
+	if (!err)
+		err = confine(&serve->conf);
 	if (!err)
 		err = shared_new(serve);
 	if (!err) {

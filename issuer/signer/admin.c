@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -205,14 +204,11 @@ connection_end(struct signer *s)
 static struct writ_err *
 peer_check(struct signer *s, int sock)
 {
-	const struct passwd *user = NULL;
 	struct writ_err *err = frame_peer(sock, &s->admin.peer);
 
 	if (err)
 		return err;
-	if (s->conf->users.operator)
-		user = getpwnam(s->conf->users.operator);
-	if (s->admin.peer == 0 || s->admin.peer == geteuid() || (user && s->admin.peer == user->pw_uid))
+	if (s->admin.peer == 0 || s->admin.peer == geteuid() || s->admin.peer == s->uids.operator)
 		return NULL;
 	return writ_fail(WRIT_UNAUTHENTICATED, "uid %u is neither root nor the operator that users.operator names",
 			 (unsigned)s->admin.peer);

@@ -8,7 +8,6 @@
 #include "issuer/signer/conn.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -234,21 +233,12 @@ peer_check(const struct signer *s, int fd, pid_t *ret_pid)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	uid_t allowed = geteuid();
 
-	if (s->conf->users.issuer) {
-		const struct passwd *user = getpwnam(s->conf->users.issuer);
-
-		if (!user)
-			return writ_fail(WRIT_INVALID, "users.issuer: there is no user %s on this machine",
-					 s->conf->users.issuer);
-		allowed = user->pw_uid;
-	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
 		return writ_fail_errno(errno, "asking who the peer is");
-	if (peer.uid != allowed)
+	if (peer.uid != s->uids.issuer)
 		return writ_fail(WRIT_UNAUTHENTICATED, "uid %u is not the issuer's, %u", (unsigned)peer.uid,
-				 (unsigned)allowed);
+				 (unsigned)s->uids.issuer);
 	if (s->n_conns > 0 && s->conns[0]->pid != peer.pid) /* (2) */
 		return writ_fail(WRIT_CONFLICT, "process %d is served already: one issuer at a time",
 				 (int)s->conns[0]->pid);

@@ -13,7 +13,6 @@
  * health: that tells a locked device from a bad key. How failures add up: device_state.h.
  */
 #include <errno.h>
-#include <pwd.h>
 #include <sys/epoll.h>
 
 #include "base/event.h"
@@ -49,21 +48,6 @@ void
 device_done(struct signer *s)
 {
 	links_close(&s->link);
-}
-
-static struct writ_err *
-user_uid(const char *name, uid_t *ret)
-{
-	const struct passwd *user;
-
-	*ret = (uid_t)-1;
-	if (!name)
-		return NULL;
-	user = getpwnam(name);
-	if (!user)
-		return writ_fail(WRIT_INVALID, "users: there is no user %s on this machine", name);
-	*ret = user->pw_uid;
-	return NULL;
 }
 
 /* What certificates assert is what is seen here, never what is configured. */
@@ -174,11 +158,8 @@ connect_to(struct signer *s, struct device **ret)
 {
 	char path[PATH_MAX];
 	struct writ_err *err;
-	uid_t uid;
 
-	err = user_uid(s->conf->users.device, &uid);
-	if (!err)
-		err = device_connect(conf_path(s->conf->run, "device.sock", path), uid, ret);
+	err = device_connect(conf_path(s->conf->run, "device.sock", path), s->uids.device, ret);
 	return err ? err : watch(s, *ret);
 }
 

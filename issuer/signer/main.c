@@ -20,6 +20,7 @@
 
 #include "base/event.h"
 #include "base/file.h"
+#include "base/sandbox.h"
 #include "base/text.h"
 #include "issuer/signer/admin.h"
 
@@ -220,6 +221,24 @@ state_ready(const struct conf *conf)
 	return NULL;
 }
 
+/* No IP socket, no thread, no code but its own; of files, those that it writes.  A ceremony has more to do with files -
+ * the operator names some - and is over in a moment, with the operator before it. */
+static struct writ_err *
+confine(const struct options *options, const struct conf *conf)
+{
+	static const char *const folders[] = { "keys", "certs", "journal" };
+	struct sandbox box = { .role = "writ-signerd",
+			       .may = SANDBOX_UNIX,
+			       .anywhere = options->ceremony.what != CEREMONY_NONE };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < N_OF(folders); i++)
+		sandbox_write(&box, conf_path(conf->state, folders[i], path));
+	if (options->ceremony.what == CEREMONY_NONE && (options->fd < 0 || options->admin_fd < 0))
+		sandbox_write(&box, conf->run);
+	return sandbox_enter(&box);
+}
+
 static struct writ_err *
 serve(const struct options *options, const struct conf *conf, struct signer *s)
 {
@@ -227,6 +246,8 @@ serve(const struct options *options, const struct conf *conf, struct signer *s)
 	int listener, admin;
 
 	err = state_ready(conf);
+	if (!err)
+		err = confine(options, conf);
 	if (!err)
 		err = signer_start(s, conf);
 	if (err && s->stop) { /* a wish, not a failure */
@@ -258,6 +279,10 @@ run(const struct options *options, bool *ret_misused)
 	}
 	if (!err)
 		event_start(STDERR_FILENO, "writ-signerd", conf.log_level);
+	if (!err)
+		err = users_find(&conf, &signer.uids);
+	if (!err && options->ceremony.what != CEREMONY_NONE)
+		err = confine(options, &conf);
 	if (!err && options->ceremony.what != CEREMONY_NONE)
 		err = ceremony_run(&signer, &conf, &options->ceremony);
 	else if (!err)

@@ -147,7 +147,7 @@ signer_init(struct signer *s, const struct conf *conf)
 {
 	sigset_t stopping;
 
-	*s = (struct signer){ .conf = conf, .epoll = -1, .listener = -1, .signals = -1, .clock_ok = true,
+	*s = (struct signer){ .conf = conf, .uids = s->uids, .epoll = -1, .listener = -1, .signals = -1, .clock_ok = true,
 			      .admin = { .listener = -1, .sock = -1 } };
 	s->keys.anchor_crl.fd = -1;
 	s->json = WRIT_BUF(JOURNAL_ENTRY_MAX);

@@ -6,6 +6,7 @@
  *	attest.c	custody statements, for auditors
  *	entries.c	what is written into the journal, and read back at start
  *	softkey.c	P-256 keys in memory, wrapped at rest
+ *	users.c		who may connect, and to whom we connect
  *	device.c	the connection to writ-deviced: comes, goes, is never waited for
  *	device_state.c	up, degraded, down, locked						no I/O
  *	keys.c		anchor, signing, certifying; what the gate knows of the keys; OCSP certificates
@@ -169,11 +170,18 @@ struct admin {
 	uint64_t answer_id;
 };
 
+/* uids */
+struct signer_users {
+	uid_t issuer;			/* ours when the configuration names none; */
+	uid_t device, operator;		/* (uid_t)-1: it names none */
+};
+
 struct job;
 struct conn;
 
 struct signer {
 	const struct conf *conf;
+	struct signer_users uids;	/* set before signer_init(), which keeps them */
 	struct clock now;		/* of this wake-up */
 	struct clock_guard guard;
 	bool clock_ok;
@@ -246,6 +254,11 @@ WRIT_CHECKED struct writ_err *entry_clock(struct signer *, bool right, int64_t s
 
 /* Opens the journal and replays it into the ledger. */
 WRIT_CHECKED struct writ_err *entries_open(struct signer *);
+
+/* ---- users.c ---- */
+
+/* WRIT_INVALID: there is no such user.  Before the sandbox: it may load code. */
+WRIT_CHECKED struct writ_err *users_find(const struct conf *, struct signer_users *ret);
 
 /* ---- device.c ---- */
 

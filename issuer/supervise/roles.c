@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "base/frame.h"
 
-#define ARGUMENTS_MAX 48
+#define ARGUMENTS_MAX 96
 #define ROLE_SOCKET_FD 3
 #define ROLE_ADMIN_FD 4
 #define ROLE_FDS_END 5
@@ -317,6 +317,10 @@ add_device(struct arguments *a, const struct conf *conf, const struct role_users
 		for (size_t i = 0; i < conf->custody.n_environment; i++) {
 			add(a, "--env");
 			add(a, "%s", conf->custody.environment[i]);
+		}
+		for (size_t i = 0; i < conf->custody.n_paths; i++) {
+			add(a, "--path");
+			add(a, "%s", conf->custody.paths[i]);
 		}
 	}
 	add(a, "--log-level");

@@ -93,6 +93,10 @@ ended(struct supervisor *s, enum role role, int status)
 	event(EVENT_WARN, "writd.ended", EV_STR("role", role_program(role)), EV_NUM("lived_ms", lived_ms),
 	      EV_NUM("exit", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
 	      EV_NUM("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0), EV_FLAG("deadline", deadline));
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		event(EVENT_ALARM, "writd.sandbox", EV_STR("role", role_program(role)),
+		      EV_STR("text", "killed at a system call that this role may not make: a fault of ours, or somebody who "
+				     "took the process over; the kernel's audit record (type=1326) names the call"));
 	if (lived_ms >= STEADY_MS || deadline)
 		c->backoff_ms = BACKOFF_FIRST_MS;
 	if (!deadline)

@@ -302,7 +302,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: c}")), WRIT_INVALID,
 		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,
-		       "writ.yaml:9:12: unknown key \"pin\"; known here: module, uri, pin_file, environment");
+		       "writ.yaml:9:12: unknown key \"pin\"; known here: module, uri, pin_file, environment, paths");
 	expect_refused(parse(with_line(14, "    revocation: {ocsps: x}")), WRIT_INVALID,
 		       "writ.yaml:14:18: unknown key \"ocsps\"; known here: crl, ocsp, max_age");
 	expect_refused(parse(with_line(0, "limits: {edges: 1}")), WRIT_INVALID,
