@@ -104,17 +104,12 @@ same_again(const json_t *json, struct writ_bytes whole)
 	return same ? NULL : writ_fail(WRIT_INVALID, "the JSON has characters that are not written so");
 }
 
-struct writ_err *
-custody_json_read(const char *path, size_t max, const char *const *members, json_t **ret)
+static struct writ_err *
+json_parse(struct writ_bytes whole, size_t max, const char *const *members, json_t **ret)
 {
-	AUTO(writ_buf_done) struct writ_buf file = WRIT_BUF(max);
-	struct writ_bytes whole;
-	struct writ_err *err = file_read(path, FILE_ANY, &file);
+	struct writ_err *err;
 
 	*ret = NULL;
-	if (err)
-		return err;
-	whole = writ_view(&file);
 	if (whole.len > 0 && whole.data[whole.len - 1] == '\n')
 		whole.len--;
 	err = canon_check(whole, max);
@@ -132,7 +127,19 @@ custody_json_read(const char *path, size_t max, const char *const *members, json
 		return NULL;
 	json_decref(*ret);
 	*ret = NULL;
-	return writ_because(err, "%s", path);
+	return err;
+}
+
+struct writ_err *
+custody_json_read(const char *path, size_t max, const char *const *members, json_t **ret)
+{
+	AUTO(writ_buf_done) struct writ_buf file = WRIT_BUF(max);
+	struct writ_err *err = file_read(path, FILE_ANY, &file);
+
+	if (err)
+		return err;
+	err = json_parse(writ_view(&file), max, members, ret);
+	return err ? writ_because(err, "%s", path) : NULL;
 }
 
 /* ---- the statement ---- */
@@ -294,7 +301,7 @@ read_bundle(const json_t *json, struct custody_bundle *b)
 }
 
 struct writ_err *
-custody_bundle_read(const char *path, struct custody_bundle *ret)
+custody_bundle_parse(struct writ_bytes text, struct custody_bundle *ret)
 {
 	static const char *const members[] = {
 		"activation", "attestations", "signature", "statement", "version", NULL
@@ -303,11 +310,22 @@ custody_bundle_read(const char *path, struct custody_bundle *ret)
 	json_t *json;
 
 	*ret = (struct custody_bundle){ .arena = WRIT_ARENA(ARENA_MAX) };
-	err = custody_json_read(path, CUSTODY_BUNDLE_MAX, members, &json);
+	err = json_parse(text, CUSTODY_BUNDLE_MAX, members, &json);
+	if (!err)
+		err = read_bundle(json, ret);
+	json_decref(json);
+	return err;
+}
+
+struct writ_err *
+custody_bundle_read(const char *path, struct custody_bundle *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf file = WRIT_BUF(CUSTODY_BUNDLE_MAX);
+	struct writ_err *err = file_read(path, FILE_ANY, &file);
+
 	if (err)
 		return err;
-	err = read_bundle(json, ret);
-	json_decref(json);
+	err = custody_bundle_parse(writ_view(&file), ret);
 	return err ? writ_because(err, "%s", path) : NULL;
 }
 

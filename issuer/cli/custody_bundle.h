@@ -46,6 +46,7 @@ struct custody_bundle {
 };
 
 WRIT_CHECKED struct writ_err *custody_bundle_read(const char *path, struct custody_bundle *ret);
+WRIT_CHECKED struct writ_err *custody_bundle_parse(struct writ_bytes text, struct custody_bundle *ret);
 void custody_bundle_done(struct custody_bundle *);
 
 /* What the JSON files of this exchange have in common: canonical, an object, no member but these (NULL-terminated),

@@ -55,3 +55,4 @@ writ_test(contract_attest
 	DEPS writ_hsm writ_hsm_wire writ_hsm_statement PkgConfig::CRYPTO
 	LABELS contract)
 target_compile_definitions(contract_attest PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
+writ_test(test_hsm_statement SOURCES unit/test_hsm_statement.c DEPS writ_hsm_statement LABELS unit)
