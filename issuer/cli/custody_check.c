@@ -77,7 +77,7 @@ check_fresh(struct checking *c)
 	if (err)
 		claim_refuted(c->claims, "fresh", err);
 	else
-		claim(c->claims, STANDS_PROVED, "fresh", "answers nonce %s, asked before %s",
+		claim(c->claims, STANDS_PROVED, "fresh", "answers nonce %s; the host's clock said %s",
 		      writ_hex(c->b->nonce, nonce), writ_time_rfc3339(c->b->time, time));
 }
 
