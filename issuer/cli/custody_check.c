@@ -418,7 +418,7 @@ check_key(struct checking *c, const struct custody_said *said)
 		role = key_role(c, &area);
 		if (!role)
 			err = writ_fail(WRIT_INVALID,
-					"its public key is neither the anchor's nor the newest issuing CA's");
+					"its public key is neither the anchor's nor that of the CA that issues");
 	}
 	if (err)
 		claim_refuted(c->claims, "key", err);
@@ -566,7 +566,7 @@ check_missing(struct checking *c)
 	if (c->b->ak.len > 0 && strcmp(c->b->custody, "resident") == 0 && !c->issuing_seen)
 		claim_refuted(c->claims, "issuing-key",
 			      writ_fail(WRIT_INVALID,
-					"custody is resident, and no attestation is of the newest issuing CA's key"));
+					"custody is resident, and no attestation is of the key of the CA that issues"));
 }
 
 static void

@@ -20,7 +20,7 @@
 #include "base/text.h"
 #include "issuer/signer/attest_wire.h"
 
-#define CERTIFICATES_MAX 16 /* of issuing CAs, the newest; older ones are in the journal */
+#define CERTIFICATES_MAX 16 /* of issuing CAs; the rest is in the journal */
 #define STATEMENT_MAX (CERTIFICATES_MAX * 2 * CA_CERT_MAX)
 
 struct asked {
@@ -71,6 +71,23 @@ put_device(struct signer *s, struct canon_out *out, const struct custody_info *i
 	canon_end(out);
 }
 
+/* The one that issues first; then the others, made ready or retired, the newest of them. */
+static void
+put_certificates(struct signer *s, struct canon_out *out)
+{
+	size_t n = 0;
+
+	if (s->keys.current) {
+		put_base64(out, NULL, s->keys.current->cert.whole);
+		n++;
+	}
+	for (size_t i = 0; i < s->keys.n && n < CERTIFICATES_MAX; i++)
+		if (s->keys.gen[i] != s->keys.current) {
+			put_base64(out, NULL, s->keys.gen[i]->cert.whole);
+			n++;
+		}
+}
+
 static struct writ_err *
 statement_write(struct signer *s, const struct asked *asked, const struct custody_info *info,
 		const struct attester *who, const struct entry *entry, struct writ_buf *ret)
@@ -82,8 +99,7 @@ statement_write(struct signer *s, const struct asked *asked, const struct custod
 		put_base64(&out, "ak", (struct writ_bytes){ who->ak, who->ak_len });
 	put_base64(&out, "anchor", s->keys.anchor.whole);
 	canon_array(&out, "certificates");
-	for (size_t i = 0; i < s->keys.n && i < CERTIFICATES_MAX; i++)
-		put_base64(&out, NULL, s->keys.gen[i]->cert.whole);
+	put_certificates(s, &out);
 	canon_end(&out);
 	canon_text(&out, "custody", s->keys.sealed ? WRIT_LIT("sealed") : WRIT_LIT("resident"));
 	put_device(s, &out, info);
@@ -105,16 +121,20 @@ statement_write(struct signer *s, const struct asked *asked, const struct custod
 /* ---- what stands behind it ---- */
 
 /* The anchor, and where every signature is made in the device the key that issues now. */
-static struct writ_err *
-device_states(struct signer *s, const uint8_t digest[SHA256_LEN], struct attestation *ret)
-{
-	uint32_t handles[2];
-	size_t n = 0;
+struct handles {
+	uint32_t handle[2];
+	size_t n;
+};
 
-	handles[n++] = s->keys.anchor_handle;
-	if (s->keys.n > 0 && s->keys.gen[0]->ref.len > 0)
-		handles[n++] = s->keys.gen[0]->handle;
-	return device_attest(s->link.device, digest, handles, n, ret);
+static struct writ_err *
+handles_find(struct signer *s, struct handles *ret)
+{
+	struct generation *const current = s->keys.current;
+
+	*ret = (struct handles){ .handle = { s->keys.anchor_handle }, .n = 1 };
+	if (!current || current->ref.len == 0)
+		return NULL;
+	return generation_handle(s, current, &ret->handle[ret->n++]);
 }
 
 /* HMAC by the challenge's secret over the statement's digest: made by whoever had the credential activated, for this
@@ -194,8 +214,8 @@ journalled(struct signer *s, const struct admin_asked *asked, struct writ_bytes 
 
 /* The device's part; the statement needs to know who attests, and the attestations its digest. */
 static struct writ_err *
-device_part(struct signer *s, const struct asked *asked, const struct entry *entry, struct writ_buf *ret_statement,
-	    struct attestation *ret_said, uint8_t ret_mac[SHA256_LEN])
+device_part(struct signer *s, const struct asked *asked, const struct entry *entry, const struct handles *handles,
+	    struct writ_buf *ret_statement, struct attestation *ret_said, uint8_t ret_mac[SHA256_LEN])
 {
 	uint8_t digest[SHA256_LEN];
 	struct custody_info info;
@@ -214,7 +234,7 @@ device_part(struct signer *s, const struct asked *asked, const struct entry *ent
 	if (err)
 		return err;
 	writ_sha256(writ_view(ret_statement), digest);
-	err = device_states(s, digest, ret_said);
+	err = device_attest(s->link.device, digest, handles->handle, handles->n, ret_said);
 	if (!err && asked->id_object.len > 0)
 		err = activation(s, asked, digest, ret_mac);
 	return err;
@@ -226,6 +246,7 @@ admin_attest(struct signer *s, const struct admin_asked *admin, struct canon_out
 	AUTO(writ_buf_done) struct writ_buf statement = WRIT_BUF(STATEMENT_MAX);
 	AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
 	struct attestation said = { 0 };
+	struct handles handles;
 	uint8_t mac[SHA256_LEN];
 	struct asked asked;
 	struct entry entry;
@@ -237,10 +258,12 @@ admin_attest(struct signer *s, const struct admin_asked *admin, struct canon_out
 	resident_drain(s);
 	err = device_must(s);
 	if (!err)
+		err = handles_find(s, &handles);
+	if (!err)
 		err = journalled(s, admin, asked.nonce, &entry);
 	if (err)
 		return err;
-	err = device_part(s, &asked, &entry, &statement, &said, mac);
+	err = device_part(s, &asked, &entry, &handles, &statement, &said, mac);
 	if (err) /* INVALID: the question was wrong, the device is well */
 		return err->code == WRIT_INVALID ? err : device_failed(s, err);
 	err = anchor_signature(s, writ_view(&statement), &signature);

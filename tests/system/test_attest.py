@@ -348,9 +348,9 @@ CASES = [
     ("a key that a password opens", {"key_attributes": att.KEY | att.USER}, "key", "not a key that signs by policy alone"),
     ("a key with another policy", {"policy": hashlib.sha256(b"x").digest()}, "key", "is not one that you gave (--policy)"),
     ("a key without a policy", {"policy": b""}, "key", "its policy  is not one that you gave"),
-    ("another key than the anchor's", {"key": other}, "key", "neither the anchor's nor the newest issuing CA's"),
+    ("another key than the anchor's", {"key": other}, "key", "neither the anchor's nor that of the CA that issues"),
     ("no word of the anchor's key", {"leave": ("key",)}, "anchor-key", "no attestation is of the anchor's key"),
-    ("no word of the issuing key where custody is resident", {"custody": "resident"}, "issuing-key", "no attestation is of the newest"),
+    ("no word of the issuing key where custody is resident", {"custody": "resident"}, "issuing-key", "no attestation is of the key of the CA that issues"),
     ("no word of the parent", {"leave": ("parent",)}, "key", "what it stands under was not attested"),
     ("a parent that signs", {"srk_attributes": att.SRK | att.SIGN}, "storage-root-key", "not a storage root key's"),
     ("a parent that may leave", {"srk_attributes": att.SRK & ~att.FIXED_TPM}, "storage-root-key", "not a storage root key's"),
@@ -394,7 +394,7 @@ def test_an_anchor_certificate_of_another_key_is_refused(forger):
     result = judge(forger, anchor_cert=cert, signed_by=other)
     found = stands(result)
     assert result.returncode == 1
-    assert found["key"] == ("REFUTED", "its public key is neither the anchor's nor the newest issuing CA's")
+    assert found["key"] == ("REFUTED", "its public key is neither the anchor's nor that of the CA that issues")
 
 
 def test_a_policy_that_the_verifier_gave_is_taken(forger):
