@@ -171,3 +171,16 @@ def test_a_slow_device_has_a_shorter_queue(fresh):
     issued = [a for a in answers if a[1] == 201]
     assert len(issued) >= 8 and len(issued) + len(refused) == len(answers), {a[1] for a in answers}
     assert max(a[0] for a in issued) < 12
+
+
+def test_the_key_that_issues_is_attested_with_the_anchor(resident):
+    out = resident.path("statement")
+    resident.run("custody", "attest", "--config", resident.path("writ.yaml"), "--nonce", "3c" * 32, "--out", out)
+    result = resident.run("custody", "verify", out, "--nonce", "3c" * 32, check=False)
+    assert result.returncode == 3, result.stdout + result.stderr
+    if resident.custody == "swtpm":
+        assert "claimed  anchor-key: made in the TPM" in result.stdout and "claimed  issuing-key: made in the TPM" in result.stdout
+        assert "claimed  endorsement: the TPM's maker left no certificate of an endorsement key in it" in result.stdout
+    else:
+        assert "claimed  token: key 2: CKA_NEVER_EXTRACTABLE true" in result.stdout
+    assert "said     custody: resident: every CA signature is made in the device" in result.stdout
