@@ -4,6 +4,7 @@
 #include "base/secret.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <openssl/rand.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 #define HEAP_BYTES (64 * 1024) /* what a process may lock by default on old systems */
 #define HEAP_LEAST 32	       /* bytes of the smallest piece */
@@ -109,6 +111,18 @@ read_up_to(int fd, const char *path, uint8_t *out, size_t room, size_t *ret_used
 	return NULL;
 }
 
+/* "fd:N": inherited, and read to its end. */
+static struct writ_err *
+descriptor_open(const char *path, int *ret)
+{
+	uint64_t fd;
+
+	if (!writ_decimal(writ_str(path + 3), 1023, &fd) || fd < 3)
+		return writ_fail(WRIT_INVALID, "%s: a secret comes by a descriptor from 3 to 1023", path);
+	*ret = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
+	return *ret < 0 ? writ_fail_errno(errno, "%s", path) : NULL;
+}
+
 /* Straight from the kernel into the secure heap: no buffer of ours in between. */
 struct writ_err *
 writ_secret_read(struct writ_secret *secret, const char *path)
@@ -119,7 +133,7 @@ writ_secret_read(struct writ_secret *secret, const char *path)
 	size_t used;
 
 	writ_secret_done(secret);
-	err = file_open(path, FILE_PRIVATE, &fd);
+	err = strncmp(path, "fd:", 3) == 0 ? descriptor_open(path, &fd) : file_open(path, FILE_PRIVATE, &fd);
 	if (!err)
 		err = secret_reserve(&whole,
 				     WRIT_SECRET_MAX + 2); /* a newline, and one byte to see that there is more */

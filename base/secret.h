@@ -30,7 +30,7 @@ WRIT_CHECKED struct writ_err *writ_secret_random(struct writ_secret *, size_t le
 
 /*
  * Reads a secret from a file: not a symlink, owned by us or root, not readable by group or others, at most
- * WRIT_SECRET_MAX bytes; one trailing newline is dropped.
+ * WRIT_SECRET_MAX bytes; one trailing newline is dropped.  "fd:N" is a descriptor that was inherited, N from 3 on.
  */
 WRIT_CHECKED struct writ_err *writ_secret_read(struct writ_secret *, const char *path);
 

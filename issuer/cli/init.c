@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "issuer/cli/cli.h"
+#include "issuer/cli/operator.h"
 #include "issuer/log/transcript.h"
 #include "issuer/supervise/roles.h"
 #include "issuer/x509/ca.h"
@@ -30,6 +31,7 @@ static const struct option_spec specs[] = {
 	{ "--import", OPTION_VALUE, false, NULL },	   { "--anchor-key", OPTION_VALUE, false, NULL },
 	{ "--root-is-private", OPTION_FLAG, false, NULL }, { "--anchor-only", OPTION_FLAG, false, NULL },
 	{ "--witness", OPTION_LIST, false, NULL },	   { "--signature", OPTION_LIST, false, NULL },
+	OPERATOR_OPTIONS,
 };
 
 /* The TPM keys' auth value, once: readable by the device's user alone. */
@@ -62,6 +64,14 @@ make_auth_file(const struct conf *conf, const struct role_users *users)
 	close(fd);
 	cli_say("made", "%s: the auth value of the TPM's keys; without it they are lost", conf->custody.auth_file);
 	return NULL;
+}
+
+static struct writ_err *
+open_operator(const struct conf *conf, const struct options *o, struct operator **ret, int *ret_fd)
+{
+	struct writ_err *err = operator_open(conf, o, ret);
+
+	return err ? err : operator_connection(*ret, ret_fd);
 }
 
 /* DESIGN: an owner's root must be one that no TLS server trusts for clients. */
@@ -102,9 +112,9 @@ wait_for(pid_t pid, const char *name)
 	return writ_fail(WRIT_BROKEN, "%s was ended by signal %d", name, WTERMSIG(status));
 }
 
-/* Runs the signer in ceremony mode with the device behind it. */
+/* Runs the signer in ceremony mode with the device behind it; `anchor_fd` is a connection to the anchor's own, or -1. */
 static struct writ_err *
-hold_ceremony(const struct conf *conf, const struct role_users *users, const char *const *what)
+hold_ceremony(const struct conf *conf, const struct role_users *users, const char *const *what, int anchor_fd)
 {
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(256 * 1024);
 	char bin_dir[4096], **device, **signer;
@@ -124,7 +134,7 @@ hold_ceremony(const struct conf *conf, const struct role_users *users, const cha
 	close(socket_fd);
 	if (err)
 		return err;
-	err = role_start(signer, users, ROLE_SIGNER, (struct role_fds){ -1, -1, -1 }, &signer_pid);
+	err = role_start(signer, users, ROLE_SIGNER, (struct role_fds){ -1, anchor_fd, -1 }, &signer_pid);
 	if (!err)
 		err = wait_for(signer_pid, "writ-signerd");
 	kill(device_pid, SIGTERM);
@@ -135,7 +145,7 @@ hold_ceremony(const struct conf *conf, const struct role_users *users, const cha
 
 /* ---- what the signer is told ---- */
 
-#define TOLD_MAX (8 + 2 * 2 * WITNESSES_MAX)
+#define TOLD_MAX (10 + 2 * 2 * WITNESSES_MAX)
 
 struct told {
 	struct writ_arena arena;
@@ -248,6 +258,9 @@ say_what_is_next(const struct options *o, const struct conf *conf)
 {
 	if (option_given(o, "--csr"))
 		cli_say("next", "have the owner's root sign %s, then writ init --import CERT.pem", option(o, "--csr"));
+	else if (access_version(conf) == 0 && conf->custody.operator)
+		cli_say("next", "writd --config %s; then writ rotate, before the first issuing key ends (custody.rotation_s)",
+			option(o, "--config"));
 	else if (access_version(conf) == 0)
 		cli_say("next",
 			option_given(o, "--anchor-only")
@@ -264,6 +277,8 @@ int
 cmd_init(int argc, char **argv)
 {
 	AUTO(conf_done) struct conf conf = { 0 };
+	AUTO(operator_closep) struct operator *op = NULL;
+	AUTO(file_closep) int anchor_fd = -1;
 	struct told told = { .arena = WRIT_ARENA(64 * 1024) };
 	struct role_users users;
 	struct options o;
@@ -273,6 +288,8 @@ cmd_init(int argc, char **argv)
 		err = tell_all(&o, &told);
 	if (!err)
 		err = conf_read(option(&o, "--config"), &conf);
+	if (!err && option_given(&o, "--anchor-pin") && !conf.custody.operator)
+		err = writ_fail(WRIT_INVALID, "--anchor-pin goes with custody.anchor: operator");
 	if (!err && (option_given(&o, "--csr") || option_given(&o, "--import")))
 		err = warn_of_owners_root(&o);
 	if (err) {
@@ -284,8 +301,13 @@ cmd_init(int argc, char **argv)
 		err = role_folders(&conf, &users);
 	if (!err)
 		err = make_auth_file(&conf, &users);
+	if (!err && conf.custody.operator) {
+		err = open_operator(&conf, &o, &op, &anchor_fd);
+		tell(&told, "--anchor-fd");
+		tell(&told, "4");
+	}
 	if (!err)
-		err = hold_ceremony(&conf, &users, told.list);
+		err = hold_ceremony(&conf, &users, told.list, anchor_fd);
 	writ_arena_done(&told.arena);
 	if (err)
 		return cli_fail("init", err);

@@ -18,6 +18,7 @@ static const struct {
 } commands[] = {
 	{ "init", cmd_init, "make the CA: anchor key in the device, issuing key, journal" },
 	{ "ceremony", cmd_ceremony, "sign or check the transcript of init" },
+	{ "rotate", cmd_rotate, "have an operator's anchor certify issuing keys ahead" },
 	{ "delegate", cmd_delegate, "open a task for an agent, or delegate on as one" },
 	{ "grant", cmd_grant, "sign a delegation offline, or prepare one for a log-in, for writ delegate" },
 	{ "issue", cmd_issue, "get a leaf for a key that a delegation names" },

@@ -100,6 +100,12 @@ struct conf {
 		const char *const *environment;
 		size_t n_paths;		/* folders that the module may read and write */
 		const char *const *paths;
+		bool operator;		/* the anchor's secret is not on this host: given at writ init and writ rotate */
+		struct {		/* with it: the anchor's own PKCS#11 token, which may be elsewhere in between */
+			const char *module, *uri;
+			size_t n_environment;
+			const char *const *environment;
+		} anchor_token;
 		const char *standby;	/* PEM file of anchors that wait in other devices; NULL: none */
 		const char *retiring;	/* PEM file of anchors that certify nothing more, and have leaves yet; NULL: none */
 	} custody;

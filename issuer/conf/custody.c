@@ -50,7 +50,7 @@ environment_check(const struct conf_reader *r, const struct yaml_node *node, con
 }
 
 static struct writ_err *
-read_environment(const struct conf_reader *r, const struct yaml_node *map)
+read_environment(const struct conf_reader *r, const struct yaml_node *map, const char *const **ret, size_t *ret_n)
 {
 	struct conf *conf = r->conf;
 	struct yaml_node *list;
@@ -78,8 +78,8 @@ read_environment(const struct conf_reader *r, const struct yaml_node *map)
 		if (err)
 			return err;
 	}
-	conf->custody.environment = texts;
-	conf->custody.n_environment = n;
+	*ret = texts;
+	*ret_n = n;
 	return NULL;
 }
 
@@ -147,7 +147,7 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 	err = conf_file_path(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
 	if (err)
 		return err;
-	err = read_environment(r, map);
+	err = read_environment(r, map, &conf->custody.environment, &conf->custody.n_environment);
 	return err ? err : read_paths(r, map);
 }
 
@@ -169,16 +169,52 @@ read_rotation(const struct conf_reader *r, const struct yaml_node *map)
 	return NULL;
 }
 
+/* The operator's anchor is in a token of its own, with a PIN that this host does not have. */
+static struct writ_err *
+read_anchor_token(const struct conf_reader *r, const struct yaml_node *root)
+{
+	static const char *const keys[] = { "module", "uri", "environment", NULL };
+	struct conf *conf = r->conf;
+	struct yaml_node *map;
+	struct writ_err *err;
+
+	err = conf_map(r, root, "custody.operator", READER_OPTIONAL, keys, &map);
+	if (err)
+		return err;
+	if (conf->custody.operator != (map != NULL))
+		return yaml_fail(r->yaml, map ? map : root, "custody.anchor: operator and custody.operator go together");
+	if (!map)
+		return NULL;
+	err = conf_text(r, map, "custody.operator.module", READER_NEEDED, &conf->custody.anchor_token.module);
+	if (!err)
+		err = conf_text(r, map, "custody.operator.uri", READER_NEEDED, &conf->custody.anchor_token.uri);
+	if (err)
+		return err;
+	if (conf->custody.anchor_token.module[0] != '/')
+		return yaml_fail(r->yaml, yaml_get(map, "module"),
+				 "custody.operator.module: found \"%.80s\", wanted an absolute path: nothing is searched for",
+				 conf->custody.anchor_token.module);
+	if (strncmp(conf->custody.anchor_token.uri, "pkcs11:", 7) != 0 ||
+	    strstr(conf->custody.anchor_token.uri, "pin-")) /* I11: not shown again */
+		return yaml_fail(r->yaml, yaml_get(map, "uri"),
+				 "custody.operator.uri is a token's pkcs11: URI (RFC 7512), without a PIN: that is given to writ rotate");
+	if (conf->custody.uri && strcmp(conf->custody.anchor_token.uri, conf->custody.uri) == 0)
+		return yaml_fail(r->yaml, yaml_get(map, "uri"),
+				 "custody.operator.uri is custody.pkcs11.uri: one token has one PIN, and this host holds that");
+	return read_environment(r, map, &conf->custody.anchor_token.environment,
+				&conf->custody.anchor_token.n_environment);
+}
+
 struct writ_err *
 conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "tier", "anchor", "rotation_s", "standby", "retiring", "tpm", "pkcs11", NULL };
+	static const char *const keys[] = { "tier", "anchor", "operator", "rotation_s", "standby", "retiring", "tpm", "pkcs11",
+					    NULL };
 	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
 	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", "paths", NULL };
 	struct conf *conf = r->conf;
 	struct yaml_node *map, *node, *tpm, *pkcs11;
 	struct writ_err *err;
-	struct writ_bytes anchor;
 	bool sealed;
 
 	err = conf_map(r, root, "custody", READER_NEEDED, keys, &map);
@@ -196,14 +232,10 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 	err = conf_find(r, map, "custody.anchor", READER_OPTIONAL, &node);
 	if (err)
 		return err;
-	if (node) {
-		err = yaml_text(r->yaml, node, "custody.anchor", &anchor);
-		if (err)
-			return err;
-		if (!writ_equal(anchor, WRIT_LIT("device")))
-			return yaml_fail(r->yaml, node, "custody.anchor: found \"%.*s\", wanted device",
-					 WRIT_FMT(anchor));
-	}
+	if (node)
+		err = conf_word(r, node, "custody.anchor", "device", "operator", &conf->custody.operator);
+	if (err)
+		return err;
 
 	if (yaml_get(map, "standby")) {
 		err = conf_file_path(r, map, "custody.standby", &conf->custody.standby);
@@ -228,5 +260,6 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 	if (!tpm == !pkcs11)
 		return yaml_fail(r->yaml, map, "custody has %s of tpm and pkcs11, wanted is one",
 				 tpm ? "both" : "neither");
-	return tpm ? read_tpm(r, tpm) : read_pkcs11(r, pkcs11);
+	err = tpm ? read_tpm(r, tpm) : read_pkcs11(r, pkcs11);
+	return err ? err : read_anchor_token(r, map);
 }

@@ -151,12 +151,13 @@ on_clock(struct signer *s, const struct admin_asked *asked, struct canon_out *ou
 
 /*
  * `changes`: asked by a person who must be known by uid, and journalled; the rest only tells.
+ * `beside`: a descriptor may come with it.
  * `clock`: refused while the clock is wrong, since what it makes would bear the wrong time.
  */
 static const struct row {
 	const char *name;
 	admin_handler *handle;
-	bool body, changes, clock;
+	bool body, changes, clock, beside;
 } rows[] = {
 	[ADMIN_STATUS] = { .name = "STATUS", .handle = on_status },
 	[ADMIN_KEY_LIST] = { .name = "KEY_LIST", .handle = on_key_list },
@@ -164,10 +165,12 @@ static const struct row {
 	[ADMIN_ATTEST] = { .name = "ATTEST", .handle = admin_attest, .body = true, .changes = true, .clock = true },
 	[ADMIN_KEY_ROTATE] = { .name = "KEY_ROTATE", .handle = rotation_asked, .changes = true, .clock = true },
 	[ADMIN_CLOCK] = { .name = "CLOCK", .handle = on_clock, .body = true, .changes = true },
+	[ADMIN_CERTIFY] = { .name = "CERTIFY", .handle = operator_asked, .body = true, .changes = true, .clock = true,
+			    .beside = true },
 };
 
 static struct writ_err *
-judge(struct signer *s, const struct frame *frame, const struct row **ret)
+judge(struct signer *s, const struct frame *frame, int beside, const struct row **ret)
 {
 	const struct row *row = frame->type < N_OF(rows) ? &rows[frame->type] : NULL;
 
@@ -175,6 +178,8 @@ judge(struct signer *s, const struct frame *frame, const struct row **ret)
 		return writ_fail(WRIT_INVALID, "admin message type %u is none of ours", frame->type);
 	if (!row->body && frame->body.len != 0)
 		return writ_fail(WRIT_INVALID, "%s has no body, and %zu bytes came", row->name, frame->body.len);
+	if (!row->beside && beside >= 0)
+		return writ_fail(WRIT_INVALID, "%s takes no descriptor, and one came", row->name);
 	if (row->changes && s->stop)
 		return writ_fail(WRIT_UNAVAILABLE, "%s: the signer is stopping", row->name);
 	if (row->clock && !s->clock_ok)
@@ -242,18 +247,18 @@ admin_accept(struct signer *s)
 }
 
 static struct writ_err *
-answer(struct signer *s, const struct frame *frame)
+answer(struct signer *s, const struct frame *frame, int beside)
 {
 	struct admin *admin = &s->admin;
 	struct canon_out out = canon_write(&admin->answer);
 	const struct row *row = NULL;
 	struct writ_err *err;
 
-	err = judge(s, frame, &row);
+	err = judge(s, frame, beside, &row);
 	if (err)
 		return err;
 	canon_object(&out, NULL);
-	err = row->handle(s, &(struct admin_asked){ .by = admin->peer, .body = frame->body }, &out);
+	err = row->handle(s, &(struct admin_asked){ .by = admin->peer, .body = frame->body, .beside = beside }, &out);
 	if (err)
 		return err;
 	canon_end(&out);
@@ -266,20 +271,21 @@ admin_read(struct signer *s)
 {
 	struct admin *admin = &s->admin;
 	AUTO(writ_err_freep) struct writ_err *err = NULL;
+	AUTO(file_closep) int beside = -1;
 	struct writ_err *failed;
 	uint8_t packet[FRAME_MAX];
 	struct frame frame;
 
 	if (admin->sock < 0)
 		return;
-	err = frame_receive(admin->sock, packet, &frame, NULL, 0);
+	err = frame_receive(admin->sock, packet, &frame, &beside, 0);
 	if (err || admin->answer_type != 0) { /* gone, or the next request before the answer */
 		connection_end(s);
 		return;
 	}
 	admin->heard_ms = s->now.mono_ms;
 	admin->answer_id = frame.id;
-	err = answer(s, &frame);
+	err = answer(s, &frame, beside);
 	OPENSSL_cleanse(packet, sizeof(packet)); /* some carry a secret (I11) */
 	if (!err)
 		return;

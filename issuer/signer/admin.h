@@ -15,6 +15,7 @@
 struct admin_asked {
 	uid_t by; /* the peer's, for the journal */
 	struct writ_bytes body;
+	int beside; /* a descriptor that came with it, or -1; closed after the handler */
 };
 
 typedef struct writ_err *admin_handler(struct signer *, const struct admin_asked *, struct canon_out *answer);
@@ -32,5 +33,8 @@ void admin_done(struct signer *);
 
 /* attest.c */
 admin_handler admin_attest;
+
+/* ---- operator.c ---- */
+WRIT_CHECKED struct writ_err *operator_asked(struct signer *, const struct admin_asked *, struct canon_out *answer);
 
 #endif

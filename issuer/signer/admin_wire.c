@@ -41,6 +41,13 @@ struct writ_err *
 admin_ask(const char *run, enum admin_message message, struct writ_bytes body, int timeout_ms,
 	  struct writ_buf *ret_json)
 {
+	return admin_ask_with(run, message, body, -1, timeout_ms, ret_json);
+}
+
+struct writ_err *
+admin_ask_with(const char *run, enum admin_message message, struct writ_bytes body, int given, int timeout_ms,
+	       struct writ_buf *ret_json)
+{
 	AUTO(file_closep) int sock = -1;
 	AUTO(file_closep) int beside = -1;
 	uint8_t packet[FRAME_MAX];
@@ -51,7 +58,7 @@ admin_ask(const char *run, enum admin_message message, struct writ_bytes body, i
 	snprintf(path, sizeof(path), "%s/admin.sock", run);
 	err = frame_connect(path, CONNECT_TIMEOUT_MS, &sock);
 	if (!err)
-		err = frame_send(sock, (uint16_t)message, REQUEST_ID, body, -1, timeout_ms);
+		err = frame_send(sock, (uint16_t)message, REQUEST_ID, body, given, timeout_ms);
 	if (!err)
 		err = frame_receive(sock, packet, &frame, &beside, timeout_ms);
 	if (err)

@@ -18,6 +18,8 @@ enum admin_message {
 	ADMIN_CLOCK,		/* -> i64 the time that the operator saw, seconds	 <- the step that was accepted */
 	ADMIN_ATTEST,		/* -> attest_wire.h				 <- a custody statement */
 	ADMIN_KEY_ROTATE,	/* ->						 <- the new issuing CA */
+	ADMIN_CERTIFY,		/* -> u32 generations, and beside it a connection to the anchor's own device: begins; without
+				 * both: goes on telling						 <- how many are left to make */
 	ADMIN_ANSWER = 0x80,	/* set in an answer's type */
 	ADMIN_ERROR = 0xff,	/* u8 code, bytes text */
 };
@@ -29,5 +31,9 @@ enum admin_message {
 /* Connects to RUN/admin.sock, asks, and appends the JSON of the answer; an error answer becomes the error returned.  Blocks. */
 WRIT_CHECKED struct writ_err *admin_ask(const char *run, enum admin_message, struct writ_bytes body, int timeout_ms,
 					struct writ_buf *ret_json);
+
+/* The same with a descriptor beside the body (-1: none), which stays the caller's. */
+WRIT_CHECKED struct writ_err *admin_ask_with(const char *run, enum admin_message, struct writ_bytes body, int beside,
+					     int timeout_ms, struct writ_buf *ret_json);
 
 #endif

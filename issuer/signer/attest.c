@@ -131,6 +131,8 @@ handles_find(struct signer *s, struct handles *ret)
 {
 	struct generation *const current = s->keys.current;
 
+	if (s->conf->custody.operator)
+		return writ_fail(WRIT_CONFLICT, "the anchor is in an operator's token: no device here can attest it");
 	*ret = (struct handles){ .handle = { s->keys.anchor_handle }, .n = 1 };
 	if (!current || current->ref.len == 0)
 		return NULL;

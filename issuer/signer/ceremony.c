@@ -152,6 +152,28 @@ device_meet(struct held *c)
 	return NULL;
 }
 
+/* The anchor's own device, when its PIN is an operator's. */
+static struct writ_err *
+operator_meet(struct held *c)
+{
+	const bool wanted = c->s->conf->custody.operator;
+	struct custody_info info;
+	struct writ_err *err;
+
+	if (wanted != (c->asked->anchor_fd >= 0))
+		return writ_fail(WRIT_INVALID, "--anchor-fd and custody.anchor: operator go together");
+	if (wanted && c->asked->anchor_only)
+		return writ_fail(WRIT_INVALID, "an operator's anchor does not wait: the start of writd could not use it");
+	if (!wanted)
+		return NULL;
+	err = operator_take(c->s, c->asked->anchor_fd);
+	if (!err)
+		err = device_info(c->s->operator.device, &info);
+	if (!err)
+		tell(c, "anchor's token: %s %s, serial %s", info.maker, info.model, info.serial);
+	return err;
+}
+
 static struct writ_err *
 anchor_key_make(struct held *c, struct writ_buf *ret_spki)
 {
@@ -162,9 +184,9 @@ anchor_key_make(struct held *c, struct writ_buf *ret_spki)
 	uint8_t key_id[20];
 	struct writ_err *err;
 
-	err = device_make_key(s->link.device, kind, "writ anchor", &ref, ret_spki);
+	err = device_make_key(anchor_device(s), kind, "writ anchor", &ref, ret_spki);
 	if (!err)
-		err = device_load(s->link.device, writ_view(&ref), writ_view(ret_spki), &s->keys.anchor_handle);
+		err = device_load(anchor_device(s), writ_view(&ref), writ_view(ret_spki), anchor_handle(s));
 	if (!err)
 		err = pubkey_load(writ_view(ret_spki), &s->keys.anchor_public);
 	if (!err)
@@ -175,7 +197,8 @@ anchor_key_make(struct held *c, struct writ_buf *ret_spki)
 		err = file_replace(state_path(s, "keys", "anchor.spki", path), 0600, writ_view(ret_spki));
 	if (err)
 		return writ_because(err, "making the anchor key");
-	tell(c, "anchor key: %s, made in the device, key id %s", key_kind_name(kind),
+	tell(c, "anchor key: %s, made in the device%s, key id %s", key_kind_name(kind),
+	     s->conf->custody.operator ? " of an operator" : "",
 	     writ_hex((struct writ_bytes){ key_id, 20 }, hex));
 	return NULL;
 }
@@ -488,9 +511,7 @@ anchor_take(struct signer *s)
 
 	pubkey_done(&s->keys.anchor_public);
 	err = keys_read_anchor(s);
-	return err ? err
-		   : device_load(s->link.device, writ_view(&s->keys.anchor_ref), s->keys.anchor.spki,
-				 &s->keys.anchor_handle);
+	return err ? err : anchor_load(s);
 }
 
 static struct writ_err *
@@ -598,6 +619,8 @@ hold(struct held *c)
 		err = begin(c);
 	if (!err)
 		err = device_meet(c); /* first: without it nothing is left behind */
+	if (!err)
+		err = operator_meet(c);
 	if (!err && (c->asked->what == CEREMONY_SELF_SIGNED || c->asked->what == CEREMONY_CSR))
 		err = witnesses_tell(c);
 	if (!err && (c->asked->what == CEREMONY_SELF_SIGNED || c->asked->what == CEREMONY_CSR))

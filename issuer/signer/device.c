@@ -127,7 +127,7 @@ static bool
 to_load(struct signer *s, struct generation **ret)
 {
 	*ret = NULL;
-	if (s->keys.anchor_ref.len > 0 && s->keys.anchor.whole.len > 0 && !s->keys.anchor_in_device &&
+	if (!s->conf->custody.operator && s->keys.anchor_ref.len > 0 && s->keys.anchor.whole.len > 0 && !s->keys.anchor_in_device &&
 	    s->keys.anchor_quarantine[0] == '\0')
 		return true;
 	for (size_t i = 0; i < s->keys.n; i++) {

@@ -340,6 +340,8 @@ generation_make(struct signer *s, writ_time begin, struct generation **ret)
 				 GENERATIONS_MAX);
 	resident_drain(s);
 	err = device_must(s);
+	if (!err && !anchor_ready(s)) /* before a key is made that nobody certifies */
+		err = anchor_away(s);
 	if (!err)
 		err = generation_new(&g);
 	if (err)

@@ -90,6 +90,8 @@ keys_sign(struct signer *s, struct generation *by, struct writ_bytes message, st
 	struct writ_err *err;
 	size_t len;
 
+	if (!by && s->conf->custody.operator)
+		return operator_sign(s, message, ret_sig);
 	if (!by || !by->soft.pkey)
 		return sign_in_device(s, by, message, ret_sig);
 	err = soft_key_sign(&by->soft, message, signature, &len);

@@ -6,6 +6,7 @@
  *		[--witness NAME=KEY ...]
  *	writ-signerd --config FILE --ceremony import CERT.pem [--anchor-only]
  *	writ-signerd --config FILE --ceremony finish --signature NAME=SIGNATURE ...
+ * With custody.anchor: operator a ceremony wants --anchor-fd N too: a connection to the anchor's own device, inherited.
  * KEY is a SubjectPublicKeyInfo, SIGNATURE one in the form X.509 wants, both in hex.  --root-is-private goes with csr and
  * import.
  */
@@ -124,6 +125,7 @@ options_read(int argc, char **argv, struct options *ret)
 					       { "ceremony", required_argument, NULL, 'y' },
 					       { "anchor-key", required_argument, NULL, 'a' },
 					       { "anchor-only", no_argument, NULL, 'o' },
+					       { "anchor-fd", required_argument, NULL, 'n' },
 					       { "witness", required_argument, NULL, 'w' },
 					       { "signature", required_argument, NULL, 's' },
 					       { "root-is-private", no_argument, NULL, 'r' },
@@ -132,7 +134,7 @@ options_read(int argc, char **argv, struct options *ret)
 	uint64_t fd;
 	int c;
 
-	*ret = (struct options){ .fd = -1, .admin_fd = -1, .ceremony.anchor_kind = KEY_P256 };
+	*ret = (struct options){ .fd = -1, .admin_fd = -1, .ceremony.anchor_kind = KEY_P256, .ceremony.anchor_fd = -1 };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (c) {
@@ -158,6 +160,11 @@ options_read(int argc, char **argv, struct options *ret)
 			break;
 		case 'o':
 			ret->ceremony.anchor_only = true;
+			break;
+		case 'n':
+			if (!writ_decimal(writ_str(optarg), 1023, &fd) || fd < 3)
+				return writ_fail(WRIT_INVALID, "--anchor-fd %s is not a descriptor from 3 to 1023", optarg);
+			ret->ceremony.anchor_fd = (int)fd;
 			break;
 		case 'r':
 			ret->ceremony.root_is_private = true;

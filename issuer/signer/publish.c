@@ -24,6 +24,18 @@ crl_made_done(struct crl_made *made)
 
 /* ---- CRLs ---- */
 
+/* An operator's anchor is not there tomorrow: its list lasts as long as the generations that it has certified. */
+static writ_time
+anchor_list_until(const struct signer *s)
+{
+	writ_time until = s->now.wall + ANCHOR_CRL_LIFE_S;
+
+	for (size_t i = 0; s->conf->custody.operator && i < s->keys.n; i++)
+		if (s->keys.gen[i]->cert.not_after > until)
+			until = s->keys.gen[i]->cert.not_after;
+	return until;
+}
+
 /* Builds, journals, signs; the list in `ret_der`.  `by` NULL: the anchor's. */
 static struct writ_err *
 crl_sign(struct signer *s, struct generation *by, const struct ledger_list *list, struct signer_crl_is *is,
@@ -41,14 +53,16 @@ crl_sign(struct signer *s, struct generation *by, const struct ledger_list *list
 		.kind = ca->kind,
 		.number = last + 1,
 		.this_update = s->now.wall - SIGNER_BACKDATE_S,
-		.next_update = s->now.wall + (by ? CRL_LIFE_S : ANCHOR_CRL_LIFE_S),
+		.next_update = by ? s->now.wall + CRL_LIFE_S : anchor_list_until(s),
 		.entries = list->entries,
 		.n_edges = list->n_edges,
 		.edges = list->edges,
 	};
 	struct writ_err *err;
 
-	if (in_device && !device_ready(s)) /* before the journal has an entry of a list that nobody will see */
+	if (!by && !anchor_ready(s))
+		return anchor_away(s);
+	if (by && in_device && !device_ready(s)) /* before the journal has an entry of a list that nobody will see */
 		return device_away(s);
 	err = crl_build_tbs(&facts, &tbs);
 	if (!err && in_device && tbs.len > CUSTODY_MESSAGE_MAX)
@@ -151,6 +165,8 @@ crl_stale(const struct signer *s, const struct generation *g)
 
 	if (made->fd < 0)
 		return true;
+	if (!g && s->conf->custody.operator)
+		return s->operator.list_due; /* nobody could sign it otherwise */
 	if (!g)
 		return age_s >= ANCHOR_CRL_AGE_MAX_S || age_s < 0;
 	ledger_list(s->ledger, g->cert.key_id, &list);

@@ -13,12 +13,15 @@
  * (3) Who is current is journalled, so that a start finds the same one.
  * (4) While the device is away the current one goes on until its signs_until, with alarms from half of the lead on;
  * then leaves are refused, and status goes on.
+ * (5) Of an operator's anchor the ready ones are made by `writ rotate` (operator.c), and an alarm asks for it.
  */
 #include "base/event.h"
 #include "base/fault.h"
 #include "issuer/signer/admin.h"
 
 #define RETRY_MAX_S 30	/* what the device refused is asked again so late: each try costs the journal an entry */
+#define OPERATOR_ALARM_S 86400 /* an operator needs a day's notice */
+#define OPERATOR_ALARM_PAUSE_S 3600
 #define ALARM_MAX_S 300 /* between two alarms about a rotation that is late */
 
 static writ_time
@@ -160,7 +163,7 @@ destroy_over(struct signer *s)
 static bool
 ready_wanted(const struct signer *s)
 {
-	return !next_ready(s) && s->now.wall >= due_at(s) - lead_s(s) &&
+	return !s->conf->custody.operator && !next_ready(s) && s->now.wall >= due_at(s) - lead_s(s) &&
 	       s->keys.current->cert.not_after < s->keys.anchor.not_after;
 }
 
@@ -201,6 +204,20 @@ late_tell(struct signer *s)
 	      EV_STR("device", s->link.device ? "is there, and made none" : s->link.state.why));
 }
 
+/* (5) */
+static void
+operator_tell(struct signer *s)
+{
+	const writ_time left_s = rotation_ends(s) - s->now.wall;
+
+	if (!s->conf->custody.operator || left_s > OPERATOR_ALARM_S || s->now.mono_ms < s->keys.next_late_ms ||
+	    rotation_ends(s) + GENERATION_AFTER_S >= s->keys.anchor.not_after)
+		return;
+	s->keys.next_late_ms = s->now.mono_ms + OPERATOR_ALARM_PAUSE_S * 1000;
+	event(EVENT_ALARM, "signer.rotate-wanted", EV_NUM("issuing_ends_in_s", left_s),
+	      EV_STR("text", "the operator's anchor has certified no more: writ rotate"));
+}
+
 static void
 take_over(struct signer *s)
 {
@@ -223,6 +240,7 @@ rotation_housekeep(struct signer *s)
 	destroy_over(s);
 	make_ready(s);
 	late_tell(s);
+	operator_tell(s);
 	take_over(s);
 }
 

@@ -263,6 +263,7 @@ signer_serve(struct signer *s, int listener)
 			housekeep(s);
 		for (int i = 0; i < n; i++)
 			wake(s, &events[i]);
+		operator_step(s);
 		resident_collect(s);
 		group_end(s);
 		admin_flush(s);
@@ -278,6 +279,7 @@ signer_serve(struct signer *s, int listener)
 void
 signer_done(struct signer *s)
 {
+	operator_drop(s);
 	for (size_t i = 0; i < s->n_conns; i++)
 		conn_free(s, s->conns[i]);
 	admin_done(s);

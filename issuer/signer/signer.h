@@ -13,6 +13,7 @@
  *	generation.c	one issuing CA generation: made, kept, loaded, destroyed
  *	rotate.c	which generation signs, when the next one is made ready and takes over, when an old one goes
  *	state.c		is this state directory the newest?  The device's counter says
+ *	operator.c	an anchor whose PIN is an operator's: in use while writ init or writ rotate runs
  *	publish.c	CRLs and OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
  *	resident.c	LEAF in the resident tier: waits for the device first, in queue.c's order
@@ -135,6 +136,18 @@ struct device_link {
 	int64_t signature_us;		/* how long one takes, the last ones counting most */
 };
 
+#define OPERATOR_GONE_MS 5000	/* a writ rotate that asked nothing for so long is gone */
+
+/* The anchor's own device, while an operator has it open. */
+struct operator_link {
+	struct device *device;		/* NULL: nobody has */
+	uint32_t handle;
+	uint32_t wanted, left;		/* generations to certify; wanted 0: a ceremony */
+	bool list_due;
+	int64_t heard_ms;
+	char why[160];			/* why the last one came to no end */
+};
+
 /* A bounded rate: `n` of them now, refilled with time; what does not fit is counted. */
 struct bucket {
 	int64_t last_ms, credit_ms;
@@ -191,6 +204,7 @@ struct signer {
 	struct ledger *ledger;
 	struct keys keys;
 	struct device_link link;
+	struct operator_link operator;
 	struct gate_facts gate;
 	struct gate_issuer gate_issuers[GENERATIONS_MAX];	/* of the gate's facts, as these: */
 	char ocsp_url[SIGNER_URL_MAX];
@@ -360,6 +374,20 @@ WRIT_CHECKED struct writ_err *state_raise(struct signer *, const char *why);
 /* The same at a start, unless there were too many of them. */
 WRIT_CHECKED struct writ_err *state_start(struct signer *);
 
+/* ---- operator.c ---- */
+
+/* The anchor, in our device or in an operator's; NULL and false while that is away. */
+struct device *anchor_device(const struct signer *);
+bool anchor_ready(struct signer *);
+struct writ_err *anchor_away(const struct signer *);	/* after anchor_ready() said false */
+uint32_t *anchor_handle(struct signer *);
+WRIT_CHECKED struct writ_err *anchor_load(struct signer *);
+
+WRIT_CHECKED struct writ_err *operator_take(struct signer *, int fd);	/* takes the descriptor */
+void operator_drop(struct signer *);
+WRIT_CHECKED struct writ_err *operator_sign(struct signer *, struct writ_bytes message, struct writ_buf *ret_sig);
+void operator_step(struct signer *);	/* once a wake-up */
+
 /* ---- publish.c ---- */
 
 /* The list of that CA, made anew when it must be; WRIT_NOT_FOUND: not a CA of ours.  `*ret` stays the signer's. */
@@ -433,6 +461,7 @@ struct ceremony_asked {
 	const char *path;		/* CSR: to write; IMPORT: to read */
 	enum key_kind anchor_kind;
 	bool anchor_only;		/* no issuing key: the anchor waits */
+	int anchor_fd;			/* a connection to the anchor's own device, or -1: custody.anchor is device */
 	bool root_is_private;		/* CSR, IMPORT: somebody has confirmed it */
 	size_t n_witnesses;		/* SELF_SIGNED, CSR */
 	struct witness witnesses[WITNESSES_MAX];

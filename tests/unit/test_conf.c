@@ -298,7 +298,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
 		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url");
 	expect_refused(parse(with_line(8, "  software: true")), WRIT_INVALID,
-		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, rotation_s, standby, retiring, tpm, pkcs11");
+		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, operator, rotation_s, standby, retiring, tpm, pkcs11");
 	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: c}")), WRIT_INVALID,
 		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,
@@ -445,11 +445,46 @@ values_outside_their_grammar_are_refused(void **state)
 }
 
 static void
+an_operators_anchor_has_a_token_of_its_own(void)
+{
+	AUTO(conf_done) struct conf conf = { 0 };
+
+	expect_refused(parse(with_line(8, "  tier: sealed\n  anchor: operator")), WRIT_INVALID,
+		       "writ.yaml:7:1: custody.anchor: operator and custody.operator go together");
+	expect_refused(parse(with_line(8, "  tier: sealed\n  operator: {module: /m.so, uri: \"pkcs11:serial=1\"}")),
+		       WRIT_INVALID, "writ.yaml:9:3: custody.anchor: operator and custody.operator go together");
+	expect_refused(parse(with_line(8, "  tier: sealed\n  anchor: operator\n  operator: {uri: \"pkcs11:serial=1\"}")),
+		       WRIT_INVALID, "writ.yaml:10:3: custody.operator.module is missing");
+	expect_refused(parse(with_line(8, "  tier: sealed\n  anchor: operator\n  operator: {module: m.so, uri: x}")),
+		       WRIT_INVALID,
+		       "writ.yaml:10:14: custody.operator.module: found \"m.so\", wanted an absolute path: nothing is searched for");
+	expect_refused(
+		parse(with_line(8, "  tier: sealed\n  anchor: operator\n  operator: {module: /m.so, uri: "
+				   "\"pkcs11:serial=1?pin-value=1234\"}")),
+		WRIT_INVALID,
+		"writ.yaml:10:29: custody.operator.uri is a token's pkcs11: URI (RFC 7512), without a PIN: that is given to "
+		"writ rotate");
+	expect_refused(parse(with_line(8, "  tier: sealed\n  anchor: operator\n  operator: {module: /m.so, pin_file: p}")),
+		       WRIT_INVALID,
+		       "writ.yaml:10:29: unknown key \"pin_file\"; known here: module, uri, environment");
+	expect_ok(conf_parse("writ.yaml", "/etc/writ",
+			     writ_str(with_line(8, "  tier: sealed\n  anchor: operator\n  operator: {module: /m.so, uri: "
+						   "\"pkcs11:serial=1\", environment: [\"A=b\"]}")),
+			     &conf));
+	assert_true(conf.custody.operator);
+	assert_string_equal(conf.custody.anchor_token.module, "/m.so");
+	assert_string_equal(conf.custody.anchor_token.uri, "pkcs11:serial=1");
+	assert_int_equal(conf.custody.anchor_token.n_environment, 1);
+	assert_int_equal(conf.custody.n_environment, 0);
+}
+
+static void
 custody_names_one_device_and_holds_no_secret(void **state)
 {
 	(void)state;
 	expect_refused(parse(with_line(8, "  tier: sealed\n  anchor: file")), WRIT_INVALID,
-		       "writ.yaml:9:3: custody.anchor: found \"file\", wanted device");
+		       "writ.yaml:9:3: custody.anchor: found \"file\", wanted device or operator");
+	an_operators_anchor_has_a_token_of_its_own();
 	expect_refused(parse(with_line(8, "  tier: sealed\n  pkcs11: {}")), WRIT_INVALID,
 		       "writ.yaml:7:1: custody has both of tpm and pkcs11, wanted is one");
 	expect_refused(
