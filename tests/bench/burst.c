@@ -214,9 +214,10 @@ static void
 burst(void)
 {
 	struct epoll_event events[512];
-	SSL_CTX *ctx = client_ctx();
+	SSL_CTX *ctx = client_ctx(); /* 5,000 agents have as many processors to verify the server with; we have one */
 	const int epoll = epoll_create1(EPOLL_CLOEXEC);
 
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	left = opt.agents;
 	began = now_s();
 	for (unsigned i = 0; i < opt.agents; i++)

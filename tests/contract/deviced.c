@@ -825,7 +825,7 @@ a_long_life_leaves_memory_handles_and_sessions_as_they_were(void **state)
 		assert_string_equal(holds, holds_first);
 		assert_int_equal(f.fds, first.fds);
 		assert_int_equal(f.locked_kb, first.locked_kb);
-		assert_true(f.anon_kb - first.anon_kb <= 1024);
+		assert_true(!FOOTPRINT_TELLS_MEMORY || f.anon_kb - first.anon_kb <= 1024);
 	}
 }
 

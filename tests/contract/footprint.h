@@ -44,6 +44,13 @@ footprint_of(pid_t pid)
 	return ret;
 }
 
+/* An address sanitizer keeps what was freed for a while: its memory says nothing. */
+#ifdef __SANITIZE_ADDRESS__
+#define FOOTPRINT_TELLS_MEMORY 0
+#else
+#define FOOTPRINT_TELLS_MEMORY 1
+#endif
+
 /* How long to go on: WRIT_ENDURANCE, which tests/endurance sets, or what the ordinary run has time for. */
 static inline unsigned long
 endurance(const char *name, unsigned long ordinary)

@@ -2051,7 +2051,7 @@ a_long_life_leaves_memory_and_descriptors_as_they_were(void **state)
 		live = health_of(&house).issued;
 		assert_int_equal(f.fds, first.fds);
 		assert_int_equal(f.locked_kb, first.locked_kb);
-		assert_true(f.anon_kb - first.anon_kb <=
+		assert_true(!FOOTPRINT_TELLS_MEMORY || f.anon_kb - first.anon_kb <=
 			    (long)(live > live_first ? (live - live_first) * LIVE_BYTES_MAX / 1024 : 0) + NOISE_KB);
 	}
 	if (total < 100000)
@@ -2060,7 +2060,7 @@ a_long_life_leaves_memory_and_descriptors_as_they_were(void **state)
 		sleep_ms(5000);
 	f = footprint_tell(&house, total);
 	assert_int_equal(health_of(&house).issued, 0);
-	assert_true(f.anon_kb - first.anon_kb <= NOISE_KB);
+	assert_true(!FOOTPRINT_TELLS_MEMORY || f.anon_kb - first.anon_kb <= NOISE_KB);
 }
 
 static void
