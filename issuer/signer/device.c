@@ -38,6 +38,8 @@ device_lost(struct signer *s, struct writ_err *why)
 {
 	struct device_link *link = &s->link;
 
+	if (link->outstanding > 0) /* a signature that never came has taken so long, too */
+		signer_times_note(&s->device_signed, s->now.mono_ms - link->heard_ms);
 	device_state_lost(&link->state, s->now, why);
 	device_state_tell(&link->state);
 	writ_err_free(why);

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import threading
+import time
 
 import pytest
 
@@ -87,7 +88,7 @@ def flooded(slow):
 
 def test_a_flood_by_one_delegator_leaves_anothers_wait_bounded(flooded):
     got, refused = flooded.of_status(201), flooded.of_status(503)
-    assert len(got) > 3 * IN_HAND and len(got) + len(refused) == FLOOD, [a[1] for a in flooded.answers]
+    assert len(got) > 12 and len(got) + len(refused) == FLOOD, [a[1] for a in flooded.answers]
     # What the device had in hand, one more of alice's, bob's own, and a list of revoked certificates should one be due: never the flood.
     passed = sorted(flooded.passed)
     assert passed and passed[len(passed) // 2] <= 8 and passed[-1] <= IN_HAND, (passed, len(got))
@@ -98,7 +99,7 @@ def test_refusals_say_when_to_come_back(flooded):
     assert refused
     for _, _, head, body in refused:
         after = int(re.search(r"\r\nretry-after: (\d+)\r\n", head + "\r\n", re.I).group(1))
-        assert 1 <= after <= 10, head  # the queue holds 4 s of work at most, told once to twice over
+        assert 1 <= after <= 20, head  # the queue took 4 s of work; told once to twice over, more when the device has become slower since
         assert json.loads(body)["code"] == "UNAVAILABLE" and b"wait for the device already" in body, body
     assert len({re.search(r"retry-after: (\d+)", head, re.I).group(1) for _, _, head, _ in refused}) > 1, "they do not all come back at once"
 
@@ -117,18 +118,41 @@ def test_the_queue_and_the_device_are_measured(slow, flooded):
     assert metric(slow, "writ_device_queue") == 0
 
 
+def threads(house):
+    return {name: [len(os.listdir(f"/proc/{pid}/task")) for pid in house.pids(name)] for name in ("writ-issuerd", "writ-signerd", "writ-deviced")}
+
+
+def test_a_device_that_takes_ten_seconds_piles_nothing_up(slow):
+    """Over its deadline: the queue stays bounded, who waited 5 s and who is too many hears 503, no thread more waits with them, and the metric tells (F17)."""
+    leaf, bot, before = 'writ_device_signature_seconds_bucket{le="%s"}', Agent(slow, "after"), threads(slow)
+    task, flood, most = slow.open_task(bot).json["task"], Flood(slow), 0
+    beyond = metric(slow, leaf % "+Inf") - metric(slow, leaf % "2.000")
+    slow.order.set(TPM2_SIGN, "delay", 10000, FOREVER)
+    flood.start()
+    while flood.is_alive():
+        most = max(most, metric(slow, "writ_device_queue"))
+        time.sleep(0.1)
+    assert 0 < most <= 2 * 48 + IN_HAND
+    assert {a[1] for a in flood.answers} == {503} and max(a[0] for a in flood.answers) < 14, flood.answers[0]
+    assert all("\r\nretry-after: " in head.lower() for _, _, head, _ in flood.answers)
+    wait_for("a time beyond the bounds", lambda: metric(slow, leaf % "+Inf") - metric(slow, leaf % "2.000") > beyond, 10)
+    slow.order.clear()
+    wait_for("a leaf again", lambda: slow.leaf(task, bot).status == 201, 20)
+    assert threads(slow) == before
+
+
 def test_a_queue_lost_with_the_signer_needs_no_abort(slow):
     """Killed with its queue full: what the device had in hand is aborted, of what waited nothing is known."""
-    before, flood = journalled(slow)[0], Flood(slow)
+    (begun_before, aborted_before), flood = journalled(slow), Flood(slow)
     slow.order.set(TPM2_SIGN, "delay", 1000, FOREVER)
     flood.start()
-    wait_for("a full queue", lambda: metric(slow, "writ_device_queue") > 3 * IN_HAND, 20)
+    wait_for("a full queue", lambda: metric(slow, "writ_device_queue") > 2 * IN_HAND, 20)
     os.kill(slow.pids("writ-signerd")[0], signal.SIGKILL)
     slow.order.clear()
     flood.join()
     wait_for("a leaf again", lambda: slow.leaf(flood.task, flood.bot).status == 201, 30)
     got = len(flood.of_status(201)) + 1
-    begun, aborts = journalled(slow)
+    begun, aborted = journalled(slow)
     assert {a[1] for a in flood.answers} <= {201, 503}
-    assert begun - before - got == aborts <= IN_HAND, (begun - before, got, aborts)
+    assert begun - begun_before - got == aborted - aborted_before <= IN_HAND, (begun, begun_before, got, aborted, aborted_before)
 
