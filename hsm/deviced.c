@@ -437,7 +437,7 @@ request_answer(struct server *server, struct connection *connection, const struc
 	struct device_request request;
 
 	*ret_type = (uint16_t)(frame->type | DEVICE_ANSWER);
-	watchdog_arm(device_is_slow(frame->type) ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS, name);
+	watchdog_arm(device_timeout_ms(frame->type), name);
 	failed = device_request_decode(frame, &request);
 	if (!failed)
 		failed = message_find(&request, beside, &map);

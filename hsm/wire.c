@@ -151,7 +151,7 @@ answer_take(struct device *device, uint64_t id, enum device_message asked, int t
 static struct writ_err *
 ask(struct device *device, const struct device_request *request, uint8_t packet[FRAME_MAX], struct device_answer *ret)
 {
-	const int timeout_ms = device_is_slow(request->type) ? DEVICE_MAKE_TIMEOUT_MS : DEVICE_TIMEOUT_MS;
+	const int timeout_ms = device_timeout_ms(request->type);
 	const uint64_t id = ++device->next_id;
 	struct writ_err *err;
 
@@ -261,11 +261,20 @@ device_unseal(struct device *device, struct writ_bytes blob, struct writ_secret 
 	return err;
 }
 
-bool
-device_is_slow(unsigned type)
+int
+device_timeout_ms(unsigned type)
 {
-	return type == DEVICE_MAKE || type == DEVICE_ATTESTER || type == DEVICE_ATTEST || type == DEVICE_ACTIVATE ||
-	       type == DEVICE_DESTROY;
+	switch (type) {
+	case DEVICE_MAKE:
+	case DEVICE_DESTROY:
+		return DEVICE_MAKE_TIMEOUT_MS;
+	case DEVICE_ATTESTER:
+	case DEVICE_ATTEST:
+	case DEVICE_ACTIVATE:
+		return DEVICE_ATTEST_TIMEOUT_MS;
+	default:
+		return DEVICE_TIMEOUT_MS;
+	}
 }
 
 static void

@@ -38,7 +38,8 @@ enum device_message {
 
 #define DEVICE_TIMEOUT_MS 3000	     /* a request's deadline; writ-deviced is killed at it and started anew */
 #define DEVICE_OPEN_TIMEOUT_MS 10000 /* opening the device: a real TPM tests itself, and makes its storage root key */
-#define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds, attesting makes one or two; so may many raises of a counter */
+#define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds; so may many raises of a counter */
+#define DEVICE_ATTEST_TIMEOUT_MS 20000 /* one or two keys of its hierarchy made anew, then up to eight signatures */
 #define DEVICE_OUTSTANDING_MAX 64
 #define DEVICE_EXIT_DEADLINE 4 /* writ-deviced's exit status at a deadline: start it anew, it is no crash */
 
@@ -72,8 +73,8 @@ WRIT_CHECKED struct writ_err *device_attest(struct device *, const uint8_t quali
 WRIT_CHECKED struct writ_err *device_activate(struct device *, struct writ_bytes id_object, struct writ_bytes encrypted,
 					      struct writ_secret *ret);
 
-/* May the request take DEVICE_MAKE_TIMEOUT_MS? */
-bool device_is_slow(unsigned type);
+/* The deadline of a request of that type. */
+int device_timeout_ms(unsigned type);
 
 WRIT_CHECKED struct writ_err *device_destroy(struct device *, uint64_t number);
 WRIT_CHECKED struct writ_err *device_health(struct device *);

@@ -11,6 +11,7 @@
 #define ATTEST_NONCE_MIN 16
 #define ATTEST_NONCE_MAX 64
 #define ATTEST_SIGNED "Writ custody statement, version 1\n" /* in front of what the anchor signs */
-#define ATTEST_TIMEOUT_MS 200000 /* three requests of the device that make keys, at their worst */
+#define ATTEST_TIMEOUT_MS                                                                                              \
+	90000 /* three requests of the device at their worst (DEVICE_ATTEST_TIMEOUT_MS), and what waits before them */
 
 #endif
