@@ -160,6 +160,7 @@ cmd_key(int argc, char **argv)
 	static const struct admin_command commands[] = {
 		{ "list", key_list, "the anchor and the issuing CAs" },
 		{ "rotate", key_rotate, "make a new issuing CA, and issue with it from now on" },
+		{ "revoke", key_revoke, "have the anchor's CRL name an issuing CA, which issues no more" },
 	};
 
 	return admin_commands("key", commands, N_OF(commands), argc, argv);

@@ -27,6 +27,9 @@ WRIT_CHECKED struct writ_err *admin_ask_json(const struct options *, enum admin_
 /* Prints an answer: as JSON with --json, else a line a member and a line an item of a list. */
 void admin_print(const struct options *, const json_t *);
 
+/* key_revoke.c */
+int key_revoke(int argc, char **argv);
+
 /* A table of a command's own commands. */
 struct admin_command {
 	const char *name;

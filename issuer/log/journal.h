@@ -23,7 +23,8 @@
  * record before the first one of a later group is damage.
  * What a type puts into the fixed header beside its time: issue serial, notAfter, key; abort serial, key; revoke reason, serial, key - or, with key
  * zero, an edge id in the serial's place; key serial, notAfter, key of what was certified - or, with reason 1 or 2, the key of a
- * generation that became current, or was destroyed; crl key, notAfter = nextUpdate, and the CRL's number,
+ * generation that became current, or was destroyed, or, with reason 16 and more, serial, notAfter and key of an issuing CA
+ * that was revoked for the CRLReason above 16; crl key, notAfter = nextUpdate, and the CRL's number,
  * big endian, in the last 8 bytes of the serial's place; settled the index, likewise; state the device's counter, likewise,
  * with reason 1 once it was reached.
  * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal.

@@ -402,6 +402,7 @@ cas_follow(struct keeper *k)
 {
 	struct writ_err *err = cas_learn(k);
 
+	k->anchor_list_ms = k->list_ms = k->now.mono_ms; /* it may be that a CA was revoked */
 	for (unsigned i = 0; i < k->serve->n_loops && !err; i++) {
 		struct post p = { 0 };
 

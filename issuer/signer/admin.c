@@ -82,6 +82,8 @@ put_key(struct canon_out *out, const struct ca_cert *cert, const char *role, con
 static const char *
 role_of(const struct signer *s, const struct generation *g)
 {
+	if (g->revoked)
+		return "revoked";
 	return g == s->keys.current ? "issuing" : g->number > s->keys.current->number ? "ready" : "status";
 }
 
@@ -163,6 +165,7 @@ static const struct row {
 	[ADMIN_KEY_LIST] = { .name = "KEY_LIST", .handle = on_key_list },
 	[ADMIN_RESUME] = { .name = "RESUME", .handle = on_resume, .changes = true },
 	[ADMIN_ATTEST] = { .name = "ATTEST", .handle = admin_attest, .body = true, .changes = true, .clock = true },
+	[ADMIN_KEY_REVOKE] = { .name = "KEY_REVOKE", .handle = key_revoke_asked, .body = true, .changes = true },
 	[ADMIN_KEY_ROTATE] = { .name = "KEY_ROTATE", .handle = rotation_asked, .changes = true, .clock = true },
 	[ADMIN_CLOCK] = { .name = "CLOCK", .handle = on_clock, .body = true, .changes = true },
 	[ADMIN_CERTIFY] = { .name = "CERTIFY", .handle = operator_asked, .body = true, .changes = true, .clock = true,

@@ -22,6 +22,7 @@ typedef struct writ_err *admin_handler(struct signer *, const struct admin_asked
 
 /* rotate.c */
 admin_handler rotation_asked;
+admin_handler key_revoke_asked;	/* key_revoke.c */
 
 /* Takes the listening socket, and serves it from the signer's loop. */
 WRIT_CHECKED struct writ_err *admin_open(struct signer *, int listener);

@@ -20,6 +20,7 @@ enum admin_message {
 	ADMIN_KEY_ROTATE,	/* ->						 <- the new issuing CA */
 	ADMIN_CERTIFY,		/* -> u32 generations, and beside it a connection to the anchor's own device: begins; without
 				 * both: goes on telling						 <- how many are left to make */
+	ADMIN_KEY_REVOKE,	/* -> 20 bytes key id, u8 CRLReason		 <- is it listed, and who issues now */
 	ADMIN_ANSWER = 0x80,	/* set in an answer's type */
 	ADMIN_ERROR = 0xff,	/* u8 code, bytes text */
 };

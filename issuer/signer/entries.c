@@ -191,6 +191,26 @@ entry_generation(struct signer *s, enum generation_event what, uint64_t number, 
 }
 
 struct writ_err *
+entry_key_revoked(struct signer *s, const struct generation *g, enum crl_reason reason, uid_t by)
+{
+	struct canon_out out = entry_begin(s);
+	struct entry e = { .type = ENTRY_KEY, .reason = KEY_REVOKED + reason, .not_after = g->cert.not_after };
+
+	memcpy(e.serial, g->cert.serial.data, sizeof(e.serial));
+	memcpy(e.key, g->cert.key_id, sizeof(e.key));
+	canon_int(&out, "by_uid", by);
+	put_clock(s, &out);
+	canon_text(&out, "event", WRIT_LIT("revoked"));
+	canon_hex(&out, "key", fixed(g->cert.key_id, 20));
+	canon_int(&out, "number", (int64_t)g->number);
+	canon_text(&out, "reason", writ_str(crl_reason_name(reason)));
+	canon_text(&out, "role", WRIT_LIT("issuing"));
+	canon_hex(&out, "serial", g->cert.serial);
+	put_type(&out, ENTRY_KEY);
+	return entry_add(s, &out, &e);
+}
+
+struct writ_err *
 entry_crl(struct signer *s, const uint8_t key_id[20], uint64_t number, writ_time next_update, size_t n_entries,
 	  struct writ_bytes tbs)
 {
@@ -363,6 +383,8 @@ replay_one(const struct entry *e, void *ctx)
 		state_replay(&r->signer->state, e);
 		return NULL;
 	case ENTRY_KEY:
+		if (e->reason >= KEY_REVOKED)
+			return key_revoke_replay(r->signer, e);
 		if (e->reason == GENERATION_SWITCHED) {
 			memcpy(r->signer->keys.switched, e->key, sizeof(e->key));
 			r->signer->keys.switched_at = e->time;

@@ -22,6 +22,8 @@ check_issuer(const struct leaf *leaf, const struct gate_facts *facts, writ_time 
 	*ret = issuer_of(leaf, facts);
 	if (!*ret)
 		return writ_fail(WRIT_INVALID, "gate: the authority key id is not that of a CA that signs now");
+	if ((*ret)->revoked)
+		return writ_fail(WRIT_UNAVAILABLE, "gate: the issuing CA it names was revoked a moment ago: ask again");
 	if (!writ_equal(leaf->issuer, (*ret)->name))
 		return writ_fail(WRIT_INVALID, "gate: the issuer name is not that of the CA whose key id it has");
 	if (now > (*ret)->signs_until)

@@ -22,6 +22,7 @@ struct gate_issuer {
 	struct writ_bytes key_id;		/* 20 */
 	struct writ_bytes crl_url;
 	writ_time not_after, signs_until;
+	bool revoked;				/* a moment ago: whoever asks again will have heard of another */
 };
 
 struct gate_facts {
@@ -37,7 +38,7 @@ struct gate_facts {
 
 void gate_keys_sort(struct gate_facts *);
 
-/* WRIT_INVALID names the rule, the value and the limit; on success `*ret` is the leaf, its lists in the arena. */
+/* WRIT_INVALID names the rule, the value and the limit; WRIT_UNAVAILABLE: the CA it names was just revoked; on success `*ret` is the leaf, its lists in the arena. */
 WRIT_CHECKED struct writ_err *gate_check(struct writ_bytes tbs, const struct gate_facts *, writ_time now, struct writ_arena *,
 					 struct leaf *ret);
 

@@ -211,6 +211,8 @@ generation_read(struct signer *s, struct generation *g)
 	struct writ_err *err = ca_read(writ_view(&g->der), &g->cert);
 
 	if (!err)
+		g->revoked = key_revoked(s, g->cert.key_id) != NULL;
+	if (!err)
 		err = ocsp_issuer_init(g->cert.subject, g->cert.spki, &g->ocsp);
 	if (!err)
 		err = pubkey_load(g->cert.spki, &g->public);

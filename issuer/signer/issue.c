@@ -57,6 +57,10 @@ issue_blocked(struct signer *s)
 	if (!journal_can_issue(s->journal))
 		return writ_fail(WRIT_UNAVAILABLE,
 				 "the disk is full: the journal takes revocations only, until there is space");
+	if (g->revoked)
+		return writ_fail(WRIT_UNAVAILABLE,
+				 "generation %llu is revoked, and the device has not certified a new one yet",
+				 (unsigned long long)g->number);
 	if (g->signs_until < s->now.wall)
 		return writ_fail(WRIT_UNAVAILABLE,
 				 "generation %llu ended signing %lld s ago, and the device did not certify a new one",

@@ -168,6 +168,7 @@ gate_issuer_add(struct signer *s, const struct generation *g, writ_time signs_un
 		.crl_url = writ_str(g->crl_url),
 		.not_after = g->cert.not_after,
 		.signs_until = signs_until,
+		.revoked = g->revoked,
 	};
 }
 

@@ -106,24 +106,29 @@ crl_make(struct signer *s, struct generation *g)
 	return NULL;
 }
 
-/* Revocations of issuing CAs come with key revocation; until then the anchor's list is empty, and says so with a date.
- */
 static struct writ_err *
 anchor_crl_make(struct signer *s)
 {
-	const struct ledger_list none = { 0 };
+	AUTO(writ_buf_done) struct writ_buf entries = WRIT_BUF(REVOKED_CAS_MAX * CRL_ENTRY_MAX);
+	struct ledger_list list = { 0 };
 	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(ANCHOR_CRL_MAX);
 	struct crl_made made = { .fd = -1 };
 	char path[PATH_MAX];
 	struct writ_err *err;
 
-	err = crl_sign(s, NULL, &none, &made.is, &der);
+	made.changes = s->revoked_cas.changes;
+	err = key_revoke_entries(s, &entries, &list.n_entries);
+	list.entries = writ_view(&entries);
+	if (!err)
+		err = crl_sign(s, NULL, &list, &made.is, &der);
 	if (!err)
 		err = file_replace(state_path(s, "certs", "anchor.crl", path), 0644, writ_view(&der));
 	if (!err)
 		err = file_memfd("writ-crl", writ_view(&der), &made.fd);
 	if (err)
 		return err;
+	if (made.changes != s->keys.anchor_crl.changes)
+		s->keys.changes++; /* the issuer asks for it at once */
 	crl_made_done(&s->keys.anchor_crl);
 	s->keys.anchor_crl = made;
 	return NULL;
@@ -168,7 +173,7 @@ crl_stale(const struct signer *s, const struct generation *g)
 	if (!g && s->conf->custody.operator)
 		return s->operator.list_due; /* nobody could sign it otherwise */
 	if (!g)
-		return age_s >= ANCHOR_CRL_AGE_MAX_S || age_s < 0;
+		return s->revoked_cas.changes != made->changes || age_s >= ANCHOR_CRL_AGE_MAX_S || age_s < 0;
 	ledger_list(s->ledger, g->cert.key_id, &list);
 	return list.changes != made->changes || age_s >= CRL_AGE_MAX_S || age_s < 0;
 }
@@ -228,6 +233,17 @@ issuer_of(const struct signer *s, const struct ocsp_request *request, struct led
 	return g && ocsp_issuer_is(&g->ocsp, request) && ret_row->not_after >= s->now.wall ? g : NULL;
 }
 
+/* A leaf of a revoked CA is revoked with it, unless it was before (key_revoke.c, 3). */
+static void
+row_below(const struct revoked_ca *ca, struct ledger_row *row)
+{
+	if (!ca || row->state != LEDGER_ISSUED)
+		return;
+	row->state = LEDGER_REVOKED;
+	row->reason = ca->reason == REASON_KEY_COMPROMISE ? REASON_CA_COMPROMISE : ca->reason;
+	row->ended_at = ca->at;
+}
+
 struct writ_err *
 publish_ocsp(struct signer *s, const struct signer_ocsp *asked, struct writ_buf *ret, struct signer_status *status)
 {
@@ -249,6 +265,8 @@ publish_ocsp(struct signer *s, const struct signer_ocsp *asked, struct writ_buf 
 	if (g->responder.len == 0 || g->responder_until < s->now.wall)
 		return writ_fail(WRIT_UNAVAILABLE,
 				 "OCSP: the responder's certificate has expired, and the CA cannot sign a new one now");
+	if (g->revoked)
+		row_below(key_revoked(s, row.key), &row);
 	*status = (struct signer_status){
 		.status = row.state == LEDGER_ISSUED ? OCSP_GOOD : OCSP_REVOKED,
 		.this_update = s->now.wall - SIGNER_BACKDATE_S,

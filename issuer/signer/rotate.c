@@ -22,6 +22,7 @@
 #define RETRY_MAX_S 30	/* what the device refused is asked again so late: each try costs the journal an entry */
 #define OPERATOR_ALARM_S 86400 /* an operator needs a day's notice */
 #define OPERATOR_ALARM_PAUSE_S 3600
+#define RETRY_REVOKED_S 1
 #define ALARM_MAX_S 300 /* between two alarms about a rotation that is late */
 
 static writ_time
@@ -36,6 +37,9 @@ due_at(const struct signer *s)
 {
 	const writ_time planned = s->keys.began + s->conf->custody.rotation_s;
 
+	if (s->keys.current->revoked)
+		return s->now.wall;
+
 	return planned < s->keys.current->signs_until ? planned : s->keys.current->signs_until;
 }
 
@@ -46,17 +50,18 @@ next_ready(const struct signer *s)
 	struct generation *next = NULL;
 
 	for (size_t i = 0; i < s->keys.n && s->keys.gen[i]->number > s->keys.current->number; i++)
-		next = s->keys.gen[i];
+		if (!s->keys.gen[i]->revoked)
+			next = s->keys.gen[i];
 	return next;
 }
 
 writ_time
 rotation_ends(const struct signer *s)
 {
-	writ_time ends = s->keys.current->signs_until;
+	writ_time ends = s->keys.current->revoked ? s->now.wall : s->keys.current->signs_until;
 
 	for (size_t i = 0; i < s->keys.n && s->keys.gen[i]->number > s->keys.current->number; i++)
-		if (s->keys.gen[i]->signs_until > ends)
+		if (!s->keys.gen[i]->revoked && s->keys.gen[i]->signs_until > ends)
 			ends = s->keys.gen[i]->signs_until;
 	return ends;
 }
@@ -164,7 +169,7 @@ static bool
 ready_wanted(const struct signer *s)
 {
 	return !s->conf->custody.operator && !next_ready(s) && s->now.wall >= due_at(s) - lead_s(s) &&
-	       s->keys.current->cert.not_after < s->keys.anchor.not_after;
+	       (s->keys.current->revoked || s->keys.current->cert.not_after < s->keys.anchor.not_after);
 }
 
 static int64_t
@@ -185,7 +190,8 @@ make_ready(struct signer *s)
 	err = generation_make(s, due > s->now.wall ? due : s->now.wall, &g);
 	if (!err)
 		return;
-	s->keys.next_make_ms = s->now.mono_ms + pause_ms(lead_s(s) / 8, RETRY_MAX_S);
+	s->keys.next_make_ms = /* while nothing is issued, sooner */
+		s->now.mono_ms + pause_ms(lead_s(s) / 8, s->keys.current->revoked ? RETRY_REVOKED_S : RETRY_MAX_S);
 	event(EVENT_WARN, "signer.generation-not-made", EV_ERR(err));
 	writ_err_free(err);
 }
@@ -242,6 +248,19 @@ rotation_housekeep(struct signer *s)
 	late_tell(s);
 	operator_tell(s);
 	take_over(s);
+}
+
+void
+rotation_without(struct signer *s, struct generation *g)
+{
+	g->accepted_until = s->now.wall + GENERATION_OVERLAP_S; /* the gate says why it takes none */
+	s->keys.next_make_ms = 0;
+	if (g == s->keys.current) {
+		make_ready(s);
+		take_over(s);
+	}
+	s->keys.changes++;
+	gate_learn(s);
 }
 
 /* Not one that is ready: after this command nothing is signed by a key that was there before it. */

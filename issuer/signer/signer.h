@@ -12,6 +12,7 @@
  *	keys.c		anchor, signing, certifying; what the gate knows of the keys; OCSP certificates
  *	generation.c	one issuing CA generation: made, kept, loaded, destroyed
  *	rotate.c	which generation signs, when the next one is made ready and takes over, when an old one goes
+ *	key_revoke.c	an issuing CA's certificate goes into the anchor's list
  *	state.c		is this state directory the newest?  The device's counter says
  *	operator.c	an anchor whose PIN is an operator's: in use while writ init or writ rotate runs
  *	publish.c	CRLs and OCSP responses
@@ -88,6 +89,7 @@ struct generation {
 	char crl_url[SIGNER_URL_MAX];	/* what its leaves name */
 	writ_time signs_until;		/* notAfter - GENERATION_AFTER_S */
 	writ_time accepted_until;	/* retired: leaves that name it are signed until then */
+	bool revoked;			/* key_revoke.c: no leaf is signed, and none is good */
 	int64_t retired_ms;		/* monotonic: since when it signs no new ones, as far as we saw ourselves */
 	struct writ_buf responder;	/* certificate of our OCSP key by this CA; empty: none yet */
 	writ_time responder_from, responder_until;
@@ -160,6 +162,18 @@ struct owed {
 	enum entry_type type;
 	unsigned reason;
 	writ_time at;
+};
+
+/* key_revoke.c: what the anchor's list says. */
+#define REVOKED_CAS_MAX 64
+struct revoked_cas {
+	size_t n;
+	uint64_t changes;
+	struct revoked_ca {
+		uint8_t serial[16], key[8];
+		enum crl_reason reason;
+		writ_time not_after, at;
+	} ca[REVOKED_CAS_MAX];
 };
 
 /* state.c: what the journal says of the device's counter 'state'. */
@@ -235,6 +249,7 @@ struct signer {
 	size_t n_conns;
 	int epoll, listener, signals;
 	struct state_count state;
+	struct revoked_cas revoked_cas;
 	struct admin admin;
 	bool revoked_in_group, stop;
 	int64_t next_second_ms, next_keys_ms, next_unknown_ms, next_unlisted_ms;	/* monotonic */
@@ -253,6 +268,8 @@ WRIT_CHECKED struct writ_err *entry_key(struct signer *, const char *role, const
 					const uint8_t key_id[20], const uint8_t by[20], struct writ_bytes tbs);
 /* What became of a generation: "switched" (it is current now) or "destroyed". */
 enum generation_event { GENERATION_SWITCHED = 1, GENERATION_DESTROYED };	/* the fixed header's reason */
+#define KEY_REVOKED 16	/* likewise: plus the CRLReason (RFC 5280 5.3.1) */
+WRIT_CHECKED struct writ_err *entry_key_revoked(struct signer *, const struct generation *, enum crl_reason, uid_t by);
 WRIT_CHECKED struct writ_err *entry_generation(struct signer *, enum generation_event, uint64_t number, const uint8_t key_id[20]);
 WRIT_CHECKED struct writ_err *entry_crl(struct signer *, const uint8_t key_id[20], uint64_t number, writ_time next_update,
 					size_t n_entries, struct writ_bytes tbs);
@@ -358,8 +375,21 @@ WRIT_CHECKED struct writ_err *rotation_start(struct signer *);
 /* Once a second, while the clock is right: destroys, makes ready, switches; what fails is told and tried again later. */
 void rotation_housekeep(struct signer *);
 
+/* That generation was revoked: it signs nothing more, and if it was the current one another takes over, as soon as it can. */
+void rotation_without(struct signer *, struct generation *);
+
 /* When issuing ends if the device never comes back. */
 writ_time rotation_ends(const struct signer *);
+
+/* ---- key_revoke.c ---- */
+
+WRIT_CHECKED struct writ_err *key_revoke_replay(struct signer *, const struct entry *);
+
+/* Was that CA's certificate revoked?  NULL: no. */
+const struct revoked_ca *key_revoked(const struct signer *, const uint8_t key[8]);
+
+/* Appends the entries of the anchor's list, and drops those that it need not name any more. */
+WRIT_CHECKED struct writ_err *key_revoke_entries(struct signer *, struct writ_buf *ret, size_t *ret_n);
 
 /* ---- state.c ---- */
 

@@ -1,17 +1,19 @@
 /*
- * Is this state directory the newest one?  The device's counter 'state' is raised at a start and with each generation of
- * issuing keys, and the journal says to what: whoever restores an older copy has a journal that lags behind the counter.
+ * Is this state directory the newest one?  The device's counter 'state' is raised at a start and with each generation
+ * of issuing keys, and the journal says to what: whoever restores an older copy has a journal that lags behind the
+ * counter.
  *
  * (1) A value is journalled as meant, durably, before the counter is raised to it, and as reached after.
- * (2) The counter is where the journal's last value says; or one before it, if that value was only meant: the process or
- *     the machine stopped between the two, and the raise is made good before anything else.
- * (3) Counter ahead: the state is an older copy.  Counter behind, or none: the device is an older copy of itself, or
- *     another.  Both are refused, and nothing is raised or journalled by a start that is refused.
- * (4) A TPM's counter wears.  A start does not raise when STATE_STARTS starts of the last hour did: a service that fails
- *     and starts for months costs the counter some 400 raises a day, of 100,000 and more that it is good for.
+ * (2) The counter is where the journal's last value says; or one before it, if that value was only meant: the process
+ * or the machine stopped between the two, and the raise is made good before anything else. (3) Counter ahead: the state
+ * is an older copy.  Counter behind, or none: the device is an older copy of itself, or another.  Both are refused, and
+ * nothing is raised or journalled by a start that is refused. (4) A TPM's counter wears.  A start does not raise when
+ * STATE_STARTS starts of the last hour did: a service that fails and starts for months costs the counter some 400
+ * raises a day, of 100,000 and more that it is good for.
  *
- * What it does not see: a copy made since the last raise is as good as the newest.  So what a restore can undo unnoticed
- * is at most what happened since the last start or generation (custody.rotation_s), and after (4) since the last raise.
+ * What it does not see: a copy made since the last raise is as good as the newest.  So what a restore can undo
+ * unnoticed is at most what happened since the last start or generation (custody.rotation_s), and after (4) since the
+ * last raise.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,9 +36,9 @@ state_replay(struct state_count *count, const struct entry *e)
 static struct writ_err *
 old_copy(const struct signer *s, uint64_t device)
 {
-	struct writ_err *err = writ_fail(WRIT_LOCKED,
-					 "an older copy was restored, or the journal lost its end: what was issued and "
-					 "revoked since is not known here. Bring the newest state back (OPERATING.md)");
+	struct writ_err *err =
+		writ_fail(WRIT_LOCKED, "an older copy was restored, or the journal lost its end: what was issued and "
+				       "revoked since is not known here. Bring the newest state back (OPERATING.md)");
 
 	return writ_because(err,
 			    "the state %.60s is not the newest: its journal ends at %" PRIu64
@@ -47,13 +49,13 @@ old_copy(const struct signer *s, uint64_t device)
 static struct writ_err *
 old_device(const struct signer *s, const char *device)
 {
-	struct writ_err *err = writ_fail(WRIT_LOCKED,
-					 "the device was set back to an older copy of its own memory, was cleared, or is "
-					 "another one: in an old copy destroyed keys live again. Bring the right device "
-					 "back");
+	struct writ_err *err =
+		writ_fail(WRIT_LOCKED, "the device was set back to an older copy of its own memory, was cleared, or is "
+				       "another one: in an old copy destroyed keys live again. Bring the right device "
+				       "back");
 
-	return writ_because(err, "the device's counter 'state' %s, and the journal of %.60s has reached %" PRIu64, device,
-			    s->conf->state, s->state.value);
+	return writ_because(err, "the device's counter 'state' %s, and the journal of %.60s has reached %" PRIu64,
+			    device, s->conf->state, s->state.value);
 }
 
 /* What the device says; the counter is made when the journal knows of none. */

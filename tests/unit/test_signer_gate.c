@@ -163,6 +163,10 @@ a_generation_that_was_replaced_signs_until_its_overlap_ends(void **state)
 	facts.n_issuers = 2;
 	issuers[1].signs_until = NOW;
 	expect_ok(gate_at(ours(), &facts, NOW));
+	issuers[1].revoked = true;
+	expect_refused(gate_at(ours(), &facts, NOW), WRIT_UNAVAILABLE,
+		       "gate: the issuing CA it names was revoked a moment ago: ask again");
+	issuers[1].revoked = false;
 	issuers[1].signs_until = NOW - 1;
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: the issuing CA it names ended signing 1 s ago");
 	issuers[1].signs_until = NOW;
