@@ -5,24 +5,19 @@ The newest state directory goes with the device's counter; what is copied and re
 import json
 import mmap
 import os
+import re
 import shutil
-import signal
 import struct
 import subprocess
 
 import pytest
 
 import journal
-from house import House, wait_for
+from house import House, program, wait_for
 
 pytestmark = pytest.mark.waits
 
 STAGES = ["state:meant", "state:raised", "device:raise"]
-
-
-def events(house, name):
-    with open(house.path("writd.log"), encoding="utf-8", errors="replace") as f:
-        return [json.loads(line) for line in f if line.startswith("{") and f'"{name}"' in line]
 
 
 def device_stopped(house):
@@ -73,18 +68,38 @@ def counted(house):
     return [(e.number, e.reason == 1) for e in journal.read(house.path("state/journal")) if e.type == "state"]
 
 
+def deviced(house):
+    """writ-deviced alone, as writd starts it."""
+    if house.custody == "swtpm":
+        device = ["--tpm", f"swtpm:path={house.path('tpm/sock')}", "--allow-software-tpm", "--auth-file", house.path("tpm-auth")]
+    else:
+        module = re.search(r"module: ([^,]+),", house.configuration()).group(1)
+        device = ["--pkcs11", module, "--uri", "pkcs11:token=writ-test;manufacturer=SoftHSM%20project", "--pin-file", house.path("pin"), "--env",
+                  f"SOFTHSM2_CONF={house.path('softhsm2.conf')}"]
+    os.makedirs(house.path("run"), exist_ok=True)
+    return subprocess.Popen([program("writ-deviced"), "--socket", house.path("run/device.sock"), "--peer-uid", str(os.geteuid()), "--log-level", "alarm", *device])
+
+
+def files(house):
+    return {os.path.join(folder, name) for folder, _, names in os.walk(house.path("state")) for name in names}
+
+
 def refused(house, *words):
-    """A start, and what the signer says of it; nothing is served, and nothing is written."""
-    before = len(journal.read(house.path("state/journal")))
-    told = len(events(house, "signer.ended"))
-    house.start(wait=False)
-    wait_for("the signer refuses to start", lambda: len(events(house, "signer.ended")) > told)
-    house.stop()
-    error = events(house, "signer.ended")[-1]
+    """A start of the signer, and what it says; nothing is written or removed."""
+    before, there = len(journal.read(house.path("state/journal"))), files(house)
+    device = deviced(house)
+    try:
+        wait_for("writ-deviced", lambda: os.path.exists(house.path("run/device.sock")))
+        ended = subprocess.run([program("writ-signerd"), "--config", house.path("writ.yaml")], capture_output=True, text=True, timeout=30, check=False)
+    finally:
+        device.terminate()
+        device.wait()
+    [error] = [e for e in map(json.loads, filter(lambda line: line.startswith("{"), ended.stderr.split("\n"))) if e["event"] == "signer.ended"]
+    assert ended.returncode == 1, ended.stderr
     for word in words:
         assert word in error["error"], error
-    assert error["code"] == "LOCKED"
-    assert len(journal.read(house.path("state/journal"))) == before
+    assert error["code"] in ("LOCKED", "INVALID"), error
+    assert len(journal.read(house.path("state/journal"))) == before and files(house) == there
     return error["error"]
 
 
@@ -135,6 +150,76 @@ def test_another_device_is_refused(house):
     house.start_device()
     refused(house, "it was made under another storage root key: it belongs to another TPM, or this one was cleared")
     Copies(house).bring("tpm", "device-of-now")
+
+
+def wrapped(house):
+    folder = house.path("state/keys")
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".wrapped")]
+
+
+# magic, version, key id, notAfter, number: 48 bytes; the device's blob with its length; 48 of the key
+@pytest.mark.parametrize("where, at", [("the header", 12), ("the number", 47), ("the device's blob", 400), ("the wrapped key", -1)])
+def test_a_damaged_key_file_is_refused(house, where, at):
+    if house.custody == "softhsm":
+        pytest.skip("the same reader, once")
+    [path] = wrapped(house)
+    good = open(path, "rb").read()
+    bad = bytearray(good)
+    bad[at] ^= 1
+    write(path, bad)
+    error = refused(house, path)
+    assert "PRIVATE" not in error
+    write(path, good)
+
+
+def write(path, data):
+    with open(path, "r+b") as f:
+        f.truncate(0)
+        f.write(data)
+
+
+def test_a_cut_key_file_and_one_of_nothing_are_refused(house):
+    if house.custody == "softhsm":
+        pytest.skip("the same reader, once")
+    [path] = wrapped(house)
+    good = open(path, "rb").read()
+    for length in (0, 60, len(good) - 1):
+        write(path, good[:length])
+        refused(house, path)
+    write(path, good)
+
+
+def test_key_files_that_changed_places_are_refused(house):
+    """Whole, or one's sealed object in the other's file, with the header that belongs there."""
+    if house.custody == "softhsm":
+        pytest.skip("the same reader, once")
+    house.start()
+    house.run("key", "rotate", "--config", house.path("writ.yaml"))
+    house.stop()
+    one, two = wrapped(house)
+    a, b = (open(path, "rb").read() for path in (one, two))
+    write(one, b)
+    write(two, a)
+    refused(house, "is not the key of that certificate")
+    write(one, a[:48] + b[48:])
+    write(two, b)
+    refused(house, one)
+    write(one, a)
+
+
+def test_another_ca_s_anchor_key_is_refused(house):
+    """Its reference instead of ours: it names another device; in the same one the pinned public key would say so (tests/contract/custody.c)."""
+    if house.custody == "softhsm":
+        pytest.skip("the same reader, once")
+    other = House(house.custody)
+    try:
+        other.init()
+        ours = open(house.path("state/keys/anchor.ref"), "rb").read()
+        write(house.path("state/keys/anchor.ref"), open(other.path("state/keys/anchor.ref"), "rb").read())
+        refused(house, "it was made under another storage root key")
+        write(house.path("state/keys/anchor.ref"), ours)
+    finally:
+        other.close()
 
 
 def test_a_crash_between_journal_and_counter_locks_nobody_out(house):
