@@ -30,6 +30,15 @@ cas_issuing(const struct cas *cas)
 	return NULL;
 }
 
+const struct ca_known *
+cas_find(const struct cas *cas, const uint8_t key_id[20])
+{
+	for (size_t i = 0; i < cas->n; i++)
+		if (memcmp(cas->all[i].key_id, key_id, sizeof(cas->all[i].key_id)) == 0)
+			return &cas->all[i];
+	return NULL;
+}
+
 WRIT_CHECKED static struct writ_err *
 known_read(struct ca_known *known, uint64_t number, struct writ_bytes der)
 {

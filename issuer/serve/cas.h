@@ -32,6 +32,9 @@ WRIT_CHECKED struct writ_err *cas_fetch(struct cas *, int sock, void (*gone)(voi
 /* The one that issues now; NULL before the first fetch. */
 const struct ca_known *cas_issuing(const struct cas *);
 
+/* NULL: there is none with that key id. */
+const struct ca_known *cas_find(const struct cas *, const uint8_t key_id[20]);
+
 /* Forgets all, without telling anybody. */
 void cas_done(struct cas *);
 

@@ -395,6 +395,22 @@ cas_learn(struct keeper *k)
 	return err;
 }
 
+/* After the signer was away: what it has now, and away with what it had. */
+WRIT_CHECKED static struct writ_err *
+cas_learn_anew(struct keeper *k)
+{
+	struct cas before = k->cas;
+	struct writ_err *err;
+
+	k->cas = (struct cas){ 0 };
+	err = cas_learn(k);
+	for (size_t i = 0; i < before.n && !err; i++)
+		if (!cas_find(&k->cas, before.all[i].key_id))
+			publish_ca_drop(k->serve->publish, &before.all[i]);
+	cas_done(&before);
+	return err;
+}
+
 /* Rotation: what the signer does is followed without a break.  Everything of the new generation is published before the
  * first leaf names it; leaves that were built with the one before are still signed (GENERATION_OVERLAP_S). */
 WRIT_CHECKED static struct writ_err *
@@ -501,11 +517,10 @@ connect_all(struct keeper *k)
 	}
 	writ_buf_clear(&k->welcome_bytes);
 	err = hello(k, &k->sock, &k->welcome_bytes, &k->welcome);
-	cas_done(&k->cas);
 	if (!err)
 		err = publish_anchor(k->serve->publish, k->welcome.anchor, k->now.wall);
 	if (!err)
-		err = cas_learn(k);
+		err = cas_learn_anew(k);
 	if (!err)
 		err = lists_publish(k, true);
 	if (!err)

@@ -168,8 +168,13 @@ scalar_unwrap(struct signer *s, struct generation *g, const char *path, bool *re
 	blob_len = writ_get32(file.data + HEADER_LEN);
 	if (blob_len != file.len - HEADER_LEN - 4 - SOFT_KEY_WRAPPED_LEN)
 		return writ_fail(WRIT_LOCKED, "%s has lengths that do not add up", path);
+	err = device_must(s);
+	if (err)
+		return err;
 	err = device_unseal(s->link.device, (struct writ_bytes){ file.data + HEADER_LEN + 4, blob_len }, &wrapping);
 	*ret_destroyed = err && err->code == WRIT_NOT_FOUND;
+	if (*ret_destroyed) /* an answer as any, and no failure of the device's */
+		return err;
 	if (err)
 		return writ_because(device_failed(s, err), "%s", path);
 	err = soft_key_unwrap((struct writ_bytes){ file.data + HEADER_LEN + 4 + blob_len, SOFT_KEY_WRAPPED_LEN },
@@ -432,9 +437,11 @@ generation_load(struct signer *s, const uint8_t key_id[20], const char *suffix)
 	if (destroyed) { /* a run before us ended between (2)'s first step and its last */
 		writ_err_free(err);
 		err = entry_generation(s, GENERATION_DESTROYED, g->number, key_id);
-		if (!err)
-			files_remove(s, g);
-		return err;
+		if (err)
+			return err;
+		journal_sync(s->journal);
+		files_remove(s, g);
+		return NULL;
 	}
 	if (!err)
 		err = generation_add(s, g);
@@ -494,6 +501,7 @@ generations_destroy(struct signer *s, size_t n)
 		err = device_destroy(s->link.device, keys->gen[keys->n - n]->number);
 	if (err)
 		return s->link.device ? device_failed(s, err) : err;
+	FAULT("rotate:destroyed");
 	for (size_t i = keys->n - n; !err && i < keys->n; i++)
 		err = entry_generation(s, GENERATION_DESTROYED, keys->gen[i]->number, keys->gen[i]->cert.key_id);
 	if (err)

@@ -5,74 +5,59 @@ A few generations here; tests/rotation has a hundred of them, one a second (WRIT
 import json
 import mmap
 import os
-import shutil
 import struct
-import subprocess
 import time
 import urllib.error
 
 import pytest
 
 import house as houses
-from house import House, program, wait_for
+from house import House, wait_for
 from rotation import (Load, by_generation, issuing, java_accepts, key_entries, keys, published, revoke, rotate, statuses_hold)
-from test_device_away import tpm_again, tpm_killed
-from test_time_and_room import SANITIZED
+from test_faults import tpm_again, tpm_killed
+from test_time_and_room import SANITIZED, Clock
 
 pytestmark = pytest.mark.waits
 
 GENERATIONS = int(os.environ.get("WRIT_GENERATIONS", "8"))
 
-# Both clocks of the signer alone, moved by the seconds that a file holds: the wall's, and the monotonic one's.
-SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-int
-clock_gettime(clockid_t id, struct timespec *t)
-{
-	static int (*real)(clockid_t, struct timespec *);
-	long wall = 0, mono = 0;
-	FILE *f;
-	int rc;
 
-	if (!real)
-		real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-	rc = real(id, t);
-	if (!(f = fopen(getenv("OFFSET_FILE"), "re")))
-		return rc;
-	if (fscanf(f, "%ld %ld", &wall, &mono) == 2)
-		t->tv_sec += id == CLOCK_REALTIME ? wall : mono;
-	fclose(f);
-	return rc;
-}
-"""
+def events(house, name):
+    with open(house.path("writd.log"), encoding="utf-8", errors="replace") as f:
+        return [json.loads(line) for line in f if line.startswith("{") and f'"{name}"' in line]
 
 
-class Clocks:
-    """Programs in a folder of their own, the signer's wrapped; set() moves its clocks."""
-
-    def __init__(self, path):
-        self.build, self.file = os.path.join(path, "build"), os.path.join(path, "offset")
-        bins = os.path.join(self.build, "bin")
-        os.makedirs(bins)
-        self.set(0, 0)
-        for name in ("writ", "writd", "writ-issuerd", "writ-deviced"):
-            shutil.copy(program(name), bins)
-        with open(os.path.join(path, "shim.c"), "w", encoding="ascii") as f:
-            f.write(SHIM)
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", path + "/shim.so", path + "/shim.c"], check=True)
-        wrapper = os.path.join(bins, "writ-signerd")
-        with open(wrapper, "w", encoding="ascii") as f:
-            f.write(f"#!/bin/sh\nOFFSET_FILE={self.file} LD_PRELOAD={path}/shim.so exec {program('writ-signerd')} \"$@\"\n")
-        os.chmod(wrapper, 0o755)
-
-    def set(self, wall, mono):
-        with open(self.file + ".new", "w", encoding="ascii") as f:
-            f.write(f"{wall} {mono}")
-        os.replace(self.file + ".new", self.file)
+def test_without_its_device_issuing_ends_with_the_generation_and_begins_again_with_the_next():
+    house = House("swtpm")
+    try:
+        with open(house.path("writ.yaml"), encoding="utf-8") as f:
+            text = f.read()
+        with open(house.path("writ.yaml"), "w", encoding="utf-8") as f:
+            f.write(text.replace("  anchor: device\n", "  anchor: device\n  rotation_s: 10\n"))
+        house.init()
+        house.start()
+        with Load(house, threads=1, pause_s=0.2) as load:
+            first = issuing(house)["number"]
+            wait_for("a rotation that comes by itself", lambda: issuing(house)["number"] > first, 30)
+        assert not load.all("wrong"), load.all("wrong")[:3]
+        bot = house.agent_with_leaf("before")
+        tpm_killed(house)
+        last = keys(house)[0]["number"]
+        wait_for("the alarm", lambda: events(house, "signer.rotation-late"), 30)
+        assert house.leaf(bot.task, bot).status == 201, "the alarm comes before the end"
+        refused = wait_for("the end", lambda: (lambda a: a if a.status == 503 else None)(house.leaf(bot.task, bot)), 30)
+        assert "ended signing" in refused.json["detail"] and refused.headers["Retry-After"], refused
+        assert house.ocsp(bot) == "GOOD"
+        assert house.crl(bot).is_signature_valid(house.issuing_of(bot).public_key())
+        assert house.person("olga").ask("POST", "/v1/revocations", {"serial": bot.serial}).status == 200
+        assert house.ocsp(bot) == "REVOKED"
+        tpm_again(house)
+        wait_for("a leaf again", lambda: house.leaf(bot.task, bot).status in (201, 403), 20)
+        house.agent_with_leaf("after")
+        assert issuing(house)["number"] > last
+        assert not events(house, "writd.stays_down")
+    finally:
+        house.close()
 
 
 class Rig:
@@ -82,7 +67,7 @@ class Rig:
         self.patch = pytest.MonkeyPatch()
         self.clocks = None
         if not SANITIZED:  # a sanitizer wants to be loaded before the clocks' shim
-            self.clocks = Clocks(path)
+            self.clocks = Clock(path, ("writ-signerd",))
             self.patch.setattr(houses, "BUILD", self.clocks.build)
         self.house, self.leaves, self.revoked = House("swtpm"), [], []
         order_file = self.house.path("fault")
@@ -109,11 +94,6 @@ def rig(tmp_path_factory):
     made = Rig(str(tmp_path_factory.mktemp("rotation")))
     yield made
     made.close()
-
-
-def events(house, name):
-    with open(house.path("writd.log"), encoding="utf-8", errors="replace") as f:
-        return [json.loads(line) for line in f if line.startswith("{") and f'"{name}"' in line]
 
 
 def test_no_request_fails_under_load_while_generations_rotate(rig):
@@ -163,11 +143,11 @@ def test_a_clock_set_forward_destroys_nothing_and_time_lived_through_does(rig):
     house, before = rig.house, keys(rig.house)
     folder = os.listdir(house.path("state/keys"))
     signer = house.pids("writ-signerd")
-    rig.clocks.set(3 * 86400, 0)
+    rig.clocks.set(3 * 86400)
     wait_for("the alarm", lambda: [e for e in events(house, "signer.clock") if not e["right"]])
     time.sleep(2.5)
     assert keys(house) == before and os.listdir(house.path("state/keys")) == folder
-    rig.clocks.set(0, 0)
+    rig.clocks.set(0)
     wait_for("a right clock", lambda: events(house, "signer.clock")[-1]["right"])
     assert keys(house) == before
 
@@ -180,7 +160,7 @@ def test_a_clock_set_forward_destroys_nothing_and_time_lived_through_does(rig):
         rig.arm("rotate:destroyed")
     tpm_again(house)
     wait_for("the kill", lambda: house.pids("writ-signerd") not in ([], signer), 20)
-    house.wait_healthy()
+    wait_for("the signer again", lambda: house.run("key", "list", "--config", house.path("writ.yaml"), check=False).returncode == 0, 20)
     assert [key["key"] for key in keys(house)] == [before[0]["key"]]
     assert sorted(e["number"] for e in key_entries(house, "destroyed")) == sorted(key["number"] for key in before[1:])
     left = [name for name in os.listdir(house.path("state/keys")) if name.endswith(".wrapped")]
@@ -191,37 +171,3 @@ def test_a_clock_set_forward_destroys_nothing_and_time_lived_through_does(rig):
             house.get(path)
         assert refused.value.code == 404
     assert house.get(f"/ca/{before[0]['key']}.cer")
-
-
-def test_without_its_device_issuing_ends_with_the_generation_and_begins_again_with_the_next(tmp_path):
-    del tmp_path
-    house = House("swtpm")
-    try:
-        with open(house.path("writ.yaml"), encoding="utf-8") as f:
-            text = f.read()
-        with open(house.path("writ.yaml"), "w", encoding="utf-8") as f:
-            f.write(text.replace("  anchor: device\n", "  anchor: device\n  rotation_s: 10\n"))
-        house.init()
-        house.start()
-        with Load(house, threads=1, pause_s=0.2) as load:
-            first = issuing(house)["number"]
-            wait_for("a rotation that comes by itself", lambda: issuing(house)["number"] > first, 30)
-        assert not load.all("wrong"), load.all("wrong")[:3]
-        bot = house.agent_with_leaf("before")
-        tpm_killed(house)
-        last = keys(house)[0]["number"]
-        wait_for("the alarm", lambda: events(house, "signer.rotation-late"), 30)
-        assert house.leaf(bot.task, bot).status == 201, "the alarm comes before the end"
-        refused = wait_for("the end", lambda: (lambda a: a if a.status == 503 else None)(house.leaf(bot.task, bot)), 30)
-        assert "ended signing" in refused.json["detail"] and refused.headers["Retry-After"], refused
-        assert house.ocsp(bot) == "GOOD"
-        assert house.crl(bot).is_signature_valid(house.issuing_of(bot).public_key())
-        assert house.person("olga").ask("POST", "/v1/revocations", {"serial": bot.serial}).status == 200
-        assert house.ocsp(bot) == "REVOKED"
-        tpm_again(house)
-        wait_for("a leaf again", lambda: house.leaf(bot.task, bot).status in (201, 403), 20)
-        house.agent_with_leaf("after")
-        assert issuing(house)["number"] > last
-        assert not events(house, "writd.stays_down")
-    finally:
-        house.close()

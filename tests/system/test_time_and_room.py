@@ -15,7 +15,7 @@ pytestmark = pytest.mark.waits
 
 SANITIZED = any(word in open(program("writ-issuerd"), "rb").read() for word in (b"__asan_init", b"__tsan_init")) if os.path.exists(program("writ-issuerd")) else False
 
-# The wall clock of some of our programs, moved by the seconds that a file holds; mapped at the start, since a sandbox stands before it later.
+# The clocks of some of our programs, moved by the seconds that a file holds, the wall's first; mapped at the start, since a sandbox stands before it later.
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,7 +30,7 @@ static const volatile long *seconds;
 __attribute__((constructor)) static void
 start(void)
 {
-	seconds = mmap(NULL, sizeof(*seconds), PROT_READ, MAP_SHARED, open(getenv("OFFSET_FILE"), O_RDONLY | O_CLOEXEC), 0);
+	seconds = mmap(NULL, 2 * sizeof(*seconds), PROT_READ, MAP_SHARED, open(getenv("OFFSET_FILE"), O_RDONLY | O_CLOEXEC), 0);
 	if (seconds == MAP_FAILED)
 		abort();
 	real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
@@ -43,8 +43,7 @@ clock_gettime(clockid_t id, struct timespec *t)
 		start();
 	const int rc = real(id, t);
 
-	if (id == CLOCK_REALTIME)
-		t->tv_sec += *seconds;
+	t->tv_sec += seconds[id == CLOCK_REALTIME ? 0 : 1];
 	return rc;
 }
 """
@@ -56,7 +55,7 @@ def sql(house, text, *values):
 
 
 class Clock:
-    """Programs in a folder of their own, some wrapped; set() moves their wall clock."""
+    """Programs in a folder of their own, some wrapped; set() moves their wall clock, and the others by what was lived through."""
 
     def __init__(self, path, wrapped=("writ-issuerd",)):
         self.build, self.file = os.path.join(path, "build"), os.path.join(path, "offset")
@@ -74,9 +73,9 @@ class Clock:
                 f.write(f"#!/bin/sh\nOFFSET_FILE={self.file} LD_PRELOAD={path}/shim.so exec {program(name)} \"$@\"\n")
             os.chmod(wrapper, 0o755)
 
-    def set(self, seconds):
+    def set(self, seconds, lived=0):
         fd = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
-        os.pwrite(fd, struct.pack("@l", seconds), 0)     # one word: no reader sees half of it
+        os.pwrite(fd, struct.pack("@ll", seconds, lived), 0)     # words: no reader sees half of one
         os.close(fd)
 
 
