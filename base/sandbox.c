@@ -135,6 +135,13 @@ allow(struct filter *f, const char *const *names, size_t n)
 	}
 }
 
+/* The library's macros leave a field out, which the strictest compiler refuses. */
+static struct scmp_arg_cmp
+argument(unsigned number, enum scmp_compare compare, uint64_t a, uint64_t b)
+{
+	return (struct scmp_arg_cmp){ .arg = number, .op = compare, .datum_a = a, .datum_b = b };
+}
+
 static void
 allow_when(struct filter *f, const char *name, struct scmp_arg_cmp when)
 {
@@ -147,16 +154,16 @@ allow_when(struct filter *f, const char *name, struct scmp_arg_cmp when)
 static void
 allow_memory(struct filter *f, const char *name, bool code)
 {
-	allow_when(f, name, SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	allow_when(f, name, argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	if (code) /* never to be written and run at once */
-		allow_when(f, name, SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC));
+		allow_when(f, name, argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC));
 }
 
 /* clone3 hides its flags from the filter: glibc goes back to clone, whose flags it sees. */
 static void
 allow_threads(struct filter *f)
 {
-	allow_when(f, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM));
+	allow_when(f, "clone", argument(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM));
 }
 
 static void
@@ -166,13 +173,13 @@ allow_families(struct filter *f, unsigned may)
 
 	for (size_t i = 0; i < N_OF(names); i++) {
 		if (may & SANDBOX_UNIX)
-			allow_when(f, names[i], SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX));
+			allow_when(f, names[i], argument(0, SCMP_CMP_EQ, AF_UNIX, 0));
 		if (may & (SANDBOX_ACCEPT | SANDBOX_CONNECT)) {
-			allow_when(f, names[i], SCMP_A0_64(SCMP_CMP_EQ, AF_INET));
-			allow_when(f, names[i], SCMP_A0_64(SCMP_CMP_EQ, AF_INET6));
+			allow_when(f, names[i], argument(0, SCMP_CMP_EQ, AF_INET, 0));
+			allow_when(f, names[i], argument(0, SCMP_CMP_EQ, AF_INET6, 0));
 		}
 		if (may & SANDBOX_CONNECT) /* getaddrinfo() asks which addresses this machine has */
-			allow_when(f, names[i], SCMP_A0_64(SCMP_CMP_EQ, AF_NETLINK));
+			allow_when(f, names[i], argument(0, SCMP_CMP_EQ, AF_NETLINK, 0));
 	}
 }
 
@@ -185,13 +192,13 @@ allow_ourselves(struct filter *f)
 	const scmp_datum_t me = (scmp_datum_t)getpid();
 
 	for (size_t i = 0; i < N_OF(controls); i++)
-		allow_when(f, "ioctl", SCMP_A1_64(SCMP_CMP_EQ, controls[i]));
+		allow_when(f, "ioctl", argument(1, SCMP_CMP_EQ, controls[i], 0));
 	for (size_t i = 0; i < N_OF(options); i++)
-		allow_when(f, "prctl", SCMP_A0_64(SCMP_CMP_EQ, options[i]));
-	allow_when(f, "prlimit64", SCMP_A2_64(SCMP_CMP_EQ, 0)); /* to ask */
-	allow_when(f, "tgkill", SCMP_A0_64(SCMP_CMP_EQ, me));	/* abort() */
+		allow_when(f, "prctl", argument(0, SCMP_CMP_EQ, options[i], 0));
+	allow_when(f, "prlimit64", argument(2, SCMP_CMP_EQ, 0, 0)); /* to ask */
+	allow_when(f, "tgkill", argument(0, SCMP_CMP_EQ, me, 0));	/* abort() */
 #ifdef WRIT_FAULTS
-	allow_when(f, "kill", SCMP_A0_64(SCMP_CMP_EQ, me)); /* fault points */
+	allow_when(f, "kill", argument(0, SCMP_CMP_EQ, me, 0)); /* fault points */
 #endif
 }
 
