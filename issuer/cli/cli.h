@@ -97,6 +97,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_custody(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_clock(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
 int cmd_load(int argc, char **argv);
 int cmd_rotate(int argc, char **argv);
 int cmd_log(int argc, char **argv);

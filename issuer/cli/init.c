@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "issuer/cli/cli.h"
+#include "issuer/cli/signer_run.h"
 #include "issuer/cli/operator.h"
 #include "issuer/log/transcript.h"
 #include "issuer/supervise/roles.h"
@@ -113,8 +114,8 @@ wait_for(pid_t pid, const char *name)
 }
 
 /* Runs the signer in ceremony mode with the device behind it; `anchor_fd` is a connection to the anchor's own, or -1. */
-static struct writ_err *
-hold_ceremony(const struct conf *conf, const struct role_users *users, const char *const *what, int anchor_fd)
+struct writ_err *
+signer_run(const struct conf *conf, const struct role_users *users, const char *const *what, int anchor_fd)
 {
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(256 * 1024);
 	char bin_dir[4096], **device, **signer;
@@ -307,7 +308,7 @@ cmd_init(int argc, char **argv)
 		tell(&told, "4");
 	}
 	if (!err)
-		err = hold_ceremony(&conf, &users, told.list, anchor_fd);
+		err = signer_run(&conf, &users, told.list, anchor_fd);
 	writ_arena_done(&told.arena);
 	if (err)
 		return cli_fail("init", err);

@@ -37,6 +37,7 @@ static const struct {
 	{ "key", cmd_key, "the keys of the CA" },
 	{ "custody", cmd_custody, "the device that holds the keys" },
 	{ "clock", cmd_clock, "accept a time that stepped" },
+	{ "restore", cmd_restore, "make the newest copy there is the newest state again" },
 	{ "load", cmd_load, "be many agents, and compare every status with what it must be" },
 	{ "log", cmd_log, "read the journal, as an auditor" },
 };

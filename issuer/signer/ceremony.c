@@ -636,6 +636,7 @@ hold(struct held *c)
 		err = anchor_import(c);
 		return err ? err : state_finish(c);
 	case CEREMONY_NONE:
+	case CEREMONY_ACCEPT_LOSS: /* restore.c */
 	case CEREMONY_SELF_SIGNED:
 	case CEREMONY_CSR:
 		break;

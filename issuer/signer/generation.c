@@ -161,7 +161,7 @@ scalar_unwrap(struct signer *s, struct generation *g, const char *path, bool *re
 	err = file_read(path, FILE_PRIVATE, &file);
 	if (!err)
 		err = header_read(path, writ_view(&file), WRAP_MAGIC, &g->cert, &g->number);
-	if (err)
+	if (err || s->keys.without_secrets)
 		return err;
 	if (file.len < HEADER_LEN + 4 + SOFT_KEY_WRAPPED_LEN)
 		return writ_fail(WRIT_LOCKED, "%s is too short for a wrapped key", path);

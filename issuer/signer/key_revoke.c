@@ -90,8 +90,8 @@ which(struct signer *s, const uint8_t key_id[20], struct generation **ret)
 	return writ_fail(WRIT_NOT_FOUND, "no issuing CA of that key id is live: `writ key list` names those that are");
 }
 
-static struct writ_err *
-revoke(struct signer *s, struct generation *g, enum crl_reason reason, uid_t by)
+struct writ_err *
+key_revoke(struct signer *s, struct generation *g, enum crl_reason reason, uid_t by)
 {
 	struct revoked_ca ca = { .reason = reason, .at = s->now.wall, .not_after = g->cert.not_after };
 	struct writ_err *err;
@@ -132,7 +132,7 @@ key_revoke_asked(struct signer *s, const struct admin_asked *asked, struct canon
 		return writ_fail(WRIT_INVALID, "KEY_REVOKE: %u is no reason that we give", reason);
 	err = which(s, asked->body.data, &g);
 	if (!err)
-		err = revoke(s, g, (enum crl_reason)reason, asked->by);
+		err = key_revoke(s, g, (enum crl_reason)reason, asked->by);
 	if (err)
 		return err;
 	blocked = issue_blocked(s);

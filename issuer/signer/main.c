@@ -6,6 +6,7 @@
  *		[--witness NAME=KEY ...]
  *	writ-signerd --config FILE --ceremony import CERT.pem [--anchor-only]
  *	writ-signerd --config FILE --ceremony finish --signature NAME=SIGNATURE ...
+ *	writ-signerd --config FILE --ceremony accept-loss --by-uid UID
  * With custody.anchor: operator a ceremony wants --anchor-fd N too: a connection to the anchor's own device, inherited.
  * KEY is a SubjectPublicKeyInfo, SIGNATURE one in the form X.509 wants, both in hex.  --root-is-private goes with csr and
  * import.
@@ -40,7 +41,8 @@ ceremony_from(const char *name, enum ceremony *ret)
 		[CEREMONY_SELF_SIGNED] = "self-signed",
 		[CEREMONY_CSR] = "csr",
 		[CEREMONY_IMPORT] = "import",
-		[CEREMONY_FINISH] = "finish"
+		[CEREMONY_FINISH] = "finish",
+		[CEREMONY_ACCEPT_LOSS] = "accept-loss",
 	};
 
 	for (size_t i = CEREMONY_SELF_SIGNED; i < N_OF(names); i++)
@@ -111,6 +113,8 @@ ceremony_check(const struct ceremony_asked *asked)
 		return writ_fail(WRIT_INVALID, "one --witness is none: two persons at least see a ceremony");
 	if ((asked->n_signatures > 0) != (what == CEREMONY_FINISH))
 		return writ_fail(WRIT_INVALID, "--ceremony finish and --signature go together");
+	if (asked->by_given != (what == CEREMONY_ACCEPT_LOSS))
+		return writ_fail(WRIT_INVALID, "--ceremony accept-loss and --by-uid go together");
 	if (asked->anchor_only && what != CEREMONY_SELF_SIGNED && what != CEREMONY_IMPORT)
 		return writ_fail(WRIT_INVALID, "--anchor-only goes with --ceremony self-signed and import");
 	return NULL;
@@ -129,9 +133,10 @@ options_read(int argc, char **argv, struct options *ret)
 					       { "witness", required_argument, NULL, 'w' },
 					       { "signature", required_argument, NULL, 's' },
 					       { "root-is-private", no_argument, NULL, 'r' },
+					       { "by-uid", required_argument, NULL, 'u' },
 					       { NULL, 0, NULL, 0 } };
 	struct writ_err *err;
-	uint64_t fd;
+	uint64_t fd, uid;
 	int c;
 
 	*ret = (struct options){ .fd = -1, .admin_fd = -1, .ceremony.anchor_kind = KEY_P256, .ceremony.anchor_fd = -1 };
@@ -150,7 +155,7 @@ options_read(int argc, char **argv, struct options *ret)
 		case 'y':
 			if (!ceremony_from(optarg, &ret->ceremony.what))
 				return writ_fail(WRIT_INVALID,
-						 "--ceremony %s is none of self-signed, csr OUT.pem, import CERT.pem, finish",
+						 "--ceremony %s is none of self-signed, csr OUT.pem, import CERT.pem, finish, accept-loss",
 						 optarg);
 			break;
 		case 'a':
@@ -168,6 +173,12 @@ options_read(int argc, char **argv, struct options *ret)
 			break;
 		case 'r':
 			ret->ceremony.root_is_private = true;
+			break;
+		case 'u':
+			if (!writ_decimal(writ_str(optarg), UINT32_MAX - 1, &uid))
+				return writ_fail(WRIT_INVALID, "--by-uid %s is no uid", optarg);
+			ret->ceremony.by = (uid_t)uid;
+			ret->ceremony.by_given = true;
 			break;
 		case 'w':
 		case 's':
@@ -291,7 +302,8 @@ run(const struct options *options, bool *ret_misused)
 	if (!err && options->ceremony.what != CEREMONY_NONE)
 		err = confine(options, &conf);
 	if (!err && options->ceremony.what != CEREMONY_NONE)
-		err = ceremony_run(&signer, &conf, &options->ceremony);
+		err = options->ceremony.what == CEREMONY_ACCEPT_LOSS ? restore_run(&signer, &conf, options->ceremony.by)
+								     : ceremony_run(&signer, &conf, &options->ceremony);
 	else if (!err)
 		err = serve(options, &conf, &signer);
 	signer_done(&signer);

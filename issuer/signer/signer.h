@@ -13,6 +13,7 @@
  *	generation.c	one issuing CA generation: made, kept, loaded, destroyed
  *	rotate.c	which generation signs, when the next one is made ready and takes over, when an old one goes
  *	key_revoke.c	an issuing CA's certificate goes into the anchor's list
+ *	restore.c	an older copy, and the newest there is, made the newest again
  *	state.c		is this state directory the newest?  The device's counter says
  *	operator.c	an anchor whose PIN is an operator's: in use while writ init or writ rotate runs
  *	publish.c	CRLs and OCSP responses
@@ -106,6 +107,7 @@ struct keys {
 	uint32_t anchor_handle;
 	char anchor_quarantine[QUARANTINE_WHY];
 	struct crl_made anchor_crl;
+	bool without_secrets;		/* generations are loaded to be given up (restore.c) */
 	size_t n;
 	struct generation *gen[GENERATIONS_MAX];	/* by number, newest first */
 	struct generation *current;	/* issues; newer ones are made ready, older ones retired */
@@ -385,6 +387,9 @@ writ_time rotation_ends(const struct signer *);
 
 WRIT_CHECKED struct writ_err *key_revoke_replay(struct signer *, const struct entry *);
 
+/* Journals it, durably, and draws the consequences: it signs no more.  WRIT_EXHAUSTED: the list is full. */
+WRIT_CHECKED struct writ_err *key_revoke(struct signer *, struct generation *, enum crl_reason, uid_t by);
+
 /* Was that CA's certificate revoked?  NULL: no. */
 const struct revoked_ca *key_revoked(const struct signer *, const uint8_t key[8]);
 
@@ -417,6 +422,14 @@ WRIT_CHECKED struct writ_err *operator_take(struct signer *, int fd);	/* takes t
 void operator_drop(struct signer *);
 WRIT_CHECKED struct writ_err *operator_sign(struct signer *, struct writ_bytes message, struct writ_buf *ret_sig);
 void operator_step(struct signer *);	/* once a wake-up */
+
+/* The operator gives up what this state does not know: it is the newest from now on. */
+WRIT_CHECKED struct writ_err *state_accept(struct signer *, uint64_t device);
+
+/* ---- restore.c ---- */
+
+/* `writ restore --accept-loss`; `by` asked for it.  Prints what it does, a line a step.  WRIT_CONFLICT: the state is not older than the device, or in use. */
+WRIT_CHECKED struct writ_err *restore_run(struct signer *, const struct conf *, uid_t by);
 
 /* ---- publish.c ---- */
 
@@ -478,7 +491,8 @@ void signer_done(struct signer *);
 
 /* ---- ceremony.c ---- */
 
-enum ceremony { CEREMONY_NONE, CEREMONY_SELF_SIGNED, CEREMONY_CSR, CEREMONY_IMPORT, CEREMONY_FINISH };
+enum ceremony { CEREMONY_NONE, CEREMONY_SELF_SIGNED, CEREMONY_CSR, CEREMONY_IMPORT, CEREMONY_FINISH,
+		CEREMONY_ACCEPT_LOSS /* none: restore.c */ };
 
 struct ceremony_signature {
 	char name[WITNESS_NAME_MAX + 1];
@@ -493,6 +507,8 @@ struct ceremony_asked {
 	bool anchor_only;		/* no issuing key: the anchor waits */
 	int anchor_fd;			/* a connection to the anchor's own device, or -1: custody.anchor is device */
 	bool root_is_private;		/* CSR, IMPORT: somebody has confirmed it */
+	bool by_given;			/* ACCEPT_LOSS: */
+	uid_t by;			/* who asks */
 	size_t n_witnesses;		/* SELF_SIGNED, CSR */
 	struct witness witnesses[WITNESSES_MAX];
 	size_t n_signatures;		/* FINISH */

@@ -38,7 +38,8 @@ old_copy(const struct signer *s, uint64_t device)
 {
 	struct writ_err *err =
 		writ_fail(WRIT_LOCKED, "an older copy was restored, or the journal lost its end: what was issued and "
-				       "revoked since is not known here. Bring the newest state back (OPERATING.md)");
+				       "revoked since is not known here. Bring the newest state back, or, when there "
+				       "is none, `writ restore --accept-loss`");
 
 	return writ_because(err,
 			    "the state %.60s is not the newest: its journal ends at %" PRIu64
@@ -163,6 +164,14 @@ state_raise(struct signer *s, const char *why)
 	if (!err)
 		err = journalled(s, STATE_MEANT, s->state.value + 1, why);
 	return err ? err : raise_to(s, s->state.value, why);
+}
+
+struct writ_err *
+state_accept(struct signer *s, uint64_t device)
+{
+	struct writ_err *err = journalled(s, STATE_REACHED, device, "accept-loss");
+
+	return err ? err : state_raise(s, "accept-loss");
 }
 
 /* (4) */

@@ -11,6 +11,7 @@ import struct
 import subprocess
 
 import pytest
+from cryptography import x509
 
 import journal
 from house import House, program, wait_for
@@ -128,7 +129,7 @@ def test_an_older_state_directory_is_refused(house):
     copies.take("state", "state-of-now")
     copies.bring("state", "state-of-init")
     refused(house, "is not the newest", f"its journal ends at {values[0][0]}, and the device's counter 'state' is at {values[-1][0]}",
-            "Bring the newest state back")
+            "Bring the newest state back", "writ restore --accept-loss")
     copies.bring("state", "state-of-now")
 
 
@@ -244,3 +245,45 @@ def test_a_crash_between_journal_and_counter_locks_nobody_out(house):
     assert meant == list(range(meant[0], values[-1][0] + 1)), "each value is meant once, without gaps"
     reached = [v for v, was in values if was]
     assert reached == sorted(set(reached)), "and reached once"
+
+
+def test_what_no_newer_copy_knows_is_given_up_deliberately(house):
+    """Its CAs are revoked, what was sealed for them and after them is destroyed; then it starts, and issues below the same anchor."""
+    if house.custody == "softhsm":
+        pytest.skip("the same code, once")
+    copies = Copies(house)
+    refusal = house.run("restore", "--accept-loss", "--config", house.path("writ.yaml"), check=False)
+    assert refusal.returncode != 0 and "this state is no older than the device, there is nothing to give up" in refusal.stderr, refusal.stderr
+    house.start()
+    lost = house.agent_with_leaf("lost")
+    running = house.run("restore", "--accept-loss", "--config", house.path("writ.yaml"), check=False)
+    assert running.returncode != 0 and "is running: stop it first" in running.stderr, running.stderr
+    assert house.healthy()
+    house.stop()
+    shutil.rmtree(house.path("state-of-now"), ignore_errors=True)
+    copies.take("state", "state-of-now")
+    copies.bring("state", "state-of-init")
+    old_keys = wrapped(house)
+    kept = {path: open(path, "rb").read() for path in old_keys}
+    said = house.run("restore", "--accept-loss", "--config", house.path("writ.yaml")).stdout
+    for line in ("revoked: 1 issuing CAs of this state", "destroyed: what the device sealed under numbers up to", "accepted: what was issued after this copy"):
+        assert line in said, said
+    assert not wrapped(house), "files of destroyed keys are gone"
+    for path, data in kept.items():  # and a copy of one that is brought back is worth nothing
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
+            f.write(data)
+        shutil.copy(house.path("state-of-init/certs/" + os.path.basename(path)[:40] + ".der"), house.path("state/certs"))
+    house.start()
+    assert not any(map(os.path.exists, kept))
+    new = house.agent_with_leaf("new")
+    assert house.ocsp(new) == "GOOD"
+    ca = house.issuing_of(new)
+    listed = x509.load_der_x509_crl(house.get("/crl/" + os.path.basename(
+        ca.extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0].full_name[0].value)))
+    old = x509.load_der_x509_certificate(open(house.path("state-of-init/certs/" + os.path.basename(old_keys[0])[:40] + ".der"), "rb").read())
+    assert [e.serial_number for e in listed] == [old.serial_number]
+    assert house.ocsp(lost) == "UNAUTHORIZED", "what is unknown is not answered"
+    house.stop()
+    entries = journal.read(house.path("state/journal"))
+    [admin] = [e for e in entries if e.type == "admin" and e.json["did"] == "accept-loss"]
+    assert admin.json["by_uid"] == os.geteuid()
