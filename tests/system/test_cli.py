@@ -72,7 +72,7 @@ def verify(house, leaf, *more, anchor=None, trust_domain=TD):
 
 # ---- the program ----
 
-COMMANDS = ["init", "ceremony", "rotate", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "freeze", "thaw", "inspect", "verify", "policy", "bundle", "status", "doctor", "key", "custody", "clock", "load", "log"]
+COMMANDS = ["init", "ceremony", "rotate", "delegate", "grant", "issue", "renew", "task", "complete", "revoke", "freeze", "thaw", "inspect", "verify", "policy", "bundle", "status", "doctor", "key", "custody", "clock", "restore", "load", "log"]
 
 
 def run(*arguments):
