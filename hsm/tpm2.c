@@ -59,7 +59,7 @@ tpm2_open(const struct custody_conf *conf, const struct writ_secret *auth, struc
 {
 	struct writ_err *err;
 	struct tpm2 *tpm;
-	bool exclusive;
+	bool exclusive = true;
 
 	err = tcti_check(conf->tcti, &exclusive);
 	if (err)
