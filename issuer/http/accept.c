@@ -22,8 +22,9 @@
 
 #include "base/event.h"
 
-#define ACCEPTS_MAX 64 /* in a row, then what is open gets its turn */
-#define BACKLOG 1024
+#define ACCEPTS_MAX 64	 /* in a row, then what is open gets its turn */
+#define ACCEPTS_BEHIND 4 /* while that is more than a wake-up sees: a handshake begun late is cut at its deadline, one not begun waits */
+#define BACKLOG 4096	 /* so much of a burst waits in the kernel, without a deadline */
 #define DEFER_ACCEPT_S 5 /* a plain client that says nothing yet costs us nothing so long */
 #define OFF_MS 100	 /* without descriptors or memory: so long nobody is accepted */
 #define TELL_AGAIN_MS 10000
@@ -243,7 +244,9 @@ admit(struct listener *listener, int fd, const union any_address *from)
 void
 listener_accept(struct listener *listener)
 {
-	for (unsigned i = 0; i < ACCEPTS_MAX && !listener->off && listener->fd >= 0; i++) {
+	const unsigned max = listener->loop->behind ? ACCEPTS_BEHIND : ACCEPTS_MAX;
+
+	for (unsigned i = 0; i < max && !listener->off && listener->fd >= 0; i++) {
 		union any_address from = { 0 };
 		socklen_t from_len = sizeof(from);
 		int fd;

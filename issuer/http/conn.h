@@ -171,6 +171,7 @@ struct loop {
 	int64_t descriptors_told_ms; /* when the lack of descriptors was last an event */
 	int64_t handshakes_at_ms;    /* token bucket: when handshakes_left was right, */
 	int64_t handshakes_left;     /* in thousandths */
+	bool behind;		     /* more was ready than one wake-up looks at */
 	uint64_t address_seed;
 	LIST_HEAD(, address) addresses[ADDRESS_BUCKETS];
 	_Atomic uint64_t counts[N_COUNTS];

@@ -482,6 +482,7 @@ run(struct loop *loop)
 		if (n < 0 && errno != EINTR)
 			return writ_fail_errno(errno, "epoll_wait");
 		tell_time(loop);
+		loop->behind = n == EVENTS_MAX;
 		run_posts(loop);
 		for (int i = 0; i < n; i++)
 			dispatch(loop, &events[i]);
