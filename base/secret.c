@@ -94,16 +94,20 @@ writ_secret_random(struct writ_secret *secret, size_t len)
 	return writ_fail(WRIT_BROKEN, "the random number generator failed");
 }
 
-/* Reads the rest of the file, at most `room` bytes. */
+/* From the beginning, or what a pipe holds; at most `room` bytes. */
 static struct writ_err *
-read_up_to(int fd, const char *path, uint8_t *out, size_t room, size_t *ret_used)
+read_up_to(int fd, const char *name, uint8_t *out, size_t room, size_t *ret_used)
 {
+	const bool seeks = lseek(fd, 0, SEEK_CUR) >= 0;
+
 	*ret_used = 0;
 	while (*ret_used < room) {
-		const ssize_t n = read(fd, out + *ret_used, room - *ret_used);
+		const size_t left = room - *ret_used;
+		const ssize_t n = seeks ? pread(fd, out + *ret_used, left, (off_t)*ret_used)
+					: read(fd, out + *ret_used, left);
 
 		if (n < 0 && errno != EINTR)
-			return writ_fail_errno(errno, "reading %s", path);
+			return writ_fail_errno(errno, "reading %s", name);
 		if (n == 0)
 			break;
 		*ret_used += n > 0 ? (size_t)n : 0;
@@ -125,29 +129,36 @@ descriptor_open(const char *path, int *ret)
 
 /* Straight from the kernel into the secure heap: no buffer of ours in between. */
 struct writ_err *
-writ_secret_read(struct writ_secret *secret, const char *path)
+writ_secret_read_fd(struct writ_secret *secret, int fd, const char *name)
 {
 	AUTO(writ_secret_done) struct writ_secret whole = { 0 };
-	AUTO(file_closep) int fd = -1;
 	struct writ_err *err;
 	size_t used;
 
 	writ_secret_done(secret);
-	err = strncmp(path, "fd:", 3) == 0 ? descriptor_open(path, &fd) : file_open(path, FILE_PRIVATE, &fd);
+	err = secret_reserve(&whole, WRIT_SECRET_MAX + 2); /* a newline, and one byte to see that there is more */
 	if (!err)
-		err = secret_reserve(&whole,
-				     WRIT_SECRET_MAX + 2); /* a newline, and one byte to see that there is more */
-	if (!err)
-		err = read_up_to(fd, path, whole.data, whole.len, &used);
+		err = read_up_to(fd, name, whole.data, whole.len, &used);
 	if (err)
 		return err;
 	if (used > 0 && whole.data[used - 1] == '\n')
 		used--;
 	if (used > WRIT_SECRET_MAX)
-		return writ_fail(WRIT_EXHAUSTED, "%s holds more than the %d bytes of a secret", path, WRIT_SECRET_MAX);
+		return writ_fail(WRIT_EXHAUSTED, "%s holds more than the %d bytes of a secret", name, WRIT_SECRET_MAX);
 	if (used == 0)
-		return writ_fail(WRIT_INVALID, "%s is empty: it must hold a secret", path);
+		return writ_fail(WRIT_INVALID, "%s is empty: it must hold a secret", name);
 	return writ_secret_set(secret, (struct writ_bytes){ whole.data, used });
+}
+
+struct writ_err *
+writ_secret_read(struct writ_secret *secret, const char *path)
+{
+	AUTO(file_closep) int fd = -1;
+	struct writ_err *err;
+
+	writ_secret_done(secret);
+	err = strncmp(path, "fd:", 3) == 0 ? descriptor_open(path, &fd) : file_open(path, FILE_PRIVATE, &fd);
+	return err ? err : writ_secret_read_fd(secret, fd, path);
 }
 
 void

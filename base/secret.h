@@ -34,6 +34,12 @@ WRIT_CHECKED struct writ_err *writ_secret_random(struct writ_secret *, size_t le
  */
 WRIT_CHECKED struct writ_err *writ_secret_read(struct writ_secret *, const char *path);
 
+/*
+ * The same from an open descriptor, `name` being what errors call it: the whole file, as often as is asked, or what comes through
+ * a pipe until its end, once.  Whoever opened it answers for where it came from.
+ */
+WRIT_CHECKED struct writ_err *writ_secret_read_fd(struct writ_secret *, int fd, const char *name);
+
 void writ_secret_done(struct writ_secret *);
 
 #endif

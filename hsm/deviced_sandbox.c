@@ -105,7 +105,8 @@ deviced_confine(const struct settings *settings)
 		pkcs11_allow(&box, settings);
 	for (size_t i = 0; i < settings->n_paths; i++)
 		sandbox_write(&box, settings->paths[i]);
-	sandbox_read_beside(&box, settings->secret_file); /* read anew when an operator says so */
+	if (settings->secret_file[0] == '/')
+		sandbox_read_beside(&box, settings->secret_file); /* read anew when an operator says so */
 	if (settings->socket)
 		sandbox_write_beside(&box, settings->socket);
 	return sandbox_enter(&box);

@@ -7,7 +7,7 @@
 
 const char settings_usage[] =
 	"writ-deviced: usage: writ-deviced {--socket PATH | --fd N} --peer-uid UID[,UID...]\n"
-	"    {--tpm TCTI [--allow-software-tpm] --auth-file PATH | --pkcs11 MODULE --uri URI --pin-file PATH}\n"
+	"    {--tpm TCTI [--allow-software-tpm] --auth-file PATH|fd:N | --pkcs11 MODULE --uri URI --pin-file PATH|fd:N}\n"
 	"    [--env NAME=VALUE]... [--path FOLDER]... [--log-level debug|info|warn|alarm]\n";
 
 static struct writ_err *

@@ -19,7 +19,7 @@ struct settings {
 	const char *socket; /* or */
 	int fd;		    /* a socket inherited, listening or connected; -1 */
 	struct custody_conf device;
-	const char *secret_file;
+	const char *secret_file; /* its path, or fd:N */
 	bool secret_is_hex;
 	uid_t peers[PEERS_MAX];
 	size_t n_peers;

@@ -93,12 +93,13 @@ check_files(struct doctor *d)
 {
 	const struct conf *conf = d->conf;
 	const bool tpm = strcmp(conf->custody.scheme, "tpm2") == 0;
+	const char *const secret = tpm ? conf->custody.auth_file : conf->custody.pin_file;
 
 	check(d, "folders", role_folders_check(conf, &d->users), conf->state);
 	check_policy(d);
 	check_secret(d, "API key", conf->api_key, d->users.uid[ROLE_ISSUER]);
-	check_secret(d, tpm ? "TPM auth value" : "token PIN", tpm ? conf->custody.auth_file : conf->custody.pin_file,
-		     d->users.uid[ROLE_DEVICE]);
+	if (secret[0] == '/') /* else it is handed over, to whoever is started */
+		check_secret(d, tpm ? "TPM auth value" : "token PIN", secret, d->users.uid[ROLE_DEVICE]);
 	if (!tpm)
 		check(d, "PKCS#11 module",
 		      access(conf->custody.module, R_OK) == 0 ? NULL

@@ -44,7 +44,7 @@ make_auth_file(const struct conf *conf, const struct role_users *users)
 	ssize_t n;
 	int fd;
 
-	if (strcmp(conf->custody.scheme, "tpm2") != 0)
+	if (strcmp(conf->custody.scheme, "tpm2") != 0 || conf->custody.auth_file[0] != '/') /* it is handed over */
 		return NULL;
 	fd = open(conf->custody.auth_file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 && errno == EEXIST)
@@ -120,7 +120,7 @@ signer_run(const struct conf *conf, const struct role_users *users, const char *
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(256 * 1024);
 	char bin_dir[4096], **device, **signer;
 	pid_t device_pid, signer_pid;
-	int socket_fd;
+	int socket_fd, secret_fd = -1;
 	struct writ_err *err = role_bin_dir(bin_dir);
 
 	if (!err)
@@ -128,14 +128,19 @@ signer_run(const struct conf *conf, const struct role_users *users, const char *
 	if (!err)
 		err = role_arguments(conf, users, ROLE_SIGNER, bin_dir, what, &arena, &signer);
 	if (!err)
+		err = role_secret(conf, &secret_fd);
+	if (!err)
 		err = role_socket(conf, users, ROLE_DEVICE, &socket_fd);
-	if (err)
+	if (err) {
+		file_closep(&secret_fd);
 		return err;
-	err = role_start(device, users, ROLE_DEVICE, (struct role_fds){ socket_fd, -1, -1 }, &device_pid);
+	}
+	err = role_start(device, users, ROLE_DEVICE, (struct role_fds){ socket_fd, -1, -1, secret_fd }, &device_pid);
 	close(socket_fd);
+	file_closep(&secret_fd);
 	if (err)
 		return err;
-	err = role_start(signer, users, ROLE_SIGNER, (struct role_fds){ -1, anchor_fd, -1 }, &signer_pid);
+	err = role_start(signer, users, ROLE_SIGNER, (struct role_fds){ -1, anchor_fd, -1, -1 }, &signer_pid);
 	if (!err)
 		err = wait_for(signer_pid, "writ-signerd");
 	kill(device_pid, SIGTERM);

@@ -176,7 +176,7 @@ start(const struct conf *conf, const char *secret, int secret_fd, struct operato
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return writ_fail_errno(errno, "a socket pair");
 	err = role_start(a.list, &users, ROLE_DEVICE,
-			 (struct role_fds){ .socket = pair[1], .admin = secret_fd, .out = -1 }, &op->pid);
+			 (struct role_fds){ .socket = pair[1], .admin = secret_fd, .out = -1, .secret = -1 }, &op->pid);
 	close(pair[1]);
 	if (!err)
 		err = device_adopt(pair[0], &op->device);

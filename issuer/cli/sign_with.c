@@ -306,7 +306,7 @@ deviced_start(const struct options *o, const char *token, struct sign_with *s)
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return writ_fail_errno(errno, "a socket pair");
-	err = role_start(a.list, &users, ROLE_DEVICE, (struct role_fds){ pair[1], -1, -1 }, &s->pid);
+	err = role_start(a.list, &users, ROLE_DEVICE, (struct role_fds){ pair[1], -1, -1, -1 }, &s->pid);
 	close(pair[1]);
 	if (!err)
 		err = device_adopt(pair[0], &s->device);

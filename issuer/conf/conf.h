@@ -94,7 +94,7 @@ struct conf {
 		const char *scheme;	/* "tpm2" or "pkcs11": which of the two maps is there */
 		const char *tcti;
 		bool allow_software_tpm;
-		const char *auth_file;	/* TPM: 32 random bytes as 64 hex digits, made by `writ init` */
+		const char *auth_file;	/* a path, credential:NAME or fd:N; TPM: 32 random bytes as 64 hex digits, made by `writ init` */
 		const char *module, *uri, *pin_file;
 		size_t n_environment;	/* of the module: SOFTHSM2_CONF=... */
 		const char *const *environment;

@@ -3,11 +3,47 @@
  */
 #include "issuer/conf/reader.h"
 
+#include "base/text.h"
+
 #define ENVIRONMENT_MAX 16
-#define ROTATION_S 14400     /* reference: far inside any cryptoperiod */
-#define ROTATION_MIN_S 10    /* a generation lives 1,200 s longer than it signs: some 122 at once, of the 256 there is room for */
+#define ROTATION_S 14400 /* reference: far inside any cryptoperiod */
+#define ROTATION_MIN_S                                                                                                 \
+	10 /* a generation lives 1,200 s longer than it signs: some 122 at once, of the 256 there is room for */
 #define ROTATION_MAX_S 604800 /* a week: what is lost with a sealed key is the rest of its generation's life */
 #define PATHS_MAX 16
+
+/* A file; or `credential:NAME` and `fd:N`, by which a service manager hands it over.  Nothing else: a secret has no
+ * place in this file, in an argument or in the environment (I11). */
+static struct writ_err *
+secret_source(const struct conf_reader *r, const struct yaml_node *map, const char *what, const char **ret)
+{
+	const struct yaml_node *node = yaml_get(map, strrchr(what, '.') + 1);
+	const char *text;
+	struct writ_err *err;
+	uint64_t number;
+
+	err = conf_text(r, map, what, READER_NEEDED, &text);
+	if (err)
+		return err;
+	if (strncmp(text, "credential:", 11) == 0) {
+		const size_t len = strlen(text + 11);
+
+		if (len == 0 || len > 255 || text[11] == '.' ||
+		    strspn(text + 11, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != len)
+			return yaml_fail(
+				r->yaml, node,
+				"%s: found \"%.80s\", wanted credential:NAME of letters, digits, '.', '_', '-'", what,
+				text);
+	} else if (strncmp(text, "fd:", 3) == 0) {
+		if (!writ_decimal(writ_str(text + 3), 1023, &number) || number < 3)
+			return yaml_fail(r->yaml, node, "%s: found \"%.80s\", wanted fd:N with N from 3 to 1023", what,
+					 text);
+	} else {
+		return conf_file_path(r, map, what, ret);
+	}
+	*ret = text;
+	return NULL;
+}
 
 static struct writ_err *
 read_tpm(const struct conf_reader *r, const struct yaml_node *map)
@@ -27,7 +63,7 @@ read_tpm(const struct conf_reader *r, const struct yaml_node *map)
 		err = yaml_bool(r->yaml, node, "custody.tpm.allow_software_tpm", &conf->custody.allow_software_tpm);
 	if (err)
 		return err;
-	return conf_file_path(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
+	return secret_source(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
 }
 
 /* NAME=VALUE for the module's process.  The loader's own variables would make it another module than the one named. */
@@ -144,7 +180,7 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 		return yaml_fail(
 			r->yaml, yaml_get(map, "uri"),
 			"custody.pkcs11.uri carries a PIN attribute: a PIN comes by custody.pkcs11.pin_file only");
-	err = conf_file_path(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
+	err = secret_source(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
 	if (err)
 		return err;
 	err = read_environment(r, map, &conf->custody.environment, &conf->custody.n_environment);
@@ -162,10 +198,11 @@ read_rotation(const struct conf_reader *r, const struct yaml_node *map)
 	if (err)
 		return err;
 	if (*rotation_s < ROTATION_MIN_S)
-		return yaml_fail(r->yaml, yaml_get(map, "rotation_s"),
-				 "custody.rotation_s: found %u, wanted %d to %d: of faster rotations too many generations "
-				 "would live at once",
-				 *rotation_s, ROTATION_MIN_S, ROTATION_MAX_S);
+		return yaml_fail(
+			r->yaml, yaml_get(map, "rotation_s"),
+			"custody.rotation_s: found %u, wanted %d to %d: of faster rotations too many generations "
+			"would live at once",
+			*rotation_s, ROTATION_MIN_S, ROTATION_MAX_S);
 	return NULL;
 }
 

@@ -798,6 +798,7 @@ confine(const struct conf *conf)
 	sandbox_read_beside(&box, conf->api_certificate);
 	sandbox_read_beside(&box, conf->api_key);
 	sandbox_read_beside(&box, conf->custody.standby);
+	sandbox_read_beside(&box, conf->custody.retiring);
 	for (size_t i = 0; i < conf->n_delegators; i++) {
 		sandbox_read_beside(&box, conf->delegators[i].anchors);
 		sandbox_read_beside(&box, conf->delegators[i].crl);

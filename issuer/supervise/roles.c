@@ -18,11 +18,13 @@
 
 #include "base/file.h"
 #include "base/frame.h"
+#include "base/text.h"
 
 #define ARGUMENTS_MAX 96
 #define ROLE_SOCKET_FD 3
 #define ROLE_ADMIN_FD 4
-#define ROLE_FDS_END 5
+#define ROLE_SECRET_FD 5
+#define ROLE_FDS_END 6
 
 static const char *const programs[ROLE_N] = { "writ-deviced", "writ-signerd", "writ-issuerd", "writ-fetchd" };
 
@@ -53,6 +55,23 @@ user_of(const char *name, const char *key, uid_t *ret_uid, gid_t *ret_gid)
 	*ret_uid = user->pw_uid;
 	*ret_gid = user->pw_gid;
 	return NULL;
+}
+
+struct writ_err *
+role_users_named(const struct conf *conf, struct role_users *ret)
+{
+	const char *const names[ROLE_N] = { conf->users.device, conf->users.signer, conf->users.issuer,
+					     conf->users.fetch };
+	struct writ_err *err = NULL;
+
+	*ret = (struct role_users){ .log_gid = (gid_t)-1 };
+	for (int i = 0; i < ROLE_N && !err; i++) {
+		ret->uid[i] = geteuid();
+		ret->gid[i] = getegid();
+		if (names[i])
+			err = user_of(names[i], role_program((enum role)i), &ret->uid[i], &ret->gid[i]);
+	}
+	return err;
 }
 
 struct writ_err *
@@ -241,6 +260,56 @@ role_admin_socket(const struct conf *conf, int *ret_fd)
 	return NULL;
 }
 
+static const char *
+secret_source(const struct conf *conf)
+{
+	return conf->custody.auth_file ? conf->custody.auth_file : conf->custody.pin_file;
+}
+
+/* Whoever made the folder may read it, and nobody else; systemd gives a user its files by owner or, as root's, by ACL,
+ * which shows as the group's. */
+static struct writ_err *
+credential_open(const char *name, int *ret_fd)
+{
+	const char *const folder = getenv("CREDENTIALS_DIRECTORY");
+	AUTO(file_closep) int fd = -1;
+	struct writ_err *err;
+	char path[4096];
+	struct stat st;
+
+	if (!folder)
+		return writ_fail(WRIT_INVALID, "credential:%.60s: CREDENTIALS_DIRECTORY is not set: a service manager sets it "
+					       "(LoadCredential=)",
+				 name);
+	snprintf(path, sizeof(path), "%.3000s/%.255s", folder, name);
+	err = file_open(path, FILE_CONFIG, &fd);
+	if (err)
+		return err;
+	if (fstat(fd, &st) != 0 || (st.st_mode & 07) != 0)
+		return writ_fail(WRIT_INVALID, "%.100s can be read by others than its owner: chmod 0400", path);
+	*ret_fd = fd;
+	fd = -1;
+	return NULL;
+}
+
+struct writ_err *
+role_secret(const struct conf *conf, int *ret_fd)
+{
+	const char *const source = secret_source(conf);
+	uint64_t number;
+
+	*ret_fd = -1;
+	if (strncmp(source, "credential:", 11) == 0)
+		return credential_open(source + 11, ret_fd);
+	if (strncmp(source, "fd:", 3) != 0)
+		return NULL;
+	if (writ_decimal(writ_str(source + 3), 1023, &number))
+		*ret_fd = fcntl((int)number, F_DUPFD_CLOEXEC, ROLE_FDS_END);
+	if (*ret_fd < 0)
+		return writ_fail(WRIT_INVALID, "the device's secret: no descriptor %s is open here", source);
+	return NULL;
+}
+
 struct writ_err *
 role_bin_dir(char out[4096])
 {
@@ -289,6 +358,17 @@ add(struct arguments *a, const char *fmt, ...)
 }
 
 static void
+add_secret(struct arguments *a, const struct conf *conf)
+{
+	const char *const source = secret_source(conf);
+
+	if (source[0] == '/')
+		add(a, "%s", source);
+	else
+		add(a, "fd:%d", ROLE_SECRET_FD);
+}
+
+static void
 add_device(struct arguments *a, const struct conf *conf, const struct role_users *users)
 {
 	static const char *const levels[] = { "debug", "info", "warn", "alarm" };
@@ -306,14 +386,14 @@ add_device(struct arguments *a, const struct conf *conf, const struct role_users
 		if (conf->custody.allow_software_tpm)
 			add(a, "--allow-software-tpm");
 		add(a, "--auth-file");
-		add(a, "%s", conf->custody.auth_file);
+		add_secret(a, conf);
 	} else {
 		add(a, "--pkcs11");
 		add(a, "%s", conf->custody.module);
 		add(a, "--uri");
 		add(a, "%s", conf->custody.uri);
 		add(a, "--pin-file");
-		add(a, "%s", conf->custody.pin_file);
+		add_secret(a, conf);
 		for (size_t i = 0; i < conf->custody.n_environment; i++) {
 			add(a, "--env");
 			add(a, "%s", conf->custody.environment[i]);
@@ -359,15 +439,36 @@ role_arguments(const struct conf *conf, const struct role_users *users, enum rol
 	return NULL;
 }
 
-/* In the child: become the user, leave everything else behind.  Only async-signal-safe calls, and those of libc that
- * fork leaves usable. */
+/* To where the programs look for them; everything else is closed.  Out of the way first: one may stand where another
+ * belongs. */
+static bool
+descriptors_take(struct role_fds fds)
+{
+	struct {
+		int from, to;
+	} moves[] = { { fds.socket, ROLE_SOCKET_FD }, { fds.admin, ROLE_ADMIN_FD }, { fds.secret, ROLE_SECRET_FD } };
+
+	if (fds.out >= 0 && dup2(fds.out, 1) < 0)
+		return false;
+	for (size_t i = 0; i < N_OF(moves); i++)
+		if (moves[i].from >= 0 &&
+		    (moves[i].from = fcntl(moves[i].from, F_DUPFD_CLOEXEC, ROLE_FDS_END)) < 0)
+			return false;
+	for (size_t i = 0; i < N_OF(moves); i++) {
+		if (moves[i].from < 0)
+			close(moves[i].to);
+		else if (dup2(moves[i].from, moves[i].to) < 0)
+			return false;
+	}
+	close_range(ROLE_FDS_END, ~0U, 0);
+	return true;
+}
+
 static void
-become(char *const *arguments, const struct role_users *users, enum role role, struct role_fds fds, pid_t parent)
+run(char *const *arguments)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
 	char *environment[4] = { path, lang, NULL, NULL };
-	const gid_t groups[] = { users->log_gid };
-	sigset_t none;
 
 #ifdef WRIT_FAULTS
 	static char fault[4096];
@@ -378,28 +479,23 @@ become(char *const *arguments, const struct role_users *users, enum role role, s
 		environment[2] = fault;
 	}
 #endif
+	execve(arguments[0], arguments, environment);
+}
+
+/* In the child: become the user, leave everything else behind.  Only async-signal-safe calls, and those of libc that
+ * fork leaves usable. */
+static void
+become(char *const *arguments, const struct role_users *users, enum role role, struct role_fds fds, pid_t parent)
+{
+	const gid_t groups[] = { users->log_gid };
+	sigset_t none;
+
 	/* writd takes its signals by descriptor; what it blocked for that must reach the roles again. */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != parent)
+	if (getppid() != parent || !descriptors_take(fds))
 		_exit(1);
-	if (fds.out >= 0 && dup2(fds.out, 1) < 0)
-		_exit(1);
-	/* Out of the way first: one may stand where the other belongs. */
-	if (fds.admin >= 0)
-		fds.admin = fcntl(fds.admin, F_DUPFD_CLOEXEC, ROLE_FDS_END);
-	if (fds.socket >= 0)
-		fds.socket = fcntl(fds.socket, F_DUPFD_CLOEXEC, ROLE_FDS_END);
-	if (fds.socket >= 0 && dup2(fds.socket, ROLE_SOCKET_FD) < 0)
-		_exit(1);
-	if (fds.admin >= 0 && dup2(fds.admin, ROLE_ADMIN_FD) < 0)
-		_exit(1);
-	if (fds.socket < 0)
-		close(ROLE_SOCKET_FD);
-	if (fds.admin < 0)
-		close(ROLE_ADMIN_FD);
-	close_range(ROLE_FDS_END, ~0U, 0);
 	umask(027);
 	if (users->separate) {
 		if (setgroups(role == ROLE_ISSUER && users->log_gid != (gid_t)-1 ? 1 : 0, groups) != 0 ||
@@ -408,10 +504,19 @@ become(char *const *arguments, const struct role_users *users, enum role role, s
 		/* Changing the user clears it. */
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	}
-	execve(arguments[0], arguments, environment);
+	run(arguments);
 	dprintf(2, "%s: cannot be started: %s%s\n", arguments[0], strerror(errno),
 		errno == EACCES ? ": the role's user must be able to enter every folder above it" : "");
 	_exit(127);
+}
+
+struct writ_err *
+role_exec(char *const *arguments, struct role_fds fds)
+{
+	if (!descriptors_take(fds))
+		return writ_fail_errno(errno, "handing descriptors to %.80s", arguments[0]);
+	run(arguments);
+	return writ_fail_errno(errno, "%.80s cannot be started", arguments[0]);
 }
 
 struct writ_err *

@@ -27,6 +27,9 @@ struct role_users {
 };
 WRIT_CHECKED struct writ_err *role_users(const struct conf *, struct role_users *ret);
 
+/* The users as writ.yaml names them, whoever we are: for a role that is started as its user. */
+WRIT_CHECKED struct writ_err *role_users_named(const struct conf *, struct role_users *ret);
+
 /*
  * Makes state and run folders with their owners and modes, unless they are there; then checks them:
  *	STATE 0755 signer   STATE/store 0700 issuer   STATE/keys, STATE/certs 0700 signer   STATE/journal 02750
@@ -48,6 +51,10 @@ WRIT_CHECKED struct writ_err *role_socket(const struct conf *, const struct role
 /* RUN/admin.sock, which the signer inherits beside its own: root's, or that of the user `users.operator`. */
 WRIT_CHECKED struct writ_err *role_admin_socket(const struct conf *, int *ret_fd);
 
+/* auth_file or pin_file as a descriptor, when it is `credential:NAME` or `fd:N`: to be handed to writ-deviced, which
+ * may not be able to open it.  -1 when it is a path, which writ-deviced reads itself. */
+WRIT_CHECKED struct writ_err *role_secret(const struct conf *, int *ret_fd);
+
 /* The folder our own program is in: the others are beside it. */
 WRIT_CHECKED struct writ_err *role_bin_dir(char out[4096]);
 
@@ -66,8 +73,12 @@ struct role_fds {
 	int socket; /* becomes its descriptor 3; -1: none */
 	int admin;  /* becomes its descriptor 4; -1: none */
 	int out;    /* becomes its standard output; -1: it keeps ours */
+	int secret; /* of role_secret(): becomes its descriptor 5; -1: none */
 };
 WRIT_CHECKED struct writ_err *role_start(char *const *arguments, const struct role_users *, enum role, struct role_fds,
 					 pid_t *ret);
+
+/* The same in this process, which it replaces, as who we are.  Does not return when it went well. */
+WRIT_CHECKED struct writ_err *role_exec(char *const *arguments, struct role_fds);
 
 #endif

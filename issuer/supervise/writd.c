@@ -22,7 +22,7 @@
 
 #include "base/event.h"
 #include "base/file.h"
-#include "issuer/supervise/roles.h"
+#include "issuer/supervise/handed.h"
 
 #define CRASH_MS 2000
 #define CRASHES_MAX 3
@@ -36,7 +36,8 @@
 struct child {
 	pid_t pid; /* 0: not running */
 	int socket;
-	int admin; /* the signer's second one; -1 */
+	int admin;  /* the signer's second one; -1 */
+	int secret; /* the device's, handed over; -1 */
 	char **arguments;
 	int64_t started_ms, start_ms; /* monotonic; start_ms: when to start it next */
 	int64_t backoff_ms;
@@ -67,7 +68,7 @@ start(struct supervisor *s, enum role role)
 
 	c->started_ms = now_ms();
 	err = role_start(c->arguments, &s->users, role,
-			 (struct role_fds){ .socket = c->socket, .admin = c->admin, .out = -1 }, &c->pid);
+			 (struct role_fds){ .socket = c->socket, .admin = c->admin, .out = -1, .secret = c->secret }, &c->pid);
 	if (err) {
 		event(EVENT_ALARM, "writd.start", EV_STR("role", role_program(role)), EV_ERR(err));
 		writ_err_free(err);
@@ -212,7 +213,7 @@ prepare(struct supervisor *s, const char *path)
 	for (int i = 0; i < ROLE_N && !err; i++) {
 		struct child *c = &s->children[i];
 
-		c->socket = c->admin = -1;
+		c->socket = c->admin = c->secret = -1;
 		c->backoff_ms = BACKOFF_FIRST_MS;
 		c->down = !role_wanted(&s->conf, (enum role)i);
 		if (c->down)
@@ -222,6 +223,8 @@ prepare(struct supervisor *s, const char *path)
 			err = role_socket(&s->conf, &s->users, (enum role)i, &c->socket);
 		if (!err && i == ROLE_SIGNER)
 			err = role_admin_socket(&s->conf, &c->admin);
+		if (!err && i == ROLE_DEVICE)
+			err = role_secret(&s->conf, &c->secret);
 	}
 	if (err)
 		return err;
@@ -260,9 +263,36 @@ supervisor_done(struct supervisor *s)
 			close(s->children[i].socket);
 		if (s->children[i].admin > 0)
 			close(s->children[i].admin);
+		if (s->children[i].secret > 0)
+			close(s->children[i].secret);
 	}
 	writ_arena_done(&s->arena);
 	conf_done(&s->conf);
+}
+
+/* Takes the error. */
+static int
+complain(struct writ_err *err)
+{
+	const int code = err->code == WRIT_INVALID ? 2 : 1;
+	char text[1024];
+
+	fprintf(stderr, "writd: %s\n", writ_err_text(err, text, sizeof(text)));
+	writ_err_free(err);
+	return code;
+}
+
+/* Under a service manager: this process becomes the role. */
+static int
+one_role(struct conf *conf, const char *path, enum role role)
+{
+	struct writ_err *err = conf_read(path, conf);
+
+	if (!err && !role_wanted(conf, role)) {
+		fprintf(stderr, "writd: %s names nothing that %s would fetch\n", path, role_program(role));
+		return 0;
+	}
+	return complain(err ? err : handed_become(conf, role));
 }
 
 int
@@ -270,25 +300,24 @@ main(int argc, char **argv)
 {
 	AUTO(supervisor_done) struct supervisor s = { .arena = WRIT_ARENA(1024 * 1024) };
 	const struct rlimit none = { 0, 0 };
-	char text[1024], pid_path[4096];
+	enum role role = ROLE_N;
+	char pid_path[4096];
 	struct writ_err *err;
-	int code;
 
-	if (argc != 3 || strcmp(argv[1], "--config") != 0) {
-		fprintf(stderr, "usage: writd --config FILE\n");
+	if ((argc != 3 && argc != 5) || strcmp(argv[1], "--config") != 0 ||
+	    (argc == 5 && (strcmp(argv[3], "--role") != 0 || !handed_role_from(argv[4], &role)))) {
+		fprintf(stderr, "usage: writd --config FILE [--role device|signer|issuer|fetch]\n");
 		return 2;
 	}
 	umask(022);
 	setrlimit(RLIMIT_CORE, &none);
+	if (argc == 5)
+		return one_role(&s.conf, argv[2], role);
 	err = prepare(&s, argv[2]);
 	if (!err)
 		err = pid_write(&s);
-	if (err) {
-		fprintf(stderr, "writd: %s\n", writ_err_text(err, text, sizeof(text)));
-		code = err->code == WRIT_INVALID ? 2 : 1;
-		writ_err_free(err);
-		return code;
-	}
+	if (err)
+		return complain(err);
 	run(&s);
 	unlink(conf_path(s.conf.run, "writd.pid", pid_path));
 	return 0;

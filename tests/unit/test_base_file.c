@@ -304,6 +304,32 @@ a_secret_comes_from_a_private_file_without_its_newline(void **state)
 		       with_path(" has mode 0644: others than its owner may read it: chmod go-rwx"));
 }
 
+static void
+a_secret_that_was_handed_over_is_read_whole_and_a_pipe_once(void **state)
+{
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 };
+	int file, ends[2];
+
+	(void)state;
+	put("hunter2\n", 0600);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 2; i++) { /* resuming reads it anew */
+		expect_ok(writ_secret_read_fd(&secret, file, "fd:5"));
+		assert_int_equal(secret.len, 7);
+		assert_memory_equal(secret.data, "hunter2", 7);
+	}
+	close(file);
+	expect_refused(writ_secret_read_fd(&secret, file, "fd:5"), WRIT_UNAVAILABLE, "reading fd:5: Bad file descriptor");
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "hunter2", 7), 7);
+	close(ends[1]);
+	expect_ok(writ_secret_read_fd(&secret, ends[0], "fd:5"));
+	assert_memory_equal(secret.data, "hunter2", 7);
+	expect_refused(writ_secret_read_fd(&secret, ends[0], "fd:5"), WRIT_INVALID,
+		       "fd:5 is empty: it must hold a secret");
+	close(ends[0]);
+}
+
 #ifdef WRIT_FAULTS
 static void
 pass_three_times(void)
@@ -388,6 +414,8 @@ main(int argc, char **argv)
 #endif
 		cmocka_unit_test(secrets_are_refused_before_their_heap_is_made),
 		cmocka_unit_test(secrets_live_in_the_secure_heap_of_a_process_without_cores),
+		cmocka_unit_test_setup_teardown(a_secret_that_was_handed_over_is_read_whole_and_a_pipe_once, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_secret_comes_from_a_private_file_without_its_newline, setup,
 						teardown),
 	};

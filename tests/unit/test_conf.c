@@ -522,6 +522,38 @@ custody_names_one_device_and_holds_no_secret(void **state)
 }
 
 static void
+the_devices_secret_is_a_file_a_credential_or_a_descriptor(void **state)
+{
+	static const struct {
+		const char *text, *why; /* NULL: taken as it is */
+	} all[] = {
+		{ "credential:tpm-auth", NULL },
+		{ "fd:3", NULL },
+		{ "credential:", "found \"credential:\", wanted credential:NAME of letters, digits, '.', '_', '-'" },
+		{ "credential:../x", "found \"credential:../x\", wanted credential:NAME of letters, digits, '.', '_', '-'" },
+		{ "credential:a/b", "found \"credential:a/b\", wanted credential:NAME of letters, digits, '.', '_', '-'" },
+		{ "fd:2", "found \"fd:2\", wanted fd:N with N from 3 to 1023" },
+		{ "fd:x", "found \"fd:x\", wanted fd:N with N from 3 to 1023" },
+		{ "fd:1024", "found \"fd:1024\", wanted fd:N with N from 3 to 1023" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(all); i++) {
+		AUTO(conf_done) struct conf conf = { 0 };
+		char line[200], why[200];
+
+		snprintf(line, sizeof(line), "  tpm: {tcti: a, auth_file: \"%s\"}", all[i].text);
+		if (!all[i].why) {
+			expect_ok(conf_parse("writ.yaml", "/etc/writ", writ_str(with_line(9, line)), &conf));
+			assert_string_equal(conf.custody.auth_file, all[i].text);
+			continue;
+		}
+		snprintf(why, sizeof(why), "writ.yaml:9:18: custody.tpm.auth_file: %s", all[i].why);
+		expect_refused(parse(with_line(9, line)), WRIT_INVALID, why);
+	}
+}
+
+static void
 a_principal_template_makes_names_of_ours_only(void **state)
 {
 	static const struct {
@@ -816,6 +848,7 @@ main(void)
 		cmocka_unit_test(wrong_kinds_of_values_are_refused),
 		cmocka_unit_test(values_outside_their_grammar_are_refused),
 		cmocka_unit_test(custody_names_one_device_and_holds_no_secret),
+		cmocka_unit_test(the_devices_secret_is_a_file_a_credential_or_a_descriptor),
 		cmocka_unit_test(a_principal_template_makes_names_of_ours_only),
 		cmocka_unit_test(the_keys_of_grants_are_read),
 		cmocka_unit_test(without_grants_no_signature_counts),
