@@ -104,6 +104,7 @@ static const char *const foreign[] = {
 static const char *const sanitized[] = {
 	"clone", "wait4", "ptrace", "prctl", "kill", "tgkill", "tkill", "ioctl", "arch_prctl", "personality",
 	"prlimit64", "sched_setaffinity", "process_vm_readv", "setrlimit", "mprotect", "mmap", "dup2", "getpgrp",
+	"getdents", "getdents64", "getppid", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "pipe", "pipe2", "openat", "open",
 };
 
 /* clang-format on */
