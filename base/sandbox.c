@@ -42,18 +42,6 @@
 #define SANITIZED 0
 #endif
 
-#ifdef __SANITIZE_ADDRESS__
-/* Looking for leaks at the end needs ptrace, which the sandbox forbids: the sanitizer would wait for ever. */
-static bool entered;
-int __lsan_is_turned_off(void);
-
-int
-__lsan_is_turned_off(void)
-{
-	return entered;
-}
-#endif
-
 #define NUMBERS_NEW 424 /* from here on numbers are the same on every machine (Linux 5.1) */
 #define NUMBERS_END 512
 
@@ -438,9 +426,6 @@ sandbox_enter(const struct sandbox *box)
 	err = privileges_drop();
 	if (!err)
 		err = landlock(box, &abi); /* (2) */
-#ifdef __SANITIZE_ADDRESS__
-	entered = true;
-#endif
 	if (!err)
 		err = filter_load(box->may);
 	if (err)
