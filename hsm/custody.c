@@ -12,8 +12,10 @@
 
 #include <openssl/evp.h>
 
+#include "base/clock.h"
 #include "base/der.h"
 #include "base/digest.h"
+#include "base/event.h"
 #include "hsm/backend.h"
 
 /*
@@ -21,6 +23,8 @@
  * begin with 30), so it needs no journal entry: I2 speaks of what may leave.
  */
 static const char self_test[] = "Writ custody self-test; not a certificate";
+
+#define MENDED_AFTER_MS 500
 
 const struct custody_ops *const custody_backends[] = { &custody_tpm2, &custody_pkcs11, NULL };
 
@@ -39,15 +43,27 @@ custody_latch(struct custody *custody, struct writ_err *err)
 	if (!custody->latched) {
 		writ_err_text(err, custody->latched_why, sizeof(custody->latched_why));
 		custody->latched = true;
+		custody->latched_ms = clock_read().mono_ms;
 	}
 	return err;
 }
 
+/*
+ * A latch by policy is lifted when what it was judged by has changed, once for each change: no secret is tried by that.
+ * Not at once: whoever was refused asks after our health first, and must hear of the latch.
+ */
 static struct writ_err *
-refuse_if_latched(const struct custody *custody)
+refuse_if_latched(struct custody *custody)
 {
+	if (custody->latched && custody->by_policy && clock_read().mono_ms - custody->latched_ms >= MENDED_AFTER_MS &&
+	    custody->ops->mended(custody)) {
+		custody->latched = custody->by_policy = false;
+		event(EVENT_INFO, "device.tried_again", EV_STR("was", custody->latched_why));
+	}
 	if (!custody->latched)
 		return NULL;
+	if (custody->by_policy)
+		return writ_fail(WRIT_LOCKED, "%s", custody->latched_why);
 	return writ_fail(WRIT_LOCKED, "the device is not asked again until an operator resumes: %s",
 			 custody->latched_why);
 }
@@ -321,7 +337,7 @@ custody_counter_name(enum custody_counter which)
 }
 
 static struct writ_err *
-counter_check(const struct custody *custody, enum custody_counter which)
+counter_check(struct custody *custody, enum custody_counter which)
 {
 	if (!custody_counter_name(which))
 		return writ_fail(WRIT_INVALID, "a device has no counter %d", (int)which);
@@ -502,6 +518,18 @@ custody_health(struct custody *custody)
 	if (err)
 		return err;
 	return custody->ops->health(custody);
+}
+
+struct writ_err *
+custody_pcrs(struct custody *custody, struct writ_buf *ret_report)
+{
+	struct writ_err *err = NULL;
+
+	if (!custody->ops->pcrs)
+		return writ_fail(WRIT_NOT_FOUND, "this device has no PCRs");
+	if (!custody->by_policy)
+		err = refuse_if_latched(custody);
+	return err ? err : custody->ops->pcrs(custody, ret_report);
 }
 
 void

@@ -20,6 +20,7 @@
 
 #define CUSTODY_REF_MAX 8192  /* bytes of a key reference: a TPM 2.0 key file (PEM) or an RFC 7512 URI */
 #define CUSTODY_BLOB_MAX 4096 /* bytes of a sealed blob */
+#define CUSTODY_REPORT_MAX 2048 /* bytes of what a device says about its PCRs: APPROVAL_FILE_MAX */
 #define CUSTODY_SECRET_LEN 32 /* what seal() takes: an AES-256 key */
 #define CUSTODY_AHEAD_MAX 1024 /* how far a number may be ahead of COUNTER_SEALED: destroying it takes as many raises */
 #define CUSTODY_LABEL_MAX 64  /* bytes of a key's label: printable ASCII */
@@ -53,6 +54,10 @@ struct custody_conf {
 	/* TPM: */
 	const char *tcti; /* "swtpm:path=/run/x.sock", "device:/dev/tpmrm0"; never empty: no search for one */
 	bool allow_software_tpm;
+	uint32_t pcrs;		  /* bit n: PCR n; 0: keys are bound to no PCR.  Else all of: */
+	const char *approval_key; /* PEM file of the P-256 public key that signs approvals (hsm/approval.h) */
+	const char *approvals;	  /* folder */
+	const char *approvals_for; /* "writ-ca-TRUST-DOMAIN" */
 	/* PKCS#11: */
 	const char *module; /* absolute path of the one module */
 	const char *uri;    /* RFC 7512, of the token: serial or token+manufacturer; no pin-value */
@@ -105,6 +110,13 @@ struct custody_ops {
 	/* Is the device there and does it answer?  Cheap: asked every few seconds. */
 	struct writ_err *(*health)(struct custody *);
 
+	/* [optional, both] What an approver must know of this machine, as hsm/approval.h writes it; answered while latched by
+	 * policy too. */
+	struct writ_err *(*pcrs)(struct custody *, struct writ_buf *ret_report);
+
+	/* Latched by policy: has what it was judged by changed since, so that it may be asked once more? */
+	bool (*mended)(struct custody *);
+
 	void (*unload)(struct key *);
 	void (*close)(struct custody *); /* after its keys were unloaded; flushes what the device still holds */
 };
@@ -113,6 +125,8 @@ struct custody_ops {
 struct custody {
 	const struct custody_ops *ops;
 	bool latched; /* the device refused us, or lied: it is not asked again (I12) */
+	bool by_policy; /* latched, because nothing authorizes its state: see mended() */
+	int64_t latched_ms; /* monotonic */
 	char latched_why[160];
 	/* Keys with which it signed wrongly: neither used nor loaded again, by the digest of their SPKI.  Others go on. */
 	uint8_t quarantine[CUSTODY_QUARANTINE_MAX][32];
@@ -166,6 +180,9 @@ WRIT_CHECKED struct writ_err *custody_attest(struct custody *, const uint8_t qua
 WRIT_CHECKED struct writ_err *custody_activate(struct custody *, struct writ_bytes id_object, struct writ_bytes encrypted,
 					       struct writ_secret *ret);
 WRIT_CHECKED struct writ_err *custody_health(struct custody *);
+
+/* Appends what an approver of PCR values must know of this machine (hsm/approval.h).  WRIT_NOT_FOUND: no PCRs bind it. */
+WRIT_CHECKED struct writ_err *custody_pcrs(struct custody *, struct writ_buf *ret_report);
 void custody_unload(struct key *);
 void custody_close(struct custody *);
 void custody_closep(struct custody **);

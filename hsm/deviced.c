@@ -229,6 +229,17 @@ answer_counter(struct server *server, const struct device_request *request, stru
 }
 
 static struct writ_err *
+answer_pcrs(struct server *server, struct writ_buf *ret_body)
+{
+	AUTO(writ_buf_done) struct writ_buf report = WRIT_BUF(CUSTODY_REPORT_MAX);
+	struct writ_err *err = custody_pcrs(server->custody, &report);
+
+	if (err)
+		return err;
+	return device_answer_encode(DEVICE_PCRS, &(struct device_answer){ .report = writ_view(&report) }, ret_body);
+}
+
+static struct writ_err *
 answer_unload(struct connection *connection, uint32_t handle)
 {
 	const size_t i = key_slot(connection, handle);
@@ -363,6 +374,8 @@ answer(struct server *server, struct connection *connection, const struct device
 		return answer_unseal(server, request, ret_body);
 	case DEVICE_HEALTH:
 		return custody_health(server->custody);
+	case DEVICE_PCRS:
+		return answer_pcrs(server, ret_body);
 	case DEVICE_UNLOAD:
 		return answer_unload(connection, request->handle);
 	case DEVICE_COUNTER_MAKE:

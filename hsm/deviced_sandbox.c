@@ -107,6 +107,10 @@ deviced_confine(const struct settings *settings)
 		sandbox_write(&box, settings->paths[i]);
 	if (settings->secret_file[0] == '/')
 		sandbox_read_beside(&box, settings->secret_file); /* read anew when an operator says so */
+	if (settings->device.pcrs) {
+		sandbox_read_beside(&box, settings->device.approval_key);
+		sandbox_read(&box, settings->device.approvals);
+	}
 	if (settings->socket)
 		sandbox_write_beside(&box, settings->socket);
 	return sandbox_enter(&box);

@@ -4,10 +4,12 @@
 #include "hsm/deviced_settings.h"
 
 #include "base/text.h"
+#include "hsm/approval.h"
 
 const char settings_usage[] =
 	"writ-deviced: usage: writ-deviced {--socket PATH | --fd N} --peer-uid UID[,UID...]\n"
-	"    {--tpm TCTI [--allow-software-tpm] --auth-file PATH|fd:N | --pkcs11 MODULE --uri URI --pin-file PATH|fd:N}\n"
+	"    {--tpm TCTI [--allow-software-tpm] [--pcrs N[,N...] --approval-key FILE --approvals FOLDER\n"
+	"     --approvals-for writ-ca-TRUST-DOMAIN] --auth-file PATH|fd:N | --pkcs11 MODULE --uri URI --pin-file PATH|fd:N}\n"
 	"    [--env NAME=VALUE]... [--path FOLDER]... [--log-level debug|info|warn|alarm]\n";
 
 static struct writ_err *
@@ -22,6 +24,23 @@ peers_read(const char *text, struct settings *ret)
 			return writ_fail(WRIT_INVALID,
 					 "--peer-uid: 1 to %d numbers with commas between them are wanted", PEERS_MAX);
 		ret->peers[ret->n_peers++] = (uid_t)uid;
+		if (text[len] == '\0')
+			return NULL;
+		text += len + 1;
+	}
+}
+
+static struct writ_err *
+pcrs_read(const char *text, struct settings *ret)
+{
+	for (;;) {
+		const size_t len = strcspn(text, ",");
+		uint64_t n;
+
+		if (!writ_decimal((struct writ_bytes){ (const uint8_t *)text, len }, APPROVAL_PCR_END - 1, &n))
+			return writ_fail(WRIT_INVALID, "--pcrs '%.40s': numbers from 0 to %d with commas between them",
+					 text, APPROVAL_PCR_END - 1);
+		ret->device.pcrs |= UINT32_C(1) << n;
 		if (text[len] == '\0')
 			return NULL;
 		text += len + 1;
@@ -63,6 +82,17 @@ one_argument(int option, const char *value, struct settings *ret)
 		ret->secret_file = value;
 		ret->secret_is_hex = option == 'a';
 		return NULL;
+	case 'c':
+		return pcrs_read(value, ret);
+	case 'k':
+		ret->device.approval_key = value;
+		return NULL;
+	case 'v':
+		ret->device.approvals = value;
+		return NULL;
+	case 'r':
+		ret->device.approvals_for = value;
+		return NULL;
 	case 'e':
 		if (ret->n_env == ENV_MAX)
 			return writ_fail(WRIT_INVALID, "--env: at most %d", ENV_MAX);
@@ -82,6 +112,20 @@ one_argument(int option, const char *value, struct settings *ret)
 	}
 }
 
+/* All of them or none. */
+static struct writ_err *
+approvals_check(const struct custody_conf *device)
+{
+	const int n = !!device->pcrs + !!device->approval_key + !!device->approvals + !!device->approvals_for;
+
+	if (n == 0)
+		return NULL;
+	if (n < 4 || !device->tcti)
+		return writ_fail(WRIT_INVALID,
+				 "--pcrs, --approval-key, --approvals and --approvals-for go together, and with --tpm");
+	return pcr_mask_check(device->pcrs);
+}
+
 static struct writ_err *
 settings_check(struct settings *settings)
 {
@@ -99,7 +143,7 @@ settings_check(struct settings *settings)
 	if (!settings->secret_file || settings->secret_is_hex != !!settings->device.tcti)
 		return writ_fail(WRIT_INVALID, "%s is needed: secrets come by file",
 				 settings->device.tcti ? "--auth-file" : "--pin-file");
-	return NULL;
+	return approvals_check(&settings->device);
 }
 
 /* `--name VALUE`, whole names only: an abbreviation that means one thing today may mean another tomorrow. */
@@ -119,6 +163,10 @@ settings_read(int argc, char **argv, struct settings *ret)
 		{ "--uri", 'u' },
 		{ "--auth-file", 'a' },
 		{ "--pin-file", 'i' },
+		{ "--pcrs", 'c' },
+		{ "--approval-key", 'k' },
+		{ "--approvals", 'v' },
+		{ "--approvals-for", 'r' },
 		{ "--env", 'e' },
 		{ "--path", 'd' },
 		{ "--log-level", 'l' },

@@ -50,6 +50,7 @@ tpm2_close(struct custody *custody)
 	struct tpm2 *const tpm = tpm2_of(custody);
 
 	tpm2_down(tpm);
+	tpm2_approvals_done(&tpm->approvals);
 	writ_secret_done(&tpm->auth);
 	free(tpm);
 }
@@ -77,6 +78,8 @@ tpm2_open(const struct custody_conf *conf, const struct writ_secret *auth, struc
 	tpm->exclusive = exclusive;
 	tpm->hmac = tpm->policy = ESYS_TR_NONE;
 	err = writ_secret_set(&tpm->auth, (struct writ_bytes){ auth->data, auth->len });
+	if (!err)
+		err = tpm2_approvals_open(&tpm->approvals, &tpm->conf);
 	if (!err)
 		err = tpm2_ready(tpm);
 	if (err) {
@@ -141,6 +144,9 @@ object_create(struct tpm2 *tpm, const TPM2B_PUBLIC *template_, struct writ_bytes
 	err = tpm2_ready(tpm);
 	if (err)
 		return err;
+	err = tpm2_approvals_fit(tpm); /* what could not be used is not made */
+	if (err)
+		return err;
 	err = tpm2_parent_get(tpm, tpm->parent_default, &parent);
 	if (err)
 		return err;
@@ -186,16 +192,16 @@ tpm2_make_key(struct custody *custody, enum key_kind kind, const char *label, st
 	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
 	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
 	struct tpm2 *const tpm = tpm2_of(custody);
-	const struct tpm2_policy policy = tpm2_policy_of_key();
+	const struct tpm2_policy policy = tpm2_policy_of_key(tpm2_approvals_authority(&tpm->approvals));
 	TPM2B_PUBLIC template_;
 	struct writ_err *err;
 
 	(void)label; /* a key file is named by whoever keeps it */
-	tpm2_key_template(kind, &template_);
+	tpm2_key_template(kind, &policy, &template_);
 	err = object_create(tpm, &template_, (struct writ_bytes){ 0 }, &public, &private);
 	if (err)
 		return err;
-	err = tpm2_key_spki(public, ret_spki);
+	err = tpm2_key_spki(public, &policy, ret_spki);
 	if (err)
 		return err;
 	return object_write(tpm, KEYFILE_LOADABLE, &policy, public, private, ret_ref);
@@ -248,6 +254,24 @@ object_read(struct tpm2 *tpm, enum keyfile_type type, struct writ_bytes pem, str
 	return NULL;
 }
 
+/* A key's policy is for ever: one that was made bound to nothing is not used where PCRs are to bind it, nor another way
+ * round. */
+static struct writ_err *
+binding_check(const struct tpm2 *tpm, const struct tpm2_policy *wanted, const struct tpm2_policy *policy)
+{
+	const bool bound = policy->steps[0].kind == TPM2_STEP_AUTHORIZED;
+
+	if (bound != tpm->approvals.on)
+		return writ_fail(WRIT_INVALID,
+				 "key file: it was made %s, and custody.tpm says %s: what a key is bound to is for ever",
+				 bound ? "bound to approved PCRs" : "bound to no PCRs",
+				 tpm->approvals.on ? "approved PCRs" : "none");
+	if (bound && !tpm2_policy_same(wanted, policy))
+		return writ_fail(WRIT_INVALID, "key file: it was made for approvals by another key, or for another trust "
+					       "domain, than custody.tpm says");
+	return NULL;
+}
+
 static void
 tpm2_unload(struct key *key)
 {
@@ -260,6 +284,7 @@ tpm2_unload(struct key *key)
 static struct writ_err *
 key_read(struct tpm2 *tpm, struct writ_bytes ref, struct writ_bytes spki, struct tpm2_key *key)
 {
+	const struct tpm2_policy policy = tpm2_policy_of_key(tpm2_approvals_authority(&tpm->approvals));
 	AUTO(writ_buf_done) struct writ_buf own = WRIT_BUF(SPKI_MAX);
 	struct writ_bytes raw;
 	struct writ_err *err;
@@ -267,7 +292,10 @@ key_read(struct tpm2 *tpm, struct writ_bytes ref, struct writ_bytes spki, struct
 	err = object_read(tpm, KEYFILE_LOADABLE, ref, &key->object);
 	if (err)
 		return err;
-	err = tpm2_key_spki(&key->object.public, &own);
+	err = binding_check(tpm, &policy, &key->object.policy);
+	if (err)
+		return err;
+	err = tpm2_key_spki(&key->object.public, &key->object.policy, &own);
 	if (err)
 		return err;
 	if (!writ_equal(writ_view(&own), spki))
@@ -296,6 +324,12 @@ tpm2_load(struct custody *custody, struct writ_bytes ref, struct writ_bytes spki
 	return NULL;
 }
 
+static bool
+is_pcr_changed(TSS2_RC rc)
+{
+	return (rc & ~TSS2_RC_LAYER_MASK) == TPM2_RC_PCR_CHANGED;
+}
+
 static struct writ_err *
 sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, struct writ_buf *ret_sig)
 {
@@ -317,6 +351,7 @@ sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, st
 		return err;
 	rc = Esys_Sign(tpm->esys, key->object.handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, digest, &scheme,
 		       &no_ticket, &sig);
+	tpm->pcrs_moved = is_pcr_changed(rc);
 	err = tpm2_result(tpm, rc, "TPM2_Sign");
 	if (err)
 		return err;
@@ -331,16 +366,32 @@ sign_once(struct tpm2 *tpm, struct tpm2_key *key, const TPM2B_DIGEST *digest, st
 	return err;
 }
 
-/* A busy TPM is asked three times in all; the library has asked five times at once each time. */
+/*
+ * A busy TPM is asked three times in all; the library has asked five times at once each time.  PCRs that were extended
+ * between policy and command are looked at once more, and not again: whoever extends them all the time gets no signature.
+ * `*err` is freed when there is another try.
+ */
+static bool
+once_more(const struct tpm2 *tpm, struct writ_err **err, size_t tried)
+{
+	static const long pauses_ms[] = { 10, 200 };
+
+	if (!*err || (*err)->code != WRIT_UNAVAILABLE || tpm->stale ||
+	    tried >= (tpm->pcrs_moved ? 1 : N_OF(pauses_ms)))
+		return false;
+	writ_err_free(TAKE(*err));
+	nanosleep(&(struct timespec){ .tv_nsec = pauses_ms[tried] * 1000000 }, NULL);
+	return true;
+}
+
 static struct writ_err *
 tpm2_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_sig)
 {
-	static const long pauses_ms[] = { 10, 200 };
 	struct tpm2_key *const mine = (struct tpm2_key *)key;
 	struct tpm2 *const tpm = tpm2_of(key->custody);
 	TPM2B_DIGEST digest = { 0 };
 	struct writ_err *err;
-	size_t len;
+	size_t len, tried = 0;
 
 	err = custody_digest(mine->kind, message, digest.buffer, &len);
 	if (err)
@@ -349,12 +400,9 @@ tpm2_sign(struct key *key, struct writ_bytes message, struct writ_buf *ret_sig)
 	err = tpm2_ready(tpm);
 	if (err)
 		return err;
-	err = sign_once(tpm, mine, &digest, ret_sig);
-	for (size_t i = 0; err && err->code == WRIT_UNAVAILABLE && !tpm->stale && i < N_OF(pauses_ms); i++) {
-		writ_err_free(err);
-		nanosleep(&(struct timespec){ .tv_nsec = pauses_ms[i] * 1000000 }, NULL);
+	do
 		err = sign_once(tpm, mine, &digest, ret_sig);
-	}
+	while (once_more(tpm, &err, tried++));
 	return err;
 }
 
@@ -363,8 +411,8 @@ tpm2_seal(struct custody *custody, uint64_t number, const struct writ_secret *se
 {
 	AUTO(public_freep) TPM2B_PUBLIC *public = NULL;
 	AUTO(private_freep) TPM2B_PRIVATE *private = NULL;
-	const struct tpm2_policy policy = tpm2_policy_of_sealed(number);
 	struct tpm2 *const tpm = tpm2_of(custody);
+	const struct tpm2_policy policy = tpm2_policy_of_sealed(tpm2_approvals_authority(&tpm->approvals), number);
 	TPM2B_PUBLIC template_;
 	struct writ_err *err;
 
@@ -387,6 +435,7 @@ unseal_loaded(struct tpm2 *tpm, const struct tpm2_object *object, struct writ_se
 	if (err)
 		return err;
 	rc = Esys_Unseal(tpm->esys, object->handle, tpm->policy, ESYS_TR_NONE, ESYS_TR_NONE, &data);
+	tpm->pcrs_moved = is_pcr_changed(rc);
 	err = tpm2_result(tpm, rc, "TPM2_Unseal");
 	if (err)
 		return err;
@@ -404,21 +453,31 @@ tpm2_unseal(struct custody *custody, struct writ_bytes blob, struct writ_secret 
 	struct tpm2_object object = { 0 };
 	struct tpm2_policy policy;
 	TPM2B_PUBLIC template_;
+	uint64_t number = 0;
+	size_t tried = 0;
 	struct writ_err *err;
 
 	err = object_read(tpm, KEYFILE_SEALED, blob, &object);
 	if (err)
 		return err;
-	policy = tpm2_policy_of_sealed(object.policy.steps[0].limit); /* what object_read() found true of the object */
+	for (size_t i = 0; i < object.policy.n; i++)
+		if (object.policy.steps[i].kind == TPM2_STEP_COUNTER)
+			number = object.policy.steps[i].limit; /* what object_read() found true of the object */
+	policy = tpm2_policy_of_sealed(tpm2_approvals_authority(&tpm->approvals), number);
+	err = binding_check(tpm, &policy, &object.policy);
+	if (err)
+		return err;
 	tpm2_seal_template(&policy, &template_);
 	if (!tpm2_is_of(&object.public, &template_))
 		return writ_fail(WRIT_INVALID,
 				 "key file: the sealed secret has type 0x%x, attributes 0x%x and a policy: one of them "
 				 "is not what we seal with",
 				 object.public.publicArea.type, object.public.publicArea.objectAttributes);
-	err = tpm2_object_here(tpm, &object);
-	if (!err)
-		err = unseal_loaded(tpm, &object, ret);
+	do {
+		err = tpm2_object_here(tpm, &object);
+		if (!err)
+			err = unseal_loaded(tpm, &object, ret);
+	} while (once_more(tpm, &err, tried++));
 	tpm2_object_gone(tpm, &object);
 	return err;
 }
@@ -438,7 +497,16 @@ counter_read(struct custody *custody, enum custody_counter which, uint64_t *ret)
 static struct writ_err *
 counter_raise(struct custody *custody, enum custody_counter which, uint64_t *ret)
 {
-	return tpm2_counter_raise(tpm2_of(custody), which, ret);
+	struct tpm2 *const tpm = tpm2_of(custody);
+	struct writ_err *err = NULL;
+	uint64_t value;
+
+	if (which == COUNTER_APPROVAL) { /* nobody locks himself out */
+		err = tpm2_counter_make(tpm, which, &value);
+		if (!err)
+			err = tpm2_approvals_outlive(tpm, value);
+	}
+	return err ? err : tpm2_counter_raise(tpm, which, ret);
 }
 
 /* The TPM keeps nothing of a sealed secret but the counter. */
@@ -456,9 +524,30 @@ tpm2_destroy(struct custody *custody, uint64_t number)
 }
 
 static struct writ_err *
+tpm2_pcrs(struct custody *custody, struct writ_buf *ret_report)
+{
+	struct tpm2 *const tpm = tpm2_of(custody);
+	struct pcr_report report;
+	struct writ_err *err;
+
+	err = tpm2_ready(tpm);
+	if (!err)
+		err = tpm2_approvals_report(tpm, &report);
+	return err ? err : pcr_report_write(&report, ret_report);
+}
+
+static bool
+tpm2_mended(struct custody *custody)
+{
+	return tpm2_approvals_changed(tpm2_of(custody));
+}
+
+static struct writ_err *
 tpm2_health(struct custody *custody)
 {
-	return tpm2_alive(tpm2_of(custody));
+	struct writ_err *err = tpm2_alive(tpm2_of(custody));
+
+	return err ? err : tpm2_approvals_hold(tpm2_of(custody));
 }
 
 const struct custody_ops custody_tpm2 = {
@@ -478,6 +567,8 @@ const struct custody_ops custody_tpm2 = {
 	.attest = tpm2_attest,
 	.activate = tpm2_activate,
 	.health = tpm2_health,
+	.pcrs = tpm2_pcrs,
+	.mended = tpm2_mended,
 	.unload = tpm2_unload,
 	.close = tpm2_close,
 };

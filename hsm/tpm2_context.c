@@ -50,8 +50,8 @@ tpm2_result(struct tpm2 *tpm, TSS2_RC rc, const char *command)
 
 /* ---- objects and slots ---- */
 
-static void
-flush(struct tpm2 *tpm, ESYS_TR handle)
+void
+tpm2_flush(struct tpm2 *tpm, ESYS_TR handle)
 {
 	const TSS2_RC rc = Esys_FlushContext(tpm->esys, handle);
 
@@ -80,7 +80,7 @@ tpm2_object_gone(struct tpm2 *tpm, struct tpm2_object *object)
 	if (!object->here)
 		return;
 	if (!tpm->stale)
-		flush(tpm, object->handle);
+		tpm2_flush(tpm, object->handle);
 	forget(tpm, object);
 }
 
@@ -377,16 +377,17 @@ tpm2_down(struct tpm2 *tpm)
 
 	while (tpm->loaded) {
 		if (!tpm->stale)
-			flush(tpm, tpm->loaded->handle);
+			tpm2_flush(tpm, tpm->loaded->handle);
 		forget(tpm, tpm->loaded);
 	}
 	if (tpm->owner.here && !tpm->stale)
-		flush(tpm, tpm->owner.handle);
+		tpm2_flush(tpm, tpm->owner.handle);
 	for (size_t i = 0; i < N_OF(sessions); i++)
 		if (sessions[i] != ESYS_TR_NONE && !tpm->stale)
-			flush(tpm, sessions[i]);
+			tpm2_flush(tpm, sessions[i]);
 	tpm->hmac = tpm->policy = ESYS_TR_NONE;
 	tpm->owner.here = tpm->persistent.here = tpm->policy_dirty = false;
+	tpm->approvals.has_ticket = false;
 	Esys_Finalize(&tpm->esys);
 	Tss2_TctiLdr_Finalize(&tpm->tcti);
 	tpm->stale = false;

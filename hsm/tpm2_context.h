@@ -15,7 +15,7 @@
 #include <tss2/tss2_esys.h>
 
 #include "hsm/backend.h"
-#include "hsm/tpm2_policy.h"
+#include "hsm/tpm2_approvals.h"
 
 #define TPM2_AUTH_LEN 32
 
@@ -47,6 +47,7 @@ struct tpm2_key {
 
 struct tpm2 {
 	struct custody base;
+	struct tpm2_approvals approvals;
 	struct custody_conf conf;
 	struct writ_secret auth;
 	bool exclusive; /* no resource manager between: what is loaded is ours or a dead predecessor's */
@@ -59,6 +60,8 @@ struct tpm2 {
 	uint64_t up_ms;	 /* and its time since its start */
 	ESYS_TR hmac, policy;
 	bool policy_dirty; /* a command failed after a step of a policy: restart before the next use */
+
+	bool pcrs_moved;   /* the last command was refused, since PCRs were extended after its policy */
 
 	uint32_t parent_default; /* for new objects */
 	struct tpm2_parent owner, persistent;
@@ -88,6 +91,7 @@ WRIT_CHECKED struct writ_err *tpm2_make_room(struct tpm2 *);
 
 /* Loads the object unless it is here, and gives the library the auth value. */
 WRIT_CHECKED struct writ_err *tpm2_object_here(struct tpm2 *, struct tpm2_object *);
+void tpm2_flush(struct tpm2 *, ESYS_TR handle);
 void tpm2_object_gone(struct tpm2 *, struct tpm2_object *);
 
 /* tpm2_attest.c: the custody contract's attester, attest and activate. */

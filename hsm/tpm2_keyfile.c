@@ -120,6 +120,10 @@ policy_read(struct der *in, struct tpm2_policy *ret)
 		if ((ret->steps[i].kind == TPM2_STEP_AUTH_VALUE) != (i + 1 == ret->n))
 			return writ_fail(WRIT_INVALID,
 					 "key file: PolicyAuthValue is the last step of a policy, and that alone");
+	for (size_t i = 1; i < ret->n; i++)
+		if (ret->steps[i].kind == TPM2_STEP_AUTHORIZED)
+			return writ_fail(WRIT_INVALID, "key file: PolicyAuthorize is the first step of a policy: it forgets "
+						       "what was before");
 	return NULL;
 }
 

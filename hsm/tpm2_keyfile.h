@@ -24,10 +24,11 @@
 
 enum keyfile_type { KEYFILE_LOADABLE, KEYFILE_SEALED };
 
+/* No hole before or behind the steps: gcc 12, told to clear what is uninitialised, clears into an array instead. */
 struct keyfile {
-	enum keyfile_type type;
 	struct tpm2_policy policy;     /* 1 to TPM2_STEPS_MAX steps, the last one AUTH_VALUE */
 	struct writ_bytes description; /* UTF-8, 1 to KEYFILE_DESCRIPTION_MAX bytes */
+	enum keyfile_type type;
 	uint32_t parent;
 	struct writ_bytes public;  /* TPM2B_PUBLIC */
 	struct writ_bytes private; /* TPM2B_PRIVATE */

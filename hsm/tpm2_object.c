@@ -37,9 +37,8 @@ tpm2_srk_template(TPM2B_PUBLIC *ret)
  * digests made outside, and therefore must never serve as an attestation key.
  */
 void
-tpm2_key_template(enum key_kind kind, TPM2B_PUBLIC *ret)
+tpm2_key_template(enum key_kind kind, const struct tpm2_policy *policy, TPM2B_PUBLIC *ret)
 {
-	const struct tpm2_policy policy = tpm2_policy_of_key();
 	const bool p384 = kind == KEY_P384;
 
 	*ret = (TPM2B_PUBLIC){
@@ -57,7 +56,7 @@ tpm2_key_template(enum key_kind kind, TPM2B_PUBLIC *ret)
 			},
 		},
 	};
-	tpm2_policy_digest(&policy, &ret->publicArea.authPolicy);
+	tpm2_policy_digest(policy, &ret->publicArea.authPolicy);
 }
 
 /* sensitiveDataOrigin is clear: the sealed bytes come from outside (that is what sealing is). */
@@ -272,7 +271,7 @@ tpm2_private_write(const TPM2B_PRIVATE *private, struct writ_buf *ret)
 }
 
 struct writ_err *
-tpm2_key_spki(const TPM2B_PUBLIC *public, struct writ_buf *ret_spki)
+tpm2_key_spki(const TPM2B_PUBLIC *public, const struct tpm2_policy *policy, struct writ_buf *ret_spki)
 {
 	const TPMS_ECC_POINT *const point = &public->publicArea.unique.ecc;
 	uint8_t raw[1 + 2 * CUSTODY_DIGEST_MAX] = { 4 };
@@ -280,8 +279,8 @@ tpm2_key_spki(const TPM2B_PUBLIC *public, struct writ_buf *ret_spki)
 	enum key_kind kind;
 	size_t n;
 
-	tpm2_key_template(KEY_P256, &p256);
-	tpm2_key_template(KEY_P384, &p384);
+	tpm2_key_template(KEY_P256, policy, &p256);
+	tpm2_key_template(KEY_P384, policy, &p384);
 	if (tpm2_is_of(public, &p256))
 		kind = KEY_P256;
 	else if (tpm2_is_of(public, &p384))

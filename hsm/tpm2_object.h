@@ -14,7 +14,7 @@
 #include "hsm/tpm2_policy.h"
 
 void tpm2_srk_template(TPM2B_PUBLIC *ret);
-void tpm2_key_template(enum key_kind, TPM2B_PUBLIC *ret); /* KEY_P256 or KEY_P384 */
+void tpm2_key_template(enum key_kind, const struct tpm2_policy *, TPM2B_PUBLIC *ret); /* KEY_P256 or KEY_P384 */
 void tpm2_seal_template(const struct tpm2_policy *, TPM2B_PUBLIC *ret);
 
 /* Where a counter is, what its public area must be, and its name: nameAlg and the area's digest.  `raised`: once it has a
@@ -40,6 +40,6 @@ WRIT_CHECKED struct writ_err *tpm2_public_write(const TPM2B_PUBLIC *, struct wri
 WRIT_CHECKED struct writ_err *tpm2_private_write(const TPM2B_PRIVATE *, struct writ_buf *ret);
 
 /* The SubjectPublicKeyInfo of a signing key of ours; WRIT_INVALID when the area is not of the template of its curve. */
-WRIT_CHECKED struct writ_err *tpm2_key_spki(const TPM2B_PUBLIC *, struct writ_buf *ret_spki);
+WRIT_CHECKED struct writ_err *tpm2_key_spki(const TPM2B_PUBLIC *, const struct tpm2_policy *, struct writ_buf *ret_spki);
 
 #endif

@@ -10,20 +10,29 @@
 
 #include <tss2/tss2_esys.h>
 
+#include "hsm/approval.h"
 #include "hsm/custody.h"
 
 #define TPM2_STEPS_MAX 4
-#define TPM2_STEP_PARAMETERS_MAX 64 /* bytes of a step's parameters in a key file */
+#define TPM2_STEP_PARAMETERS_MAX 128 /* bytes of a step's parameters in a key file */
 
 enum tpm2_step_kind {
 	TPM2_STEP_COUNTER = 1, /* PolicyNV: the counter is not over `limit` */
 	TPM2_STEP_AUTH_VALUE,  /* PolicyAuthValue: whoever uses the object knows the custody's auth value */
+	TPM2_STEP_AUTHORIZED,  /* PolicyAuthorize: the PCRs are as an approval says; the first step, as it forgets others */
+};
+
+/* Whose approvals count, and for what (hsm/approval.h). */
+struct tpm2_authority {
+	uint8_t point[APPROVAL_POINT_LEN];
+	uint8_t ref[SHA256_LEN];
 };
 
 struct tpm2_step {
 	enum tpm2_step_kind kind;
 	enum custody_counter counter; /* COUNTER */
 	uint64_t limit;		      /* COUNTER */
+	struct tpm2_authority authority; /* AUTHORIZED */
 };
 
 struct tpm2_policy {
@@ -33,9 +42,10 @@ struct tpm2_policy {
 
 struct tpm2;
 
-/* Of a signing key; of a secret sealed under that number. */
-struct tpm2_policy tpm2_policy_of_key(void);
-struct tpm2_policy tpm2_policy_of_sealed(uint64_t number);
+/* Of a signing key; of a secret sealed under that number.  `authority` NULL: whatever the PCRs. */
+struct tpm2_policy tpm2_policy_of_key(const struct tpm2_authority *authority);
+struct tpm2_policy tpm2_policy_of_sealed(const struct tpm2_authority *authority, uint64_t number);
+bool tpm2_policy_same(const struct tpm2_policy *, const struct tpm2_policy *);
 
 /* SHA-256 policies alone (TPM 2.0 Part 3, the commands' own formulas). */
 void tpm2_policy_digest(const struct tpm2_policy *, TPM2B_DIGEST *ret);
@@ -43,6 +53,7 @@ void tpm2_policy_digest(const struct tpm2_policy *, TPM2B_DIGEST *ret);
 /*
  * A step as a key file has it: command code and parameters.  PolicyAuthValue has none.  PolicyNV: u32 index, the
  * operand (u16 length, u64), u16 offset, u16 operation; the counters' own indices only, and "unsigned <=".
+ * PolicyAuthorize: TPM2B_PUBLIC, TPM2B_DIGEST and, since approvals lie elsewhere, a TPMT_SIGNATURE that is none.
  * WRIT_INVALID names what is off.
  */
 WRIT_CHECKED struct writ_err *tpm2_step_read(uint32_t command, struct writ_bytes parameters, struct tpm2_step *ret);
@@ -54,5 +65,8 @@ WRIT_CHECKED struct writ_err *tpm2_step_write(const struct tpm2_step *, uint32_t
  * a counter has passed the limit, so the object is destroyed; nothing is latched by it.
  */
 WRIT_CHECKED struct writ_err *tpm2_policy_ready(struct tpm2 *, const struct tpm2_policy *, TPMA_SESSION attributes);
+
+/* Has the policy session, or a step of another, compare a counter: WRIT_NOT_FOUND when it is over `limit`. */
+WRIT_CHECKED struct writ_err *tpm2_policy_counter(struct tpm2 *, enum custody_counter, uint64_t limit);
 
 #endif

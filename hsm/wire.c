@@ -402,6 +402,17 @@ device_health(struct device *device)
 }
 
 struct writ_err *
+device_pcrs(struct device *device, struct writ_buf *ret_report)
+{
+	uint8_t packet[FRAME_MAX];
+	struct device_answer answer;
+	struct writ_err *err;
+
+	err = ask(device, &(struct device_request){ .type = DEVICE_PCRS }, packet, &answer);
+	return err ? err : writ_buf_add(ret_report, answer.report);
+}
+
+struct writ_err *
 device_unload(struct device *device, uint32_t handle)
 {
 	uint8_t packet[FRAME_MAX];

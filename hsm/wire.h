@@ -1,7 +1,7 @@
 /*
  * The device wire: what the signer asks of writ-deviced, over one SOCK_SEQPACKET connection (base/frame.h).
  *
- * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD, RESUME, ATTESTER, ATTEST, ACTIVATE, three for counters, DESTROY; answers come in order of completion and carry
+ * The whole of it: INFO, MAKE, LOAD, SIGN, SEAL, UNSEAL, HEALTH, UNLOAD, RESUME, ATTESTER, ATTEST, ACTIVATE, three for counters, DESTROY, PCRS; answers come in order of completion and carry
  * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
  * connection.  Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
  * library: this file and wire.c use base/ alone.
@@ -31,6 +31,7 @@ enum device_message {
 	DEVICE_COUNTER_READ,  /* -> u8 which                         <- u64 value */
 	DEVICE_COUNTER_RAISE, /* -> u8 which                         <- u64 value */
 	DEVICE_DESTROY,	      /* -> u64 number                       <- */
+	DEVICE_PCRS,	      /* ->                                  <- bytes report (hsm/approval.h) */
 	DEVICE_RESUME = 0x41, /* ->                                  <- forgets what locked the device and tries it once */
 	DEVICE_ANSWER = 0x80, /* set in the type of an answer */
 	DEVICE_ERROR = 0xff,  /* <- u8 code, bytes text */
@@ -78,6 +79,9 @@ int device_timeout_ms(unsigned type);
 
 WRIT_CHECKED struct writ_err *device_destroy(struct device *, uint64_t number);
 WRIT_CHECKED struct writ_err *device_health(struct device *);
+
+/* Appends what an approver of PCR values must know, answered while no approval fits too; WRIT_NOT_FOUND: none binds it. */
+WRIT_CHECKED struct writ_err *device_pcrs(struct device *, struct writ_buf *ret_report);
 WRIT_CHECKED struct writ_err *device_unload(struct device *,
 					    uint32_t handle); /* WRIT_NOT_FOUND when there is none such */
 

@@ -158,6 +158,8 @@ device_message_name(unsigned type)
 		return "ACTIVATE";
 	case DEVICE_RESUME:
 		return "RESUME";
+	case DEVICE_PCRS:
+		return "PCRS";
 	default:
 		return NULL;
 	}
@@ -215,7 +217,7 @@ device_request_decode(const struct frame *frame, struct device_request *ret)
 	case DEVICE_DESTROY:
 		ret->number = body_get64(&in);
 		break;
-	default: /* INFO, HEALTH, RESUME, ATTESTER: no body */
+	default: /* INFO, HEALTH, RESUME, ATTESTER, PCRS: no body */
 		break;
 	}
 	if (!body_done(&in))
@@ -274,6 +276,7 @@ device_request_encode(const struct device_request *request, struct writ_buf *ret
 	case DEVICE_HEALTH:
 	case DEVICE_ATTESTER:
 	case DEVICE_RESUME:
+	case DEVICE_PCRS:
 	case DEVICE_ANSWER:
 	case DEVICE_ERROR:
 		break;
@@ -362,6 +365,9 @@ device_answer_decode(const struct frame *frame, enum device_message asked, struc
 	case DEVICE_COUNTER_RAISE:
 		ret->value = body_get64(&in);
 		break;
+	case DEVICE_PCRS:
+		ret->report = get_bounded(&in, CUSTODY_REPORT_MAX);
+		break;
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:
 	case DEVICE_DESTROY:
@@ -423,6 +429,9 @@ device_answer_encode(enum device_message asked, const struct device_answer *answ
 	case DEVICE_COUNTER_READ:
 	case DEVICE_COUNTER_RAISE:
 		body_put64(&out, answer->value);
+		break;
+	case DEVICE_PCRS:
+		body_put_bytes(&out, answer->report);
 		break;
 	case DEVICE_HEALTH:
 	case DEVICE_UNLOAD:

@@ -43,6 +43,7 @@ struct device_answer {
 	struct writ_bytes signature; /* SIGN */
 	struct writ_bytes blob;	     /* SEAL */
 	struct writ_bytes secret;    /* UNSEAL, ACTIVATE */
+	struct writ_bytes report;    /* PCRS */
 	uint64_t value;		     /* COUNTER_MAKE, COUNTER_READ, COUNTER_RAISE */
 	struct writ_bytes ak, ek;    /* ATTESTER; either may be empty */
 	size_t n_items;		     /* ATTEST */

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/frame.h"
+#include "issuer/cli/custody_approve.h"
 #include "issuer/cli/custody_bundle.h"
 
 struct writ_err *
@@ -133,6 +134,9 @@ cmd_custody(int argc, char **argv)
 {
 	static const struct admin_command commands[] = {
 		{ "status", custody_status, "how the signer, its keys and its device are" },
+		{ "pcrs", custody_pcrs_cmd, "this machine's PCRs, for whoever approves them" },
+		{ "approve", custody_approve_cmd, "sign PCR values with an offline key: the TPM's keys may be used under them" },
+		{ "raise", custody_raise_cmd, "end the approvals of PCR values that are older than the next version" },
 		{ "resume", custody_resume, "have a device that locked tried once, after its cause was mended" },
 		{ "attest", custody_attest, "a statement by the device of the keys that it holds, for an auditor" },
 		{ "challenge", custody_challenge, "what to ask with, so that it shows which device answers" },

@@ -94,6 +94,9 @@ struct conf {
 		const char *scheme;	/* "tpm2" or "pkcs11": which of the two maps is there */
 		const char *tcti;
 		bool allow_software_tpm;
+		uint32_t pcrs;			/* bit n: PCR n; the keys are bound to values of these that are approved; 0: to none */
+		const char *approval_key;	/* PEM file: the public key that signs approvals; with pcrs only, as is: */
+		const char *approvals;		/* folder of the approvals */
 		const char *auth_file;	/* a path, credential:NAME or fd:N; TPM: 32 random bytes as 64 hex digits, made by `writ init` */
 		const char *module, *uri, *pin_file;
 		size_t n_environment;	/* of the module: SOFTHSM2_CONF=... */

@@ -11,6 +11,68 @@
 	10 /* a generation lives 1,200 s longer than it signs: some 122 at once, of the 256 there is room for */
 #define ROTATION_MAX_S 604800 /* a week: what is lost with a sealed key is the rest of its generation's life */
 #define PATHS_MAX 16
+#define PCR_END 24 /* PCRs are numbered below this */
+#define PCRS_MAX 8
+
+/* The PCRs that keys are bound to; any program may reset 16 and 23. */
+static struct writ_err *
+read_pcrs(const struct conf_reader *r, const struct yaml_node *map, uint32_t *ret)
+{
+	struct yaml_node *list;
+	struct writ_err *err;
+
+	err = conf_find(r, map, "custody.tpm.pcrs", READER_OPTIONAL, &list);
+	if (err || !list)
+		return err;
+	err = yaml_kind_is(r->yaml, list, "custody.tpm.pcrs", YAML_LIST);
+	if (err)
+		return err;
+	if (list->n_items == 0 || list->n_items > PCRS_MAX)
+		return yaml_fail(r->yaml, list, "custody.tpm.pcrs has %zu entries, wanted are 1 to %d", list->n_items,
+				 PCRS_MAX);
+	for (const struct yaml_node *node = list->first; node; node = node->next) {
+		uint64_t n;
+
+		err = yaml_number(r->yaml, node, "custody.tpm.pcrs", 0, PCR_END - 1, &n);
+		if (err)
+			return err;
+		if (n == 16 || n == 23)
+			return yaml_fail(r->yaml, node,
+					 "custody.tpm.pcrs: any program may reset PCR %u, so it tells nothing",
+					 (unsigned)n);
+		if (*ret >> n & 1)
+			return yaml_fail(r->yaml, node, "custody.tpm.pcrs: PCR %u is there twice", (unsigned)n);
+		*ret |= UINT32_C(1) << n;
+	}
+	return NULL;
+}
+
+/* All three or none: a binding that lacks a part binds nothing. */
+static struct writ_err *
+read_approvals(const struct conf_reader *r, const struct yaml_node *map)
+{
+	static const char *const names[] = { "custody.tpm.pcrs", "custody.tpm.approval_key", "custody.tpm.approvals" };
+	struct conf *conf = r->conf;
+	const char *missing = NULL, *there = NULL;
+	struct writ_err *err;
+
+	for (size_t i = 0; i < N_OF(names); i++) {
+		if (yaml_get(map, conf_key(names[i])))
+			there = names[i];
+		else
+			missing = names[i];
+	}
+	if (!there)
+		return NULL;
+	if (missing)
+		return yaml_fail(r->yaml, map, "%s is missing: it goes with %s", missing, there);
+	err = read_pcrs(r, map, &conf->custody.pcrs);
+	if (!err)
+		err = conf_file_path(r, map, "custody.tpm.approval_key", &conf->custody.approval_key);
+	if (!err)
+		err = conf_file_path(r, map, "custody.tpm.approvals", &conf->custody.approvals);
+	return err;
+}
 
 /* A file; or `credential:NAME` and `fd:N`, by which a service manager hands it over.  Nothing else: a secret has no
  * place in this file, in an argument or in the environment (I11). */
@@ -61,6 +123,9 @@ read_tpm(const struct conf_reader *r, const struct yaml_node *map)
 		return err;
 	if (node)
 		err = yaml_bool(r->yaml, node, "custody.tpm.allow_software_tpm", &conf->custody.allow_software_tpm);
+	if (err)
+		return err;
+	err = read_approvals(r, map);
 	if (err)
 		return err;
 	return secret_source(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
@@ -247,7 +312,7 @@ conf_custody(const struct conf_reader *r, const struct yaml_node *root)
 {
 	static const char *const keys[] = { "tier", "anchor", "operator", "rotation_s", "standby", "retiring", "tpm", "pkcs11",
 					    NULL };
-	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", NULL };
+	static const char *const tpm_keys[] = { "tcti", "allow_software_tpm", "auth_file", "pcrs", "approval_key", "approvals", NULL };
 	static const char *const pkcs11_keys[] = { "module", "uri", "pin_file", "environment", "paths", NULL };
 	struct conf *conf = r->conf;
 	struct yaml_node *map, *node, *tpm, *pkcs11;

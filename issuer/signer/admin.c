@@ -161,6 +161,8 @@ static const struct row {
 	admin_handler *handle;
 	bool body, changes, clock, beside;
 } rows[] = {
+	[ADMIN_PCRS] = { .name = "PCRS", .handle = admin_pcrs },
+	[ADMIN_APPROVALS_RAISE] = { .name = "APPROVALS_RAISE", .handle = admin_approvals_raise, .changes = true },
 	[ADMIN_STATUS] = { .name = "STATUS", .handle = on_status },
 	[ADMIN_KEY_LIST] = { .name = "KEY_LIST", .handle = on_key_list },
 	[ADMIN_RESUME] = { .name = "RESUME", .handle = on_resume, .changes = true },

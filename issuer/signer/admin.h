@@ -32,6 +32,9 @@ void admin_flush(struct signer *);	/* after the group's fdatasync: sends the ans
 void admin_tick(struct signer *);	/* once a second: ends a connection that asks nothing */
 void admin_done(struct signer *);
 
+/* approvals.c */
+admin_handler admin_pcrs, admin_approvals_raise;
+
 /* attest.c */
 admin_handler admin_attest;
 

@@ -12,6 +12,8 @@
 #include "base/bytes.h"
 
 enum admin_message {
+	ADMIN_PCRS = 0x20,	/* ->						 <- what an approver of PCR values must know (hsm/approval.h) */
+	ADMIN_APPROVALS_RAISE,	/* ->						 <- the approval counter: older approvals are dead */
 	ADMIN_STATUS = 1,	/* ->						 <- how signer, keys and device are */
 	ADMIN_KEY_LIST,		/* ->						 <- anchor and issuing CAs */
 	ADMIN_RESUME,		/* ->						 <- what was locked, and is tried once */

@@ -11,6 +11,8 @@
  * (2) A key that made a wrong signature, or is another than its pin, is quarantined: it is neither used nor loaded
  * until an operator resumes.  The device's other keys go on. (3) What is refused as locked is asked once more after its
  * health: that tells a locked device from a bad key. How failures add up: device_state.h.
+ * (4) A device that locked itself is asked after its health now and then.  That tries nothing: writ-deviced answers from its
+ * latch, and lifts only one that it may lift - new approvals of PCRs came - or forgets it when it is started anew.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -19,6 +21,7 @@
 #include "issuer/signer/signer.h"
 
 #define PULSE_EVERY_MS 2000
+#define LOCKED_EVERY_MS 1000 /* looks at a device that locked itself */
 #define STALL_MS 2500 /* between two looks: it was us who did not look, not the device that did not answer */
 
 static void
@@ -158,10 +161,8 @@ watch(struct signer *s, const struct device *device)
 static struct writ_err *
 connect_to(struct signer *s, struct device **ret)
 {
-	char path[PATH_MAX];
-	struct writ_err *err;
+	struct writ_err *err = device_dial(s, ret);
 
-	err = device_connect(conf_path(s->conf->run, "device.sock", path), s->uids.device, ret);
 	return err ? err : watch(s, *ret);
 }
 
@@ -279,6 +280,37 @@ opening_step(struct signer *s, bool *ret_any, bool *ret_here)
 	return err ? err : next_ask(s, ret_here);
 }
 
+/* (4) */
+static void
+locked_look(struct signer *s)
+{
+	struct device_link *link = &s->link;
+	struct writ_err *err = NULL;
+	bool any = false;
+
+	if (!link->locked_itself || (!link->pulse && s->now.mono_ms < link->next_pulse_ms))
+		return;
+	if (link->pulse) {
+		err = device_opened(link->pulse, &any);
+		if (!err && !any && s->now.mono_ms < link->next_pulse_ms)
+			return; /* it has not answered yet */
+	} else {
+		link->next_pulse_ms = s->now.mono_ms + LOCKED_EVERY_MS;
+		err = connect_to(s, &link->pulse);
+		if (!err)
+			err = device_knock(link->pulse);
+		if (!err)
+			return;
+	}
+	device_close(TAKE(link->pulse));
+	link->next_pulse_ms = s->now.mono_ms + LOCKED_EVERY_MS;
+	if (!err && any)
+		device_state_lifted(&link->state, s->now);
+	if (err && err->code == WRIT_LOCKED)
+		device_state_still_locked(&link->state, err);
+	writ_err_free(err);
+}
+
 bool
 device_ready(struct signer *s)
 {
@@ -296,8 +328,10 @@ device_ready(struct signer *s)
 		err = seek(s);
 	while (!err && any && !here)
 		err = opening_step(s, &any, &here);
-	if (err)
+	if (err) {
+		link->locked_itself = err->code == WRIT_LOCKED && link->stage != DEVICE_ASKED_INFO;
 		device_lost(s, err);
+	}
 	if (err || !here)
 		return false;
 	link->device = TAKE(link->coming);
@@ -440,8 +474,20 @@ pulse_ask(struct signer *s)
 void
 device_wake(struct signer *s)
 {
-	pulse_take(s);
+	if (s->link.state.is == SIGNER_DEVICE_LOCKED)
+		locked_look(s);
+	else
+		pulse_take(s);
 	(void)device_ready(s);
+}
+
+struct writ_err *
+device_dial(struct signer *s, struct device **ret)
+{
+	char path[PATH_MAX];
+
+	*ret = NULL;
+	return device_connect(conf_path(s->conf->run, "device.sock", path), s->uids.device, ret);
 }
 
 void

@@ -126,15 +126,34 @@ device_state_quarantined(struct device_state *st, struct clock now, const char *
 	judge(st, now);
 }
 
+static void
+try_again(struct device_state *st, struct clock now, const char *why)
+{
+	st->failures = st->missed = 0;
+	st->delay_ms = 0;
+	st->next_try_ms = now.mono_ms;
+	set(st, now, SIGNER_DEVICE_DOWN, why);
+}
+
 void
 device_state_resume(struct device_state *st, struct clock now)
 {
 	st->quarantined = 0;
 	st->quarantine_why[0] = '\0';
-	st->failures = st->missed = 0;
-	st->delay_ms = 0;
-	st->next_try_ms = now.mono_ms;
-	set(st, now, SIGNER_DEVICE_DOWN, "an operator had it tried again");
+	try_again(st, now, "an operator had it tried again");
+}
+
+void
+device_state_still_locked(struct device_state *st, const struct writ_err *err)
+{
+	writ_err_text(err, st->last_error, sizeof(st->last_error));
+	snprintf(st->why, sizeof(st->why), "%s", st->last_error);
+}
+
+void
+device_state_lifted(struct device_state *st, struct clock now)
+{
+	try_again(st, now, "it lifted its lock: what locked it has changed");
 }
 
 void

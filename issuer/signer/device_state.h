@@ -7,7 +7,7 @@
  *which ends in each of our keys signing a text: only then is it up
  *	locked		it refused to authenticate, broke a promise or is another one: an operator must help
  *
- * (1) locked ends by device_state_resume() alone.						I12
+ * (1) locked ends by device_state_resume() alone, and by device_state_lifted() when the device says so itself.	I12
  * (2) DEVICE_FAILURES_MAX failures in a row, or DEVICE_PULSE_LIMIT_MS without an answer, open the breaker; a success
  *forgets earlier failures. (3) Back-off between tries doubles from 100 to 500 ms, so that a device that is back is
  *found at once, and starts over when the device has been up. (4) A state is told, as an event, when it differs from the
@@ -71,6 +71,10 @@ void device_state_quarantined(struct device_state *, struct clock, const char *w
 
 /* An operator mended the cause: it may be tried, once, now. */
 void device_state_resume(struct device_state *, struct clock);
+
+/* It lifted its lock by itself: it may be opened.  It did not, and says why, which may be another reason by now. */
+void device_state_lifted(struct device_state *, struct clock);
+void device_state_still_locked(struct device_state *, const struct writ_err *);
 
 /*
  * An alarm when the device is not there and issuing will end for want of it: at half of the issuing certificate's life,

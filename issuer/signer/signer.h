@@ -133,6 +133,7 @@ struct device_link {
 	struct writ_err *doubt;		/* and why that was refused, until we know whose fault it is */
 	struct device *pulse;		/* asks after its health; NULL: not yet */
 	int64_t asked_ms, next_pulse_ms, ticked_ms;	/* monotonic; asked_ms 0: nothing is asked */
+	bool locked_itself;		/* the device said that it is locked; else we did */
 	bool resume;			/* the next connection has writ-deviced forget what locked it */
 	struct device_state state;
 	uint64_t outstanding;		/* leaf signatures it works on */
@@ -323,6 +324,9 @@ void device_tick(struct signer *);
 /* The operator mended the cause of a lock or a quarantine: all is forgotten, here and by writ-deviced, and tried once. */
 void device_resume(struct signer *);
 void device_done(struct signer *);
+
+/* A connection of its own for a blocking call or two: the caller's, to close. */
+WRIT_CHECKED struct writ_err *device_dial(struct signer *, struct device **ret);
 
 /* ---- keys.c ---- */
 

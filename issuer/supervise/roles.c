@@ -25,6 +25,7 @@
 #define ROLE_ADMIN_FD 4
 #define ROLE_SECRET_FD 5
 #define ROLE_FDS_END 6
+#define PCRS_TEXT_MAX (32 * 3 + 1)
 
 static const char *const programs[ROLE_N] = { "writ-deviced", "writ-signerd", "writ-issuerd", "writ-fetchd" };
 
@@ -357,6 +358,18 @@ add(struct arguments *a, const char *fmt, ...)
 		a->list[a->n++] = (char *)(uintptr_t)copy.data;
 }
 
+/* "7,11". */
+static const char *
+pcrs_text(uint32_t mask, char out[PCRS_TEXT_MAX])
+{
+	size_t at = 0;
+
+	for (unsigned n = 0; n < 32; n++)
+		if (mask >> n & 1)
+			at += (size_t)snprintf(out + at, PCRS_TEXT_MAX - at, "%s%u", at > 0 ? "," : "", n);
+	return out;
+}
+
 static void
 add_secret(struct arguments *a, const struct conf *conf)
 {
@@ -372,6 +385,7 @@ static void
 add_device(struct arguments *a, const struct conf *conf, const struct role_users *users)
 {
 	static const char *const levels[] = { "debug", "info", "warn", "alarm" };
+	char pcrs[PCRS_TEXT_MAX];
 
 	add(a, "--fd");
 	add(a, "%d", ROLE_SOCKET_FD);
@@ -385,6 +399,16 @@ add_device(struct arguments *a, const struct conf *conf, const struct role_users
 		add(a, "%s", conf->custody.tcti);
 		if (conf->custody.allow_software_tpm)
 			add(a, "--allow-software-tpm");
+		if (conf->custody.pcrs) {
+			add(a, "--pcrs");
+			add(a, "%s", pcrs_text(conf->custody.pcrs, pcrs));
+			add(a, "--approval-key");
+			add(a, "%s", conf->custody.approval_key);
+			add(a, "--approvals");
+			add(a, "%s", conf->custody.approvals);
+			add(a, "--approvals-for"); /* an approval for one trust domain's CA serves no other */
+			add(a, "writ-ca-%s", conf->trust_domain);
+		}
 		add(a, "--auth-file");
 		add_secret(a, conf);
 	} else {

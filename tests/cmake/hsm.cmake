@@ -6,10 +6,11 @@ writ_test(contract_custody
 target_compile_definitions(contract_custody PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 add_dependencies(contract_custody writ-deviced)
 
-foreach(name codes keyfile wire)
+foreach(name approval codes keyfile wire)
 	writ_test(test_hsm_${name} SOURCES unit/test_hsm_${name}.c DEPS writ_hsm writ_hsm_wire LABELS unit)
 endforeach()
 writ_fuzz(keyfile DEPS writ_hsm)
+writ_fuzz(approval DEPS writ_hsm_approval)
 writ_fuzz(device_wire DEPS writ_hsm_wire)
 writ_fuzz(statement DEPS writ_hsm_statement)
 
@@ -44,8 +45,8 @@ writ_test(contract_deviced
 target_compile_definitions(contract_deviced PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 add_dependencies(contract_deviced writ-deviced)
 writ_test(contract_tpm2_bus
-	SOURCES contract/tpm2_bus.c contract/rig.c
-	DEPS writ_hsm writ_hsm_wire Threads::Threads
+	SOURCES contract/tpm2_bus.c contract/approver.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire PkgConfig::CRYPTO Threads::Threads
 	LABELS contract)
 target_link_options(contract_tpm2_bus PRIVATE -Wl,--wrap=Esys_Sign)
 target_compile_definitions(contract_tpm2_bus PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
@@ -56,3 +57,8 @@ writ_test(contract_attest
 	LABELS contract)
 target_compile_definitions(contract_attest PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 writ_test(test_hsm_statement SOURCES unit/test_hsm_statement.c DEPS writ_hsm_statement LABELS unit)
+writ_test(contract_approvals
+	SOURCES contract/approvals.c contract/approver.c contract/rig.c
+	DEPS writ_hsm writ_hsm_wire PkgConfig::CRYPTO
+	LABELS contract)
+target_compile_definitions(contract_approvals PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")

@@ -330,7 +330,7 @@ a_policy_has_the_digest_that_another_tool_computes(void **state)
 	custody_close(TAKE(custody));
 	for (size_t i = 0; i < N_OF(numbers); i++) {
 		const uint64_t number = numbers[i];
-		const struct tpm2_policy policy = tpm2_policy_of_sealed(number);
+		const struct tpm2_policy policy = tpm2_policy_of_sealed(NULL, number);
 		TPM2B_DIGEST digest;
 
 		writ_put64(operand, number);
@@ -504,12 +504,12 @@ a_policy_that_the_file_alone_says_is_refused(void **state)
 	expect_ok(keyfile_read(writ_view(&blob), &der, &file));
 	assert_int_equal(file.policy.n, 2);
 	assert_true(file.policy.steps[0].limit == 5);
-	file.policy = tpm2_policy_of_sealed(500);
+	file.policy = tpm2_policy_of_sealed(NULL, 500);
 	expect_ok(keyfile_write(&file, &lie));
 	expect_refused(custody_unseal(custody, writ_view(&lie), &again), WRIT_INVALID,
 		       "unsealing: key file: the policy that it says is not the one in the public area");
 	writ_buf_clear(&lie);
-	file.policy = tpm2_policy_of_key();
+	file.policy = tpm2_policy_of_key(NULL);
 	expect_ok(keyfile_write(&file, &lie));
 	expect_refused(custody_unseal(custody, writ_view(&lie), &again), WRIT_INVALID,
 		       "unsealing: key file: the policy that it says is not the one in the public area");

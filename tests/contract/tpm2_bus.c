@@ -17,6 +17,7 @@
 #include "base/digest.h"
 #include "base/event.h"
 #include "base/text.h"
+#include "tests/contract/approver.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/expect.h"
 
@@ -32,7 +33,7 @@
 #define CC_NV_READ_PUBLIC 0x169
 #define CC_POLICY_NV 0x149
 
-enum attack { ATTACK_NONE, FLIP_COMMAND, FLIP_ANSWER, CUT_ANSWER, NO_ANSWER };
+enum attack { ATTACK_NONE, FLIP_COMMAND, FLIP_ANSWER, CUT_ANSWER, NO_ANSWER, EXTEND_PCR };
 
 static struct {
 	struct machine machine;
@@ -42,6 +43,8 @@ static struct {
 	atomic_int attack;
 	atomic_uint command;	/* the one that is attacked */
 	atomic_uint from_end;	/* which byte of it, counted from its end */
+	atomic_uint pcr, times; /* EXTEND_PCR: which, and before how many of these commands */
+	atomic_uint n_attacked; /* commands of the attacked kind, since attack() */
 	atomic_uint n_sessions; /* started */
 	uint8_t seen[SEEN_MAX];
 	size_t n_seen;
@@ -50,6 +53,7 @@ static struct {
 static struct custody *custody;
 static struct writ_buf ref = { .limit = CUSTODY_REF_MAX }, spki = { .limit = SPKI_MAX };
 static struct custody_conf conf;
+static struct approver approver;
 
 /* ---- the relay ---- */
 
@@ -86,6 +90,23 @@ socket_at(const char *path, bool listens)
 	return -1;
 }
 
+/* TPM2_PCR_Extend by whoever is on the host: needs no secret. */
+static bool
+extend_pcr(int tpm, unsigned pcr)
+{
+	uint8_t command[65] = { 0x80, 0x02, 0, 0, 0, 65, 0, 0, 0x01, 0x82 }, answer[64];
+
+	command[13] = (uint8_t)pcr;
+	command[17] = 9; /* an empty password */
+	command[18] = 0x40;
+	command[21] = 9;
+	command[30] = 1; /* one digest, */
+	command[32] = 0x0b;
+	command[33] = 1; /* and it is not zero */
+	return send(tpm, command, sizeof(command), MSG_NOSIGNAL) == (ssize_t)sizeof(command) &&
+	       recv(tpm, answer, sizeof(answer), 0) >= 10 && writ_get32(answer + 6) == 0;
+}
+
 /* One command and its answer; false when either side is done.  The library sends a command in one piece. */
 static bool
 relay_one(int client, int tpm)
@@ -102,6 +123,12 @@ relay_one(int client, int tpm)
 	command = writ_get32(buf + 6);
 	bus.n_sessions += command == CC_START_SESSION;
 	attacked = command == bus.command;
+	bus.n_attacked += attacked;
+	if (attacked && bus.attack == EXTEND_PCR && bus.times > 0) {
+		bus.times--;
+		if (!extend_pcr(tpm, bus.pcr))
+			return false;
+	}
 	if (attacked && bus.attack == FLIP_COMMAND)
 		buf[(size_t)n - bus.from_end] ^= 1;
 	if (send(tpm, buf, (size_t)n, MSG_NOSIGNAL) != n)
@@ -141,14 +168,26 @@ relay(void *unused)
 	return NULL;
 }
 
-static int
-claim_start(void **state)
+static void
+approve_now(void)
+{
+	AUTO(writ_buf_done) struct writ_buf report = WRIT_BUF(CUSTODY_REPORT_MAX);
+
+	expect_ok(custody_pcrs(custody, &report));
+	approver_agree(&approver, "now.approval", writ_view(&report));
+	for (int i = 0; i < 100 && custody->latched; i++) { /* half a second, and it looks again */
+		nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000 * 1000 }, NULL);
+		writ_err_free(custody_health(custody));
+	}
+}
+
+static void
+start(bool bound)
 {
 	AUTO(writ_secret_done) struct writ_secret auth = { 0 };
 	static char tcti[RIG_PATH_MAX + 16];
 	uint8_t value[32];
 
-	(void)state;
 	machine_make(&bus.machine, true);
 	snprintf(bus.path, sizeof(bus.path), "%s/bus", bus.machine.dir);
 	run("ln -s tpm.ctrl %s.ctrl", bus.path);
@@ -160,10 +199,31 @@ claim_start(void **state)
 	assert_int_equal(pthread_create(&bus.thread, NULL, relay, NULL), 0);
 	snprintf(tcti, sizeof(tcti), "swtpm:path=%s", bus.path);
 	conf = (struct custody_conf){ .tcti = tcti, .allow_software_tpm = true };
+	if (bound) {
+		approver_make(&approver, bus.machine.dir);
+		approver_bind(&approver, &conf);
+	}
 	assert_true(writ_unhex(writ_str(rig_auth), value, sizeof(value)));
 	expect_ok(writ_secret_set(&auth, (struct writ_bytes){ value, sizeof(value) }));
 	expect_ok(custody_open("tpm2", &conf, &auth, &custody));
+	if (bound)
+		approve_now();
 	expect_ok(custody_make_key(custody, KEY_P256, "bus", &ref, &spki));
+}
+
+static int
+claim_start(void **state)
+{
+	(void)state;
+	start(false);
+	return 0;
+}
+
+static int
+claim_start_bound(void **state)
+{
+	(void)state;
+	start(true);
 	return 0;
 }
 
@@ -172,6 +232,7 @@ claim_end(void **state)
 {
 	(void)state;
 	custody_close(TAKE(custody));
+	approver_done(&approver);
 	writ_buf_done(&ref);
 	writ_buf_done(&spki);
 	shutdown(bus.listener, SHUT_RDWR);
@@ -197,6 +258,7 @@ attack(enum attack how, unsigned command, unsigned from_end)
 {
 	bus.command = command;
 	bus.from_end = from_end;
+	bus.n_attacked = 0;
 	bus.attack = how;
 }
 
@@ -410,7 +472,133 @@ sessions_are_kept_and_renewed_after_10000_commands(void **state)
 	custody_unload(key);
 }
 
+/* ---- PCRs that somebody extends just then ---- */
+
+static void
+extend_before(unsigned command, unsigned pcr, unsigned times)
+{
+	bus.pcr = pcr;
+	bus.times = times;
+	attack(EXTEND_PCR, command, 0);
+}
+
+static void
+pcrs_extended_between_policy_and_signature_cost_one_retry(void **state)
+{
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	extend_before(CC_SIGN, 10, 1); /* none that we are bound to: the TPM counts any change */
+	expect_ok(signs(key));
+	assert_int_equal(bus.n_attacked, 2);
+	custody_unload(key);
+}
+
+static void
+whoever_extends_pcrs_all_the_time_gets_no_signature_and_breaks_nothing(void **state)
+{
+	struct writ_err *err;
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	extend_before(CC_SIGN, 10, 100);
+	err = signs(key);
+	assert_true(err && err->code == WRIT_UNAVAILABLE);
+	writ_err_free(err);
+	assert_int_equal(bus.n_attacked, 2); /* once, and once again */
+	assert_false(custody->latched);
+	attack(ATTACK_NONE, 0, 0);
+	expect_ok(signs(key));
+	custody_unload(key);
+}
+
+static void
+the_pcr_itself_extended_between_policy_and_signature_locks(void **state)
+{
+	struct writ_err *err;
+	char text[1000];
+	struct key *key;
+
+	(void)state;
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	extend_before(CC_SIGN, 11, 1);
+	err = signs(key);
+	assert_true(err && err->code == WRIT_LOCKED);
+	writ_err_text(err, text, sizeof(text));
+	assert_non_null(strstr(text, "policy: PCRs 7=00000000 11="));
+	writ_err_free(err);
+	assert_int_equal(bus.n_attacked, 1); /* refused by the TPM; the retry found that nothing is approved */
+	assert_true(custody->latched);
+	attack(ATTACK_NONE, 0, 0);
+	approve_now();
+	expect_ok(signs(key));
+	custody_unload(key);
+}
+
+static void
+unsealing_goes_through_the_same(void **state)
+{
+	AUTO(writ_secret_done) struct writ_secret secret = { 0 }, again = { 0 };
+	AUTO(writ_buf_done) struct writ_buf blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+	struct writ_err *err;
+	uint64_t number;
+
+	(void)state;
+	expect_ok(writ_secret_random(&secret, CUSTODY_SECRET_LEN));
+	expect_ok(custody_counter_make(custody, COUNTER_SEALED, &number));
+	expect_ok(custody_seal(custody, number, &secret, &blob));
+	extend_before(CC_UNSEAL, 10, 1);
+	expect_ok(custody_unseal(custody, writ_view(&blob), &again));
+	assert_int_equal(bus.n_attacked, 2);
+	extend_before(CC_UNSEAL, 10, 100);
+	err = custody_unseal(custody, writ_view(&blob), &again);
+	assert_true(err && err->code == WRIT_UNAVAILABLE);
+	writ_err_free(err);
+	assert_int_equal(bus.n_attacked, 2);
+	attack(ATTACK_NONE, 0, 0);
+	expect_ok(custody_unseal(custody, writ_view(&blob), &again));
+	assert_memory_equal(again.data, secret.data, CUSTODY_SECRET_LEN);
+}
+
+/* Whatever he tells us of PCRs, counter and ticket: what is not approved does not sign. */
+static void
+a_lie_about_pcrs_or_the_ticket_opens_nothing(void **state)
+{
+	static const unsigned commands[] = { 0x17e, 0x177, 0x16a, 0x17f, 0x149, 0x167 };
+	struct key *key;
+
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	custody_unload(key);
+	for (unsigned i = 0; i < 2 * N_OF(commands); i++) {
+		AUTO(writ_buf_done) struct writ_buf sig = WRIT_BUF(SIGNATURE_MAX);
+		struct writ_err *err;
+
+		key = NULL;
+		attack(i & 1 ? FLIP_ANSWER : FLIP_COMMAND, commands[i / 2],
+		       1 + i % 4); /* not the length: who cuts answers off is met above */
+		err = custody_load(custody, writ_view(&ref), writ_view(&spki), &key);
+		writ_err_free(err);
+		if (key) {
+			writ_err_free(custody_sign(key, WRIT_LIT("m"), &sig));
+			if (sig.len > 0)
+				expect_ok(pubkey_verify(&key->public, WRIT_LIT("m"), writ_view(&sig)));
+		}
+		custody_unload(key);
+		attack(ATTACK_NONE, 0, 0);
+		if (custody->latched) {
+			claim_end(state);
+			claim_start_bound(state);
+		}
+		expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+		expect_ok(signs(key));
+		custody_unload(key);
+	}
+}
+
 #define claim(test) cmocka_unit_test_setup_teardown(test, claim_start, claim_end)
+#define claim_bound(test) cmocka_unit_test_setup_teardown(test, claim_start_bound, claim_end)
 
 int
 main(void)
@@ -422,6 +610,11 @@ main(void)
 		claim(a_lost_or_cut_answer_costs_that_request_only),
 		claim(no_flipped_bit_gets_past_us),
 		claim(a_counter_cannot_be_lied_about),
+		claim_bound(pcrs_extended_between_policy_and_signature_cost_one_retry),
+		claim_bound(whoever_extends_pcrs_all_the_time_gets_no_signature_and_breaks_nothing),
+		claim_bound(the_pcr_itself_extended_between_policy_and_signature_locks),
+		claim_bound(unsealing_goes_through_the_same),
+		claim_bound(a_lie_about_pcrs_or_the_ticket_opens_nothing),
 		claim(sessions_are_kept_and_renewed_after_10000_commands),
 	};
 

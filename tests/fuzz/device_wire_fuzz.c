@@ -47,7 +47,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct frame frame;
 
-	if (len == 0 || data[0] > DEVICE_DESTROY ||
+	if (len == 0 || data[0] > DEVICE_PCRS ||
 	    !fuzz_accepted(frame_parse((struct writ_bytes){ data + 1, len - 1 }, &frame)))
 		return 0;
 	if (data[0] == 0)

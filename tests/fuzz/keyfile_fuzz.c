@@ -18,7 +18,7 @@ check_areas(const struct keyfile *file)
 	enum key_kind kind;
 
 	(void)fuzz_accepted(tpm2_private_read(file->private, &private));
-	if (fuzz_accepted(tpm2_public_read(file->public, &public)) && fuzz_accepted(tpm2_key_spki(&public, &spki)))
+	if (fuzz_accepted(tpm2_public_read(file->public, &public)) && fuzz_accepted(tpm2_key_spki(&public, &file->policy, &spki)))
 		FUZZ_CHECK(fuzz_accepted(spki_parse(writ_view(&spki), &kind, &raw)));
 }
 

@@ -299,8 +299,8 @@ unknown_keys_are_refused_everywhere(void **state)
 		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url");
 	expect_refused(parse(with_line(8, "  software: true")), WRIT_INVALID,
 		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, operator, rotation_s, standby, retiring, tpm, pkcs11");
-	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: c}")), WRIT_INVALID,
-		       "writ.yaml:9:32: unknown key \"pcrs\"; known here: tcti, allow_software_tpm, auth_file");
+	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcr: c}")), WRIT_INVALID,
+		       "writ.yaml:9:32: unknown key \"pcr\"; known here: tcti, allow_software_tpm, auth_file, pcrs, approval_key, approvals");
 	expect_refused(parse(with_line(9, "  pkcs11: {pin: 1234}")), WRIT_INVALID,
 		       "writ.yaml:9:12: unknown key \"pin\"; known here: module, uri, pin_file, environment, paths");
 	expect_refused(parse(with_line(14, "    revocation: {ocsps: x}")), WRIT_INVALID,
@@ -442,6 +442,39 @@ values_outside_their_grammar_are_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < N_OF(all); i++)
 		expect_refused(parse(with_line(all[i].line, all[i].instead)), WRIT_INVALID, all[i].message);
+}
+
+#define BOUND(more) parse(with_line(9, "  tpm: {tcti: a, auth_file: b, " more "}"))
+
+static void
+keys_are_bound_to_approved_pcrs_wholly_or_not_at_all(void **state)
+{
+	AUTO(conf_done) struct conf conf = { 0 };
+
+	(void)state;
+	expect_ok(conf_parse("writ.yaml", "/etc/writ",
+			     writ_str(with_line(9, "  tpm: {tcti: a, auth_file: b, pcrs: [7, 11], approval_key: k.pem, "
+						   "approvals: /var/lib/approvals/}")),
+			     &conf));
+	assert_int_equal(conf.custody.pcrs, 1 << 7 | 1 << 11);
+	assert_string_equal(conf.custody.approval_key, "/etc/writ/k.pem");
+	assert_string_equal(conf.custody.approvals, "/var/lib/approvals");
+	expect_refused(BOUND("pcrs: [7]"), WRIT_INVALID,
+		       "writ.yaml:9:3: custody.tpm.approvals is missing: it goes with custody.tpm.pcrs");
+	expect_refused(BOUND("approval_key: k, approvals: a"), WRIT_INVALID,
+		       "writ.yaml:9:3: custody.tpm.pcrs is missing: it goes with custody.tpm.approvals");
+	expect_refused(BOUND("pcrs: [7], approvals: a"), WRIT_INVALID,
+		       "writ.yaml:9:3: custody.tpm.approval_key is missing: it goes with custody.tpm.approvals");
+#define REFUSED(list, column, message)                                                                                 \
+	expect_refused(BOUND("pcrs: " list ", approval_key: k, approvals: a"), WRIT_INVALID,                           \
+		       "writ.yaml:9:" column ": custody.tpm.pcrs" message)
+	REFUSED("[]", "32", " has 0 entries, wanted are 1 to 8");
+	REFUSED("[0, 1, 2, 3, 4, 5, 6, 7, 8]", "32", " has 9 entries, wanted are 1 to 8");
+	REFUSED("7", "32", ": found \"7\", wanted a list");
+	REFUSED("[24]", "39", ": found \"24\", wanted a number from 0 to 23");
+	REFUSED("[7, 16]", "42", ": any program may reset PCR 16, so it tells nothing");
+	REFUSED("[23]", "39", ": any program may reset PCR 23, so it tells nothing");
+	REFUSED("[7, 7]", "42", ": PCR 7 is there twice");
 }
 
 static void
@@ -847,6 +880,7 @@ main(void)
 		cmocka_unit_test(unknown_keys_are_refused_everywhere),
 		cmocka_unit_test(wrong_kinds_of_values_are_refused),
 		cmocka_unit_test(values_outside_their_grammar_are_refused),
+		cmocka_unit_test(keys_are_bound_to_approved_pcrs_wholly_or_not_at_all),
 		cmocka_unit_test(custody_names_one_device_and_holds_no_secret),
 		cmocka_unit_test(the_devices_secret_is_a_file_a_credential_or_a_descriptor),
 		cmocka_unit_test(a_principal_template_makes_names_of_ours_only),

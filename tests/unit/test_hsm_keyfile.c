@@ -127,21 +127,26 @@ what_is_written_is_read_again(void **state)
 {
 	static uint8_t big[KEYFILE_AREA_MAX];
 	struct keyfile file = plain;
+	struct tpm2_authority authority;
 
 	(void)state;
-	for (int i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(authority); i++)
+		((uint8_t *)&authority)[i] = (uint8_t)(i + 1);
+	for (int i = 0; i < 8; i++) {
+		const struct tpm2_authority *const by = i & 4 ? &authority : NULL;
 		AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(KEYFILE_MAX), der = WRIT_BUF(KEYFILE_MAX);
 		struct keyfile again;
 
 		file.type = i & 1 ? KEYFILE_SEALED : KEYFILE_LOADABLE;
-		file.policy = i & 1 ? tpm2_policy_of_sealed(1ULL << (20 * i)) : tpm2_policy_of_key();
+		file.policy = i & 1 ? tpm2_policy_of_sealed(by, 1ULL << (7 * i)) : tpm2_policy_of_key(by);
 		file.parent = i & 2 ? KEYFILE_PARENT_PERSISTENT : KEYFILE_PARENT_OWNER;
 		file.public = i & 2 ? BYTES(big) : plain.public;
 		expect_ok(keyfile_write(&file, &pem));
 		expect_ok(keyfile_read(writ_view(&pem), &der, &again));
 		assert_int_equal(again.type, file.type);
 		assert_int_equal(again.policy.n, file.policy.n);
-		assert_true(again.policy.steps[0].limit == file.policy.steps[0].limit);
+		assert_true(tpm2_policy_same(&again.policy, &file.policy));
+		assert_memory_equal(again.policy.steps, file.policy.steps, file.policy.n * sizeof(file.policy.steps[0]));
 		assert_int_equal(again.policy.steps[file.policy.n - 1].kind, TPM2_STEP_AUTH_VALUE);
 		assert_int_equal(again.parent, file.parent);
 		expect_bytes(again.description, file.description);
@@ -168,7 +173,7 @@ every_other_shape_is_refused_by_name(void **state)
 		{ .name = "no step", .no_step = true, .message = "key file: malformed policy" },
 		{ .name = "PolicyPCR",
 		  .command = 0x17f,
-		  .cause = "command 0x17f: PolicyAuthValue (0x16b) and PolicyNV (0x149) are known" },
+		  .cause = "command 0x17f: PolicyAuthValue (0x16b), PolicyNV (0x149) and PolicyAuthorize (0x16a) are known" },
 		{ .name = "two steps",
 		  .second_step = true,
 		  .message = "key file: PolicyAuthValue is the last step of a policy, and that alone" },
@@ -366,6 +371,41 @@ a_cut_file_is_refused(void **state)
 	}
 }
 
+static void
+policy_authorize_is_read_in_one_form_and_as_the_first_step(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf pem = WRIT_BUF(KEYFILE_MAX), der = WRIT_BUF(KEYFILE_MAX);
+	AUTO(writ_buf_done) struct writ_buf p = WRIT_BUF(TPM2_STEP_PARAMETERS_MAX);
+	const struct tpm2_authority authority = { .point = { 1 }, .ref = { 2 } };
+	struct keyfile file = plain, again;
+	struct tpm2_step step;
+	uint32_t command;
+
+	(void)state;
+	file.policy = tpm2_policy_of_key(&authority);
+	expect_ok(tpm2_step_write(&file.policy.steps[0], &command, &p));
+	expect_ok(tpm2_step_read(command, writ_view(&p), &step));
+	for (size_t i = 0; i < p.len; i++) {
+		const bool ours = (i >= 22 && i < 54) || (i >= 56 && i < 88) || (i >= 90 && i < 122); /* x, y, policyRef */
+		struct writ_err *err;
+
+		p.data[i] ^= 1;
+		err = tpm2_step_read(command, writ_view(&p), &step);
+		assert_int_equal(!err, ours);
+		writ_err_free(err);
+		p.data[i] ^= 1;
+	}
+	expect_refused(tpm2_step_read(command, (struct writ_bytes){ p.data, p.len - 1 }, &step), WRIT_INVALID,
+		       "PolicyAuthorize is known with a P-256 key, 32 bytes and no signature, not with these 123 bytes");
+	file.policy = tpm2_policy_of_sealed(&authority, 3);
+	step = file.policy.steps[0];
+	file.policy.steps[0] = file.policy.steps[1];
+	file.policy.steps[1] = step;
+	expect_ok(keyfile_write(&file, &pem));
+	expect_refused(keyfile_read(writ_view(&pem), &der, &again), WRIT_INVALID,
+		       "key file: PolicyAuthorize is the first step of a policy: it forgets what was before");
+}
+
 int
 main(void)
 {
@@ -377,6 +417,7 @@ main(void)
 		cmocka_unit_test(base64_is_strict),
 		cmocka_unit_test(a_file_over_8_kib_is_refused_before_it_is_read),
 		cmocka_unit_test(a_cut_file_is_refused),
+		cmocka_unit_test(policy_authorize_is_read_in_one_form_and_as_the_first_step),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,7 @@ every_request_is_decoded_as_it_was_encoded(void **state)
 		{ .type = DEVICE_DESTROY, .number = 1 },
 		{ .type = DEVICE_UNSEAL, .blob = { message, CUSTODY_BLOB_MAX } },
 		{ .type = DEVICE_HEALTH },
+		{ .type = DEVICE_PCRS },
 		{ .type = DEVICE_UNLOAD, .handle = 7 },
 		{ .type = DEVICE_ATTESTER },
 		{ .type = DEVICE_ATTEST, .qualifying = { secret, 32 } },
@@ -288,7 +289,7 @@ answers_come_back_whole(void **state)
 	static uint8_t secret[CUSTODY_SECRET_LEN] = { 9 };
 	AUTO(writ_buf_done)
 	struct writ_buf a = WRIT_BUF(CUSTODY_REF_MAX), b = WRIT_BUF(SPKI_MAX), sig = WRIT_BUF(SIGNATURE_MAX),
-			blob = WRIT_BUF(CUSTODY_BLOB_MAX);
+			blob = WRIT_BUF(CUSTODY_BLOB_MAX), report = WRIT_BUF(CUSTODY_REPORT_MAX);
 	AUTO(writ_secret_done) struct writ_secret out = { 0 };
 	struct custody_info info;
 	uint32_t handle = 0;
@@ -333,6 +334,9 @@ answers_come_back_whole(void **state)
 	assert_int_equal(value, 2);
 	will_say(12, DEVICE_DESTROY, &(struct device_answer){ 0 });
 	expect_ok(device_destroy(device, 7));
+	will_say(13, DEVICE_PCRS, &(struct device_answer){ .report = WRIT_LIT("report") });
+	expect_ok(device_pcrs(device, &report));
+	expect_bytes(writ_view(&report), WRIT_LIT("report"));
 }
 
 static void

@@ -211,6 +211,29 @@ silence_degrades_it_first_and_opens_the_breaker_then(void **state)
 }
 
 static void
+what_lifts_its_lock_itself_is_tried_at_once_and_keeps_its_quarantine(void **state)
+{
+	struct writ_err *err = writ_fail(WRIT_LOCKED, "policy: PCRs 7=00000000 are not approved");
+
+	(void)state;
+	device_state_quarantined(&st, now, "a wrong signature");
+	device_state_lost(&st, now, err);
+	writ_err_free(err);
+	assert_int_equal(st.is, SIGNER_DEVICE_LOCKED);
+	err = writ_fail(WRIT_LOCKED, "policy: PCRs 7=11111111 are not approved");
+	device_state_still_locked(&st, err);
+	writ_err_free(err);
+	assert_string_equal(st.why, "policy: PCRs 7=11111111 are not approved");
+	assert_int_equal(st.is, SIGNER_DEVICE_LOCKED);
+	now.mono_ms += 60000;
+	device_state_lifted(&st, now);
+	assert_int_equal(st.is, SIGNER_DEVICE_DOWN);
+	assert_string_equal(st.why, "it lifted its lock: what locked it has changed");
+	assert_int_equal(st.next_try_ms, now.mono_ms);
+	assert_int_equal(st.quarantined, 1);
+}
+
+static void
 a_quarantined_key_degrades_it_until_an_operator_resumes(void **state)
 {
 	(void)state;
@@ -285,6 +308,7 @@ main(void)
 		claim(what_refuses_to_authenticate_is_locked_and_stays_so_until_an_operator_resumes),
 		claim(a_slow_answer_degrades_it_and_a_quick_one_ends_that),
 		claim(silence_degrades_it_first_and_opens_the_breaker_then),
+		claim(what_lifts_its_lock_itself_is_tried_at_once_and_keeps_its_quarantine),
 		claim(a_quarantined_key_degrades_it_until_an_operator_resumes),
 		claim(each_change_is_told_once),
 		claim(while_it_is_away_an_alarm_comes_at_half_of_the_issuing_certificates_life_and_at_each_half_of_the_rest),
