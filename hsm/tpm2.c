@@ -501,8 +501,8 @@ counter_raise(struct custody *custody, enum custody_counter which, uint64_t *ret
 	struct writ_err *err = NULL;
 	uint64_t value;
 
-	if (which == COUNTER_APPROVAL) { /* nobody locks himself out */
-		err = tpm2_counter_make(tpm, which, &value);
+	if (which == COUNTER_APPROVAL && tpm->approvals.on) { /* nobody locks himself out */
+		err = tpm2_counter_read(tpm, which, &value);
 		if (!err)
 			err = tpm2_approvals_outlive(tpm, value);
 	}

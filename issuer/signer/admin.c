@@ -154,16 +154,17 @@ on_clock(struct signer *s, const struct admin_asked *asked, struct canon_out *ou
 /*
  * `changes`: asked by a person who must be known by uid, and journalled; the rest only tells.
  * `beside`: a descriptor may come with it.
+ * `early`: answered while the signer still waits for its device, at its start.
  * `clock`: refused while the clock is wrong, since what it makes would bear the wrong time.
  */
 static const struct row {
 	const char *name;
 	admin_handler *handle;
-	bool body, changes, clock, beside;
+	bool body, changes, clock, beside, early;
 } rows[] = {
-	[ADMIN_PCRS] = { .name = "PCRS", .handle = admin_pcrs },
+	[ADMIN_STATUS] = { .name = "STATUS", .handle = on_status, .early = true },
+	[ADMIN_PCRS] = { .name = "PCRS", .handle = admin_pcrs, .early = true },
 	[ADMIN_APPROVALS_RAISE] = { .name = "APPROVALS_RAISE", .handle = admin_approvals_raise, .changes = true },
-	[ADMIN_STATUS] = { .name = "STATUS", .handle = on_status },
 	[ADMIN_KEY_LIST] = { .name = "KEY_LIST", .handle = on_key_list },
 	[ADMIN_RESUME] = { .name = "RESUME", .handle = on_resume, .changes = true },
 	[ADMIN_ATTEST] = { .name = "ATTEST", .handle = admin_attest, .body = true, .changes = true, .clock = true },
@@ -185,6 +186,9 @@ judge(struct signer *s, const struct frame *frame, int beside, const struct row 
 		return writ_fail(WRIT_INVALID, "%s has no body, and %zu bytes came", row->name, frame->body.len);
 	if (!row->beside && beside >= 0)
 		return writ_fail(WRIT_INVALID, "%s takes no descriptor, and one came", row->name);
+	if (!row->early && !s->keys.current)
+		return writ_fail(WRIT_UNAVAILABLE, "%s: the signer has just started, and waits for its device: %s", row->name,
+				 s->link.state.why[0] ? s->link.state.why : "it has not answered yet");
 	if (row->changes && s->stop)
 		return writ_fail(WRIT_UNAVAILABLE, "%s: the signer is stopping", row->name);
 	if (row->clock && !s->clock_ok)

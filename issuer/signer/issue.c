@@ -47,6 +47,9 @@ issue_blocked(struct signer *s)
 {
 	const struct generation *g = s->keys.current;
 
+	if (!g)
+		return writ_fail(WRIT_UNAVAILABLE, "the signer has just started, and waits for its device: %s",
+				 s->link.state.why[0] ? s->link.state.why : "it has not answered yet");
 	if (s->broken)
 		return writ_fail(
 			WRIT_LOCKED,

@@ -267,15 +267,13 @@ serve(const struct options *options, const struct conf *conf, struct signer *s)
 	if (!err)
 		err = confine(options, conf);
 	if (!err)
-		err = signer_start(s, conf);
+		err = listener_get(conf, options->admin_fd, "admin.sock", &admin);
+	if (!err)
+		err = signer_start(s, conf, admin);
 	if (err && s->stop) { /* a wish, not a failure */
 		writ_err_free(err);
 		return NULL;
 	}
-	if (!err)
-		err = listener_get(conf, options->admin_fd, "admin.sock", &admin);
-	if (!err)
-		err = admin_open(s, admin);
 	if (!err)
 		err = listener_get(conf, options->fd, "signer.sock", &listener);
 	return err ? err : signer_serve(s, listener);

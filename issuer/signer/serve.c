@@ -116,28 +116,70 @@ signal_take(struct signer *s)
 		s->stop = true;
 }
 
-/* The signer needs the device once, to open its keys: until it is there nothing is served. */
+static void
+wake(struct signer *s, const struct epoll_event *ev)
+{
+	struct conn *conn;
+
+	if (ev->data.ptr == &s->listener)
+		conns_accept(s);
+	else if (ev->data.ptr == &s->admin.listener)
+		admin_accept(s);
+	else if (ev->data.ptr == &s->admin.sock)
+		admin_read(s);
+	else if (ev->data.ptr == &s->signals)
+		signal_take(s);
+	else if (ev->data.ptr == &s->link)
+		device_wake(s); /* it has answered; resident_collect() looks for signatures */
+	else {
+		conn = ev->data.ptr;
+		if (conn->writing && (ev->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+			conn_flush(s, conn);
+		else if (!conn->dead)
+			conn_read(s, conn);
+	}
+}
+
+/* What woke up before the loop is there: the connection to the device, and operators who ask what it waits for. */
+static void
+wait_step(struct signer *s)
+{
+	struct pollfd fds[2] = { { .fd = s->signals, .events = POLLIN }, { .fd = s->epoll, .events = POLLIN } };
+	struct epoll_event events[EVENTS_MAX];
+	int n = 0;
+
+	if (poll(fds, N_OF(fds), 100) > 0 && fds[1].revents != 0)
+		n = epoll_wait(s->epoll, events, EVENTS_MAX, 0);
+	s->stop = fds[0].revents != 0;
+	s->now = clock_read();
+	for (int i = 0; i < n; i++)
+		wake(s, &events[i]);
+	admin_flush(s); /* nothing that is answered now was journalled */
+	admin_tick(s);
+	device_wake(s);
+}
+
+/*
+ * The signer needs the device once, to open its keys: until it is there nothing is served.  One that is locked for want of
+ * an approval of the PCRs is waited for too, when there is no end to the waiting: the approval comes into its folder.
+ */
 struct writ_err *
 signer_device_wait(struct signer *s, int64_t timeout_ms)
 {
 	const int64_t deadline_ms = clock_read().mono_ms + timeout_ms;
 
 	while (!device_ready(s)) {
-		struct pollfd fds[2] = {
-			{ .fd = s->signals, .events = POLLIN },
-			{ .fd = s->link.coming ? device_fd(s->link.coming) : -1, .events = POLLIN },
-		};
+		const bool mends_itself = timeout_ms < 0 && s->conf->custody.pcrs && s->link.locked_itself;
 
-		if (s->link.state.is == SIGNER_DEVICE_LOCKED)
+		if (s->link.state.is == SIGNER_DEVICE_LOCKED && !mends_itself)
 			return writ_fail(WRIT_LOCKED, "the device: %s", s->link.state.why);
 		if (timeout_ms >= 0 && s->now.mono_ms > deadline_ms)
 			return writ_fail(WRIT_UNAVAILABLE, "no device within %lld ms: %s", (long long)timeout_ms,
 					 s->link.state.why);
-		s->stop = poll(fds, N_OF(fds), 100) > 0 && fds[0].revents != 0;
+		wait_step(s);
 		if (s->stop)
 			return writ_fail(WRIT_UNAVAILABLE, "told to stop while waiting for the device: %s",
 					 s->link.state.why);
-		s->now = clock_read();
 	}
 	return device_key_check(s, NULL);
 }
@@ -169,7 +211,7 @@ signer_init(struct signer *s, const struct conf *conf)
 }
 
 struct writ_err *
-signer_start(struct signer *s, const struct conf *conf)
+signer_start(struct signer *s, const struct conf *conf, int admin)
 {
 	struct writ_err *err;
 
@@ -178,6 +220,8 @@ signer_start(struct signer *s, const struct conf *conf)
 		err = entries_open(s);
 	if (!err)
 		err = keys_read_anchor(s);
+	if (!err)
+		err = admin_open(s, admin);
 	if (!err)
 		err = signer_device_wait(s, -1);
 	if (!err)
@@ -203,30 +247,6 @@ watch(struct signer *s, int fd, void *what)
 
 	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ? NULL
 								: writ_fail_errno(errno, "watching descriptor %d", fd);
-}
-
-static void
-wake(struct signer *s, const struct epoll_event *ev)
-{
-	struct conn *conn;
-
-	if (ev->data.ptr == &s->listener)
-		conns_accept(s);
-	else if (ev->data.ptr == &s->admin.listener)
-		admin_accept(s);
-	else if (ev->data.ptr == &s->admin.sock)
-		admin_read(s);
-	else if (ev->data.ptr == &s->signals)
-		signal_take(s);
-	else if (ev->data.ptr == &s->link)
-		device_wake(s); /* it has answered; resident_collect() looks for signatures */
-	else {
-		conn = ev->data.ptr;
-		if (conn->writing && (ev->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
-			conn_flush(s, conn);
-		else if (!conn->dead)
-			conn_read(s, conn);
-	}
 }
 
 /* Until the next second's housekeeping, or until a leaf has waited too long. */

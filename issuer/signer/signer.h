@@ -487,7 +487,7 @@ void owed_pay(struct signer *);
 
 /* Memory, signals and clock; then signer_start() or ceremony_run().  signer_done() after a failure too. */
 WRIT_CHECKED struct writ_err *signer_init(struct signer *, const struct conf *);
-WRIT_CHECKED struct writ_err *signer_start(struct signer *, const struct conf *);
+WRIT_CHECKED struct writ_err *signer_start(struct signer *, const struct conf *, int admin_listener);
 /* Tries until the device is there, a signal comes, or the time is over (-1: never). */
 WRIT_CHECKED struct writ_err *signer_device_wait(struct signer *, int64_t timeout_ms);
 WRIT_CHECKED struct writ_err *signer_serve(struct signer *, int listener);

@@ -192,3 +192,45 @@ def test_an_approval_signed_by_openssl_over_digests_of_tpm2_tools_is_the_same_by
     subprocess.run(["openssl", "dgst", "-sha256", "-verify", resident.path("approval.pem"), "-signature", resident.path("signature"),
                     resident.path("message")], check=True, capture_output=True)
     assert value_of(mine, 11) == value_of(values, 11)
+
+
+@pytest.fixture(scope="module")
+def sealed():
+    house = BoundHouse("sealed")
+    house.run("init", "--config", house.path("writ.yaml"), check=False)
+    house.approve("first")
+    house.init()
+    house.start()
+    yield house
+    house.close()
+
+
+def test_sealed_issuing_and_status_go_on_while_nothing_is_approved_and_the_alarm_comes_at_once(sealed):
+    agent = sealed.agent_with_leaf("bot")
+    before = len(sealed.alarms())
+    sealed.new_kernel()
+    status = sealed.wait_device("locked")  # nothing is signed by the device just then: it is asked after its health
+    assert status["can_issue"]
+    told = [a for a in sealed.alarms()[before:] if "policy: PCRs" in json.dumps(a) and a["role"] == "writ-deviced"]
+    assert len(told) == 1
+    other = sealed.agent_with_leaf("second")
+    assert sealed.ocsp(agent) == "GOOD" and sealed.ocsp(other) == "GOOD"
+    assert sealed.crl(other).is_signature_valid(sealed.issuing_of(other).public_key())
+    refused = sealed.run("key", "rotate", "--config", sealed.path("writ.yaml"), check=False)
+    assert refused.returncode != 0 and "policy: PCRs" in refused.stderr
+
+
+def test_a_start_without_an_approval_waits_says_so_and_goes_on_when_one_comes(sealed):
+    sealed.stop()
+    sealed.start(wait=False)
+    wait_for("the operators' socket", lambda: sealed.run("custody", "status", "--config", sealed.path("writ.yaml"), check=False).returncode == 0)
+    status = sealed.wait_device("locked")
+    assert not status["can_issue"] and "policy: PCRs" in status["device_why"]
+    assert "has just started, and waits for its device: policy: PCRs" in status["why"]
+    signer = sealed.pids("writ-signerd")
+    refused = sealed.run("key", "rotate", "--config", sealed.path("writ.yaml"), check=False)
+    assert refused.returncode == 4 and "waits for its device" in refused.stderr
+    sealed.approve("second")
+    sealed.wait_healthy()
+    assert sealed.pids("writ-signerd") == signer and len(signer) == 1
+    assert sealed.agent_with_leaf("third").issued["certificate"]
