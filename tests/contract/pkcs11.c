@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/event.h"
@@ -563,6 +564,31 @@ an_object_that_is_no_counter_is_refused(void **state)
 		       "it is not ours");
 }
 
+/* A token shares its sessions with a child silently (SoftHSM does): the child must not get so far. */
+static void
+a_process_forked_after_the_module_was_loaded_gets_nothing_from_it(void **state)
+{
+	AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
+	struct key *key = NULL;
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	expect_ok(open_with(WRIT_SHIM, machine.uri));
+	expect_ok(custody_load(custody, writ_view(&ref), writ_view(&spki), &key));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct writ_err *err = custody_sign(key, WRIT_LIT("a message"), &signature);
+
+		_exit(err && err->code == WRIT_BROKEN && strstr(err->message, "forked after") && signature.len == 0 ? 7 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	expect_ok(custody_sign(key, WRIT_LIT("a message"), &signature)); /* and the parent goes on */
+	custody_unload(key);
+}
+
 #define claim(test) cmocka_unit_test_setup_teardown(test, claim_start, claim_end)
 
 int
@@ -588,6 +614,7 @@ main(void)
 		claim(a_number_has_a_key_of_its_own_which_is_destroyed),
 		claim(of_two_copies_of_a_counter_the_higher_counts),
 		claim(an_object_that_is_no_counter_is_refused),
+		claim(a_process_forked_after_the_module_was_loaded_gets_nothing_from_it),
 		claim(a_quarantined_key_is_not_loaded_again_and_the_tokens_other_keys_go_on),
 	};
 
