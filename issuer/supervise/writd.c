@@ -70,13 +70,13 @@ start(struct supervisor *s, enum role role)
 	err = role_start(c->arguments, &s->users, role,
 			 (struct role_fds){ .socket = c->socket, .admin = c->admin, .out = -1, .secret = c->secret }, &c->pid);
 	if (err) {
-		event(EVENT_ALARM, "writd.start", EV_STR("role", role_program(role)), EV_ERR(err));
+		event(EVENT_ALARM, "writd.start", EV_STR("program", role_program(role)), EV_ERR(err));
 		writ_err_free(err);
 		c->pid = 0;
 		c->start_ms = c->started_ms + BACKOFF_LAST_MS;
 		return;
 	}
-	event(EVENT_INFO, "writd.started", EV_STR("role", role_program(role)), EV_NUM("pid", c->pid));
+	event(EVENT_INFO, "writd.started", EV_STR("program", role_program(role)), EV_NUM("pid", c->pid));
 }
 
 /* (1), (2) */
@@ -91,11 +91,11 @@ ended(struct supervisor *s, enum role role, int status)
 	c->pid = 0;
 	if (s->stopping)
 		return;
-	event(EVENT_WARN, "writd.ended", EV_STR("role", role_program(role)), EV_NUM("lived_ms", lived_ms),
+	event(EVENT_WARN, "writd.ended", EV_STR("program", role_program(role)), EV_NUM("lived_ms", lived_ms),
 	      EV_NUM("exit", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
 	      EV_NUM("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0), EV_FLAG("deadline", deadline));
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		event(EVENT_ALARM, "writd.sandbox", EV_STR("role", role_program(role)),
+		event(EVENT_ALARM, "writd.sandbox", EV_STR("program", role_program(role)),
 		      EV_STR("text", "killed at a system call that this role may not make: a fault of ours, or somebody who "
 				     "took the process over; the kernel's audit record (type=1326) names the call"));
 	if (lived_ms >= STEADY_MS || deadline)
@@ -104,7 +104,7 @@ ended(struct supervisor *s, enum role role, int status)
 		c->crashes = lived_ms < CRASH_MS ? c->crashes + 1 : 0;
 	if (c->crashes >= CRASHES_MAX) {
 		c->down = true;
-		event(EVENT_ALARM, "writd.stays_down", EV_STR("role", role_program(role)),
+		event(EVENT_ALARM, "writd.stays_down", EV_STR("program", role_program(role)),
 		      EV_NUM("crashes", c->crashes),
 		      EV_STR("text",
 			     "it ended three times within 2 s of its start: see its events, then restart writd"));
@@ -187,7 +187,7 @@ stop(struct supervisor *s, enum role role)
 		signal_take(s, (int)(until - now_ms()));
 	if (c->pid == 0)
 		return;
-	event(EVENT_ALARM, "writd.killed", EV_STR("role", role_program(role)), EV_NUM("after_ms", STOP_MS));
+	event(EVENT_ALARM, "writd.killed", EV_STR("program", role_program(role)), EV_NUM("after_ms", STOP_MS));
 	kill(c->pid, SIGKILL);
 	while (c->pid > 0)
 		signal_take(s, 1000);

@@ -200,7 +200,7 @@ class Scene:
             self.house.order.clear()
             took = self.back(time.monotonic())
             ended = [e for e in self.events(since) if e["event"] == "writd.ended"]
-            assert all(e["exit"] == 4 and e["deadline"] is True and e["role"] == "writ-deviced" or e.get("program") == "writ-deviced" for e in ended), ended
+            assert all(e["exit"] == 4 and e["deadline"] is True and e["program"] == "writ-deviced" for e in ended), ended
             return took
         return check
 
@@ -260,7 +260,7 @@ def token_scene(scene):
 
 def signer_gives_up(scene, since):
     """And is started again, which tries nothing again."""
-    wait_for("the signer's second end", lambda: len([e for e in scene.events(since) if e["event"] == "writd.ended" and e["role"] == "writ-signerd"]) >= 2, 30)
+    wait_for("the signer's second end", lambda: len([e for e in scene.events(since) if e["event"] == "writd.ended" and e["program"] == "writ-signerd"]) >= 2, 30)
 
 
 def wrong_pin(scene):

@@ -98,12 +98,12 @@ def test_a_call_outside_its_list_ends_the_process_and_is_told(trying, what, kill
     if sanitized() and what in ("fork", "ptrace", "code"):
         pytest.skip("the run-time library of a sanitizer needs this call")
     said = trying(what)
-    wait_for(f"all of {killed} are killed", lambda: {e["role"] for e in said("writd.sandbox")} >= set(killed))
+    wait_for(f"all of {killed} are killed", lambda: {e["program"] for e in said("writd.sandbox")} >= set(killed))
     wait_for("all have tried", lambda: {e["role"] for e in said("sandbox.entered")} >= set(ROLES))
-    ended = {e["role"]: e["signal"] for e in said("writd.ended")}
+    ended = {e["program"]: e["signal"] for e in said("writd.ended")}
     for role in killed:
         assert ended[role] == SIGSYS, f"{role} ended by signal {ended[role]}"
-    assert {e["role"] for e in said("writd.sandbox")} == set(killed), "more were killed than may not do it"
+    assert {e["program"] for e in said("writd.sandbox")} == set(killed), "more were killed than may not do it"
     assert all(e["level"] == "alarm" for e in said("writd.sandbox"))
 
 
