@@ -183,7 +183,7 @@ what_the_machine_says_of_itself_is_what_other_tools_read(void **state)
 	run("grep -qi '11: 0x%s' %s/pcrs.txt", hex, machine.dir);
 	tools("tpm2_loadexternal -C o -G ecc -u approver.pem -c approver.ctx -n approver.name && tpm2_flushcontext -t");
 	writ_hex((struct writ_bytes){ report.key_name + 2, 31 }, hex);
-	run("xxd -p -c 64 %s/approver.name | grep -q '^000b%.62s'", machine.dir, hex);
+	run("od -An -v -tx1 %s/approver.name | tr -d ' \\n' | grep -q '^000b%.62s'", machine.dir, hex);
 }
 
 static void
@@ -377,7 +377,7 @@ another_tool_satisfies_the_policy_with_our_approval_and_not_without(void **state
 	      "tpm2_policynv -S s.ctx -i one -P " AUTH " -L nv.policy 0x1805702 ule && cmp nv.policy approved && "
 	      "tpm2_policyauthorize -S s.ctx -i approved -q ref -n a.name -t ticket && "
 	      "tpm2_policyauthvalue -S s.ctx -L all.policy && "
-	      "tpm2_print -t TPM2B_PUBLIC key.pub | grep -q \"authorization policy: $(xxd -p -c 64 all.policy)\"");
+	      "tpm2_print -t TPM2B_PUBLIC key.pub | grep -q \"authorization policy: $(od -An -v -tx1 all.policy | tr -d ' \\n')\"");
 	tools("tpm2_sign -c key.ctx -g sha256 -s ecdsa -p session:s.ctx+" AUTH " -o m.sig m; rc=$?; "
 	      "tpm2_flushcontext -t; tpm2_flushcontext -l; exit $rc");
 	/* By the auth value alone, as for keys that are not bound, it does not open. */
