@@ -18,8 +18,31 @@
 #define HEAP_BYTES (64 * 1024) /* what a process may lock by default on old systems */
 #define HEAP_LEAST 32	       /* bytes of the smallest piece */
 
+/* Made with less when not all of it can be locked, down to HEAP_BYTES. */
+static struct writ_err *
+heap_make(size_t bytes)
+{
+	for (;;) {
+		switch (CRYPTO_secure_malloc_init(bytes, HEAP_LEAST)) {
+		case 1:
+			return NULL;
+		case 2: /* there, but it could go to swap */
+			CRYPTO_secure_malloc_done();
+			break;
+		default:
+			return writ_fail(WRIT_UNAVAILABLE, "the heap for secrets (%zu bytes) could not be made", bytes);
+		}
+		if (bytes <= HEAP_BYTES)
+			return writ_fail(WRIT_UNAVAILABLE,
+					 "%zu bytes for secrets cannot be locked in memory: raise RLIMIT_MEMLOCK "
+					 "(LimitMEMLOCK=)",
+					 bytes);
+		bytes /= 2;
+	}
+}
+
 struct writ_err *
-writ_secret_start(void)
+writ_secret_start_large(size_t bytes)
 {
 	const struct rlimit no_core = { 0, 0 };
 
@@ -27,20 +50,13 @@ writ_secret_start(void)
 		return writ_fail_errno(errno, "forbidding core dumps and ptrace");
 	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
 		return writ_fail_errno(errno, "setting RLIMIT_CORE to 0");
-	if (CRYPTO_secure_malloc_initialized())
-		return NULL;
-	switch (CRYPTO_secure_malloc_init(HEAP_BYTES, HEAP_LEAST)) {
-	case 1:
-		return NULL;
-	case 2: /* there, but it could go to swap */
-		CRYPTO_secure_malloc_done();
-		return writ_fail(
-			WRIT_UNAVAILABLE,
-			"%d bytes for secrets cannot be locked in memory: raise RLIMIT_MEMLOCK (LimitMEMLOCK=)",
-			HEAP_BYTES);
-	default:
-		return writ_fail(WRIT_UNAVAILABLE, "the heap for secrets (%d bytes) could not be made", HEAP_BYTES);
-	}
+	return CRYPTO_secure_malloc_initialized() ? NULL : heap_make(bytes);
+}
+
+struct writ_err *
+writ_secret_start(void)
+{
+	return writ_secret_start_large(HEAP_BYTES);
 }
 
 static struct writ_err *
@@ -103,8 +119,8 @@ read_up_to(int fd, const char *name, uint8_t *out, size_t room, size_t *ret_used
 	*ret_used = 0;
 	while (*ret_used < room) {
 		const size_t left = room - *ret_used;
-		const ssize_t n = seeks ? pread(fd, out + *ret_used, left, (off_t)*ret_used)
-					: read(fd, out + *ret_used, left);
+		const ssize_t n =
+			seeks ? pread(fd, out + *ret_used, left, (off_t)*ret_used) : read(fd, out + *ret_used, left);
 
 		if (n < 0 && errno != EINTR)
 			return writ_fail_errno(errno, "reading %s", name);

@@ -22,6 +22,12 @@ struct writ_secret {
  */
 WRIT_CHECKED struct writ_err *writ_secret_start(void);
 
+/*
+ * The same with a heap of `bytes` (a power of two), or of as much of it as can be locked.  For a process with many TLS connections: OpenSSL
+ * keeps the private half of each handshake's key share there, 32 bytes, and without room the handshake fails.
+ */
+WRIT_CHECKED struct writ_err *writ_secret_start_large(size_t bytes);
+
 /* Copies `bytes` in; the caller wipes its own copy.  WRIT_EXHAUSTED beyond WRIT_SECRET_MAX. */
 WRIT_CHECKED struct writ_err *writ_secret_set(struct writ_secret *, struct writ_bytes);
 

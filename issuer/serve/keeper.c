@@ -31,6 +31,7 @@
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS 5000
 #define TICK_MS 250
+#define HANDSHAKES_HEAP (512 * 1024) /* bytes: 16,384 TLS handshakes under way at once */
 #define HEALTH_MS 1000
 #define AUTH_MS 5000	    /* corporate lists are looked at this often */
 #define LIST_MS 60000	    /* a CRL at least this often (delegation.md R3) */
@@ -831,7 +832,7 @@ keeper_run(const char *path)
 	descriptors_take(&serve->conf);
 	err = rules_try(&serve->conf); /* a policy with an error is found before anything is served */
 	if (!err)
-		err = writ_secret_start(); /* the API's TLS key is in our memory: no core, no ptrace */
+		err = writ_secret_start_large(HANDSHAKES_HEAP); /* the API's TLS key is in our memory: no core, no ptrace */
 	if (!err)
 		err = confine(&serve->conf);
 	if (!err)

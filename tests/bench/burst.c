@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <openssl/err.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,9 @@
 
 #define DELEGATORS_MAX 64
 #define ANSWER_HEAD 1024 /* of an answer this much is kept */
+#define SHAKING_MAX                                                                                                    \
+	128 /* handshakes under way, in order of connecting: with all of them our one processor would answer none in   \
+	       time */
 
 enum step { CONNECTING, SHAKING, ASKING, HEARING, DONE };
 
@@ -48,7 +52,7 @@ static struct {
 
 static struct asker *askers;
 static double began;
-static unsigned left;
+static unsigned left, shaking;
 
 /* ---- before ---- */
 
@@ -110,6 +114,7 @@ done(struct asker *a, int status)
 {
 	const char *after = strcasestr(a->head, "\r\nretry-after:");
 
+	shaking -= a->step == CONNECTING || a->step == SHAKING;
 	a->step = DONE;
 	a->status = status;
 	a->retry_after_s = after ? atoi(after + 14) : 0;
@@ -166,6 +171,7 @@ step(int epoll, struct asker *a)
 {
 	int rc;
 
+	ERR_clear_error(); /* SSL_get_error() believes what another connection left there */
 	if (a->step == CONNECTING) {
 		socklen_t len = sizeof(rc);
 
@@ -183,6 +189,7 @@ step(int epoll, struct asker *a)
 			return;
 		}
 		a->step = ASKING;
+		shaking--;
 	}
 	if (a->step == ASKING) {
 		rc = SSL_write(a->ssl, a->agent.request, (int)a->agent.request_len);
@@ -197,7 +204,7 @@ step(int epoll, struct asker *a)
 }
 
 static void
-begin(int epoll, struct asker *a, SSL_CTX *ctx)
+begin(struct asker *a, SSL_CTX *ctx)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)target.port) };
 
@@ -207,7 +214,6 @@ begin(int epoll, struct asker *a, SSL_CTX *ctx)
 		die("cannot connect");
 	a->ssl = SSL_new(ctx);
 	SSL_set_fd(a->ssl, a->fd);
-	watch(epoll, a, EPOLLOUT, EPOLL_CTL_ADD);
 }
 
 static void
@@ -221,8 +227,10 @@ burst(void)
 	left = opt.agents;
 	began = now_s();
 	for (unsigned i = 0; i < opt.agents; i++)
-		begin(epoll, &askers[i], ctx);
-	while (left > 0 && now_s() - began < opt.seconds) {
+		begin(&askers[i], ctx);
+	for (unsigned next = 0; left > 0 && now_s() - began < opt.seconds;) {
+		for (; next < opt.agents && shaking < SHAKING_MAX; next++, shaking++)
+			watch(epoll, &askers[next], EPOLLOUT, EPOLL_CTL_ADD);
 		const int n = epoll_wait(epoll, events, 512, 100);
 
 		for (int i = 0; i < n; i++) {
