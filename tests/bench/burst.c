@@ -3,7 +3,7 @@
  *
  * Setting up (not measured): agents' keys, and a task for each, opened by the delegators given; the first of them opens
  * --share percent, the others the rest.  Measured, from one moment on: every agent connects, shakes hands, asks, and
- * hears.  One thread, no retries: who is told to come back later has had its answer.
+ * hears; all waits are from that moment.  One thread, no retries: who is told to come back later has had its answer.
  * Prints TSV, a line a group (all, first, others): agents, served, refused with 503 and Retry-After, anything else,
  * seconds until the last answer, waits of those served (p50, worst) and of those refused (p50, worst) in ms, and
  * Retry-After (least, most).
@@ -204,7 +204,7 @@ step(int epoll, struct asker *a)
 }
 
 static void
-begin(struct asker *a, SSL_CTX *ctx)
+begin(int epoll, struct asker *a, SSL_CTX *ctx)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)target.port) };
 
@@ -214,6 +214,7 @@ begin(struct asker *a, SSL_CTX *ctx)
 		die("cannot connect");
 	a->ssl = SSL_new(ctx);
 	SSL_set_fd(a->ssl, a->fd);
+	watch(epoll, a, EPOLLOUT, EPOLL_CTL_ADD);
 }
 
 static void
@@ -226,11 +227,9 @@ burst(void)
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	left = opt.agents;
 	began = now_s();
-	for (unsigned i = 0; i < opt.agents; i++)
-		begin(&askers[i], ctx);
 	for (unsigned next = 0; left > 0 && now_s() - began < opt.seconds;) {
 		for (; next < opt.agents && shaking < SHAKING_MAX; next++, shaking++)
-			watch(epoll, &askers[next], EPOLLOUT, EPOLL_CTL_ADD);
+			begin(epoll, &askers[next], ctx);
 		const int n = epoll_wait(epoll, events, 512, 100);
 
 		for (int i = 0; i < n; i++) {
