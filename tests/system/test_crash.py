@@ -271,6 +271,16 @@ def test_an_older_copy_of_the_journal_refuses_to_start(fresh):
     issue_some(house, "after")
     house.stop()
     restore(house, "journal")
+    refuses_to_start(house, "the state .* is not the newest: its journal ends at")
+
+
+def test_a_journal_older_than_the_store_refuses_to_start_where_the_device_has_counted_nothing_since(fresh):
+    house = fresh()
+    issue_some(house, "before")
+    copy_of(house, "journal")
+    issue_some(house, "after")
+    house.stop()
+    restore(house, "journal")
     refuses_to_start(house, "certificate [0-9a-f]{32} is in the store and not in the journal: the journal is an older copy; restore the newest of both")
 
 
