@@ -118,6 +118,22 @@ def test_the_queue_and_the_device_are_measured(slow, flooded):
     assert metric(slow, "writ_device_queue") == 0
 
 
+def test_a_queue_lost_with_the_signer_needs_no_abort(slow):
+    """Killed with a queue: what the device had in hand is aborted, of what waited nothing is known."""
+    (begun_before, aborted_before), flood = journalled(slow), Flood(slow)
+    slow.order.set(TPM2_SIGN, "delay", 1000, FOREVER)
+    flood.start()
+    wait_for("a queue", lambda: metric(slow, "writ_device_queue") > 4, 20)
+    os.kill(slow.pids("writ-signerd")[0], signal.SIGKILL)
+    slow.order.clear()
+    flood.join()
+    wait_for("a leaf again", lambda: slow.leaf(flood.task, flood.bot).status == 201, 30)
+    got = len(flood.of_status(201)) + 1
+    begun, aborted = journalled(slow)
+    assert {a[1] for a in flood.answers} <= {201, 503}
+    assert begun - begun_before - got == aborted - aborted_before <= IN_HAND, (begun, begun_before, got, aborted, aborted_before)
+
+
 def threads(house):
     return {name: [len(os.listdir(f"/proc/{pid}/task")) for pid in house.pids(name)] for name in ("writ-issuerd", "writ-signerd", "writ-deviced")}
 
@@ -139,20 +155,3 @@ def test_a_device_that_takes_ten_seconds_piles_nothing_up(slow):
     slow.order.clear()
     wait_for("a leaf again", lambda: slow.leaf(task, bot).status == 201, 20)
     assert threads(slow) == before
-
-
-def test_a_queue_lost_with_the_signer_needs_no_abort(slow):
-    """Killed with its queue full: what the device had in hand is aborted, of what waited nothing is known."""
-    (begun_before, aborted_before), flood = journalled(slow), Flood(slow)
-    slow.order.set(TPM2_SIGN, "delay", 1000, FOREVER)
-    flood.start()
-    wait_for("a full queue", lambda: metric(slow, "writ_device_queue") > 2 * IN_HAND, 20)
-    os.kill(slow.pids("writ-signerd")[0], signal.SIGKILL)
-    slow.order.clear()
-    flood.join()
-    wait_for("a leaf again", lambda: slow.leaf(flood.task, flood.bot).status == 201, 30)
-    got = len(flood.of_status(201)) + 1
-    begun, aborted = journalled(slow)
-    assert {a[1] for a in flood.answers} <= {201, 503}
-    assert begun - begun_before - got == aborted - aborted_before <= IN_HAND, (begun, begun_before, got, aborted, aborted_before)
-

@@ -14,7 +14,8 @@ import subprocess
 
 import pytest
 
-from house import BUILD, ROOT, House, wait_for
+import house as houses
+from house import ROOT, House, wait_for
 
 UNITS = os.path.join(ROOT, "deploy", "systemd")
 ROLES = ("device", "signer", "issuer", "fetch")
@@ -30,7 +31,7 @@ def unit(name):
     """[(section, key, value)] of a unit file, in order."""
     found, section = [], None
     with open(os.path.join(UNITS, name), encoding="utf-8") as f:
-        for line in f.read().replace("@BINDIR@", os.path.join(BUILD, "bin")).splitlines():
+        for line in f.read().replace("@BINDIR@", os.path.join(houses.BUILD, "bin")).splitlines():
             if line.startswith("["):
                 section = line.strip("[]")
             elif line and not line.startswith("#"):
@@ -50,7 +51,7 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("units")
     for name in os.listdir(UNITS):
         with open(os.path.join(UNITS, name), encoding="utf-8") as f:
-            (made / name.removesuffix(".in")).write_text(f.read().replace("@BINDIR@", os.path.join(BUILD, "bin")), encoding="utf-8")
+            (made / name.removesuffix(".in")).write_text(f.read().replace("@BINDIR@", os.path.join(houses.BUILD, "bin")), encoding="utf-8")
     return made
 
 
@@ -202,11 +203,15 @@ class Managed(House):
 
 @pytest.fixture(scope="module")
 def managed():
-    made = Managed()
+    made, build = Managed(), houses.BUILD
     try:
+        if made.root:       # a build below /root is closed to the units' users
+            shutil.copytree(os.path.join(build, "bin"), made.path("programs/bin"))
+            houses.BUILD = made.path("programs")
         made.prepare()
         yield made
     finally:
+        houses.BUILD = build
         made.close()
 
 
