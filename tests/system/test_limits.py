@@ -211,3 +211,38 @@ def test_no_session_ticket_is_given(one):
         sock.sendall(b"GET /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         bad.read_answer(sock)
         assert sock.session is None or not sock.session.has_ticket
+
+
+def client_hello():
+    """The first flight of a handshake, as a client sends it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    shaking = context.wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        shaking.do_handshake()
+    return outgoing.read()
+
+
+def test_2200_handshakes_that_nobody_ends_leave_room_for_the_next(fresh):
+    """Each keeps a private value in locked memory until its deadline (libcrypto's secure heap): it must not run out before connections do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if locked != resource.RLIM_INFINITY and locked < 1024 * 1024 and os.geteuid() != 0:
+        pytest.skip("this user may lock less than 1 MiB")
+    house, hello, open_ones = fresh(extra="limits: {connections_per_address: 4096, handshakes_s: 10000}\n"), client_hello(), []
+    bot = house.agent_with_leaf("before")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192) if hard != resource.RLIM_INFINITY else 8192, hard))
+    try:
+        began = time.monotonic()
+        while len(open_ones) < 2200 and time.monotonic() - began < 4:  # the first of them are ended after 5 s
+            sock = socket.create_connection(("127.0.0.1", house.api_port), timeout=10)
+            open_ones.append(sock)
+            sock.sendall(hello)
+        open_ones[-1].settimeout(10)
+        assert open_ones[-1].recv(5)[:1] == b"\x16", "a ServerHello, no alert"
+        assert house.leaf(bot.task, bot).status == 201
+    finally:
+        for sock in open_ones:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
