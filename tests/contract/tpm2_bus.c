@@ -129,7 +129,7 @@ relay_one(int client, int tpm)
 		if (!extend_pcr(tpm, bus.pcr))
 			return false;
 	}
-	if (attacked && bus.attack == FLIP_COMMAND)
+	if (attacked && bus.attack == FLIP_COMMAND && bus.from_end <= (size_t)n)
 		buf[(size_t)n - bus.from_end] ^= 1;
 	if (send(tpm, buf, (size_t)n, MSG_NOSIGNAL) != n)
 		return false;
@@ -139,7 +139,7 @@ relay_one(int client, int tpm)
 	keep(buf, (size_t)n);
 	if (attacked && bus.attack == NO_ANSWER)
 		return false;
-	if (attacked && bus.attack == FLIP_ANSWER)
+	if (attacked && bus.attack == FLIP_ANSWER && bus.from_end <= (size_t)n) /* an error's answer may be shorter */
 		buf[(size_t)n - bus.from_end] ^= 1;
 	if (attacked && bus.attack == CUT_ANSWER)
 		n -= bus.from_end;
