@@ -48,6 +48,17 @@ writ_equal(struct writ_bytes a, struct writ_bytes b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Nothing but zeroes? */
+static inline bool
+writ_is_zero(struct writ_bytes b)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < b.len; i++)
+		any |= b.data[i];
+	return any == 0;
+}
+
 /* Bytewise order, a prefix before what it begins: the order DER wants of a set (delegation.md E6). */
 int writ_order(struct writ_bytes a, struct writ_bytes b);
 

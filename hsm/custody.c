@@ -139,11 +139,7 @@ custody_digest(enum key_kind kind, struct writ_bytes message, uint8_t out[CUSTOD
 static bool
 is_scalar(struct writ_bytes b, size_t max)
 {
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < b.len; i++)
-		any |= b.data[i];
-	return b.len <= max && any != 0;
+	return b.len <= max && !writ_is_zero(b);
 }
 
 struct writ_err *

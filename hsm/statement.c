@@ -310,11 +310,7 @@ tpm_attest_read(struct writ_bytes bytes, struct tpm_attest *ret)
 static bool
 is_scalar(struct writ_bytes b)
 {
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < b.len; i++)
-		any |= b.data[i];
-	return b.len <= 32 && any != 0;
+	return b.len <= 32 && !writ_is_zero(b);
 }
 
 struct writ_err *

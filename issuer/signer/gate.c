@@ -101,16 +101,6 @@ check_status(const struct leaf *leaf, const struct gate_facts *facts, const stru
 	return NULL;
 }
 
-static bool
-all_zero(struct writ_bytes bytes)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < bytes.len; i++)
-		any |= bytes.data[i];
-	return any == 0;
-}
-
 static int
 key_order(const void *a, const void *b)
 {
@@ -129,9 +119,9 @@ check_ours(const struct leaf *leaf, const struct gate_facts *facts)
 {
 	if (!writ_equal(leaf->log_id, facts->log_id))
 		return writ_fail(WRIT_INVALID, "gate: the log reference names another log");
-	if (!all_zero(leaf->serial))
+	if (!writ_is_zero(leaf->serial))
 		return writ_fail(WRIT_INVALID, "gate: the serial is not zero: the signer fills it in (I4)");
-	if (!all_zero(leaf->log_index) || !all_zero(leaf->log_hash))
+	if (!writ_is_zero(leaf->log_index) || !writ_is_zero(leaf->log_hash))
 		return writ_fail(WRIT_INVALID, "gate: the log reference is not zero: the signer fills it in");
 	if (bsearch(leaf->spki_sha256, facts->keys, facts->n_keys, sizeof(facts->keys[0]), key_order))
 		return writ_fail(WRIT_INVALID, "gate: the public key is one of our CA's or responder's");
