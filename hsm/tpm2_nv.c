@@ -199,8 +199,10 @@ tpm2_counter_make(struct tpm2 *tpm, enum custody_counter which, uint64_t *ret)
 	return err;
 }
 
-struct writ_err *
-tpm2_counter_read(struct tpm2 *tpm, enum custody_counter which, uint64_t *ret)
+/* `ask` with the counter's index, which it finds and leaves. */
+static struct writ_err *
+with_counter(struct tpm2 *tpm, enum custody_counter which,
+	     struct writ_err *(*ask)(struct tpm2 *, enum custody_counter, ESYS_TR, uint64_t *), uint64_t *ret)
 {
 	struct writ_err *err;
 	ESYS_TR index;
@@ -210,23 +212,19 @@ tpm2_counter_read(struct tpm2 *tpm, enum custody_counter which, uint64_t *ret)
 		err = tpm2_counter_here(tpm, which, &index);
 	if (err)
 		return err;
-	err = value_read(tpm, which, index, ret);
+	err = ask(tpm, which, index, ret);
 	Esys_TR_Close(tpm->esys, &index);
 	return err;
 }
 
 struct writ_err *
+tpm2_counter_read(struct tpm2 *tpm, enum custody_counter which, uint64_t *ret)
+{
+	return with_counter(tpm, which, value_read, ret);
+}
+
+struct writ_err *
 tpm2_counter_raise(struct tpm2 *tpm, enum custody_counter which, uint64_t *ret)
 {
-	struct writ_err *err;
-	ESYS_TR index;
-
-	err = tpm2_ready(tpm);
-	if (!err)
-		err = tpm2_counter_here(tpm, which, &index);
-	if (err)
-		return err;
-	err = increment(tpm, which, index, ret);
-	Esys_TR_Close(tpm->esys, &index);
-	return err;
+	return with_counter(tpm, which, increment, ret);
 }
