@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MEMFD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define READ_STEP (16 * 1024) /* bytes a read() asks for */
 
 void
@@ -272,11 +273,46 @@ file_memfd(const char *name, struct writ_bytes contents, int *ret_fd)
 		contents.data += n > 0 ? n : 0;
 		contents.len -= n > 0 ? (size_t)n : 0;
 	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | MEMFD_SEALS) != 0)
 		return writ_fail_errno(errno, "sealing a memfd");
 	*ret_fd = fd;
 	fd = -1;
 	return NULL;
+}
+
+struct writ_err *
+file_memfd_map(int fd, size_t min, size_t max, struct writ_bytes *ret)
+{
+	const int seals = fcntl(fd, F_GET_SEALS);
+	struct stat st;
+	void *at;
+
+	*ret = (struct writ_bytes){ NULL, 0 };
+	if (seals < 0)
+		return writ_fail(WRIT_INVALID, "the descriptor beside the frame is no memfd");
+	if ((seals & MEMFD_SEALS) != MEMFD_SEALS)
+		return writ_fail(WRIT_INVALID,
+				 "the memfd beside the frame is not sealed against writing, shrinking and growing "
+				 "(seals 0x%x)",
+				 (unsigned)seals);
+	if (fstat(fd, &st) != 0)
+		return writ_fail_errno(errno, "looking at a memfd");
+	if (st.st_size < (off_t)min || st.st_size > (off_t)max)
+		return writ_fail(WRIT_INVALID, "a message in a memfd has %zu to %zu bytes, not %lld", min, max,
+				 (long long)st.st_size);
+	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	if (at == MAP_FAILED)
+		return writ_fail_errno(errno, "mapping a message of %lld bytes", (long long)st.st_size);
+	*ret = (struct writ_bytes){ at, (size_t)st.st_size };
+	return NULL;
+}
+
+void
+file_memfd_unmap(struct writ_bytes *message)
+{
+	if (message->data)
+		munmap((void *)(uintptr_t)message->data, message->len);
+	*message = (struct writ_bytes){ NULL, 0 };
 }
 
 uint64_t

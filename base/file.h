@@ -38,6 +38,14 @@ WRIT_CHECKED struct writ_err *file_lock(const char *dir, int *ret_fd);
  * more.  The caller closes. */
 WRIT_CHECKED struct writ_err *file_memfd(const char *name, struct writ_bytes contents, int *ret_fd);
 
+/*
+ * What came beside a frame, read in place: maps it; `fd` stays the caller's and may be closed at once.  WRIT_INVALID
+ * unless it is a memfd, sealed against writing, shrinking and growing - so nobody can change it under the reader, and
+ * no read of it can fault - and has `min` (at least 1) to `max` bytes.  To be unmapped with file_memfd_unmap().
+ */
+WRIT_CHECKED struct writ_err *file_memfd_map(int fd, size_t min, size_t max, struct writ_bytes *ret);
+void file_memfd_unmap(struct writ_bytes *);
+
 /* Raises the soft limit of open descriptors towards `wanted`, as far as the hard limit lets us; the limit in force. */
 uint64_t file_descriptors_raise(uint64_t wanted);
 

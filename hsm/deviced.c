@@ -31,7 +31,6 @@
 #include "hsm/deviced_sandbox.h"
 #include "hsm/watchdog.h"
 #include "hsm/wire_codec.h"
-#include "hsm/wire_large.h"
 
 #define CONNECTIONS_MAX 4
 #define KEYS_MAX 272 /* a connection: 256 generations of issuing keys, the anchor, and room; a TPM itself holds one at a time */
@@ -433,7 +432,9 @@ message_find(struct device_request *request, int beside, struct writ_bytes *ret_
 		return writ_fail(WRIT_INVALID,
 				 "device wire: a message of %zu bytes in the frame, and a memfd beside it: one of both",
 				 request->message.len);
-	err = device_large_map(beside, ret_map);
+	err = file_memfd_map(beside, DEVICE_INLINE_MAX + 1, CUSTODY_MESSAGE_MAX, ret_map);
+	if (err)
+		err = writ_because(err, "device wire, where shorter messages go in the frame");
 	request->message = *ret_map;
 	return err;
 }
@@ -443,7 +444,7 @@ static struct writ_err *
 request_answer(struct server *server, struct connection *connection, const struct frame *frame, int beside,
 	       uint16_t *ret_type, struct writ_buf *ret_body)
 {
-	AUTO(device_large_done) struct writ_bytes map = { NULL, 0 };
+	AUTO(file_memfd_unmap) struct writ_bytes map = { NULL, 0 };
 	const size_t was_locked = locked(server);
 	const char *const name = device_message_name(frame->type) ? device_message_name(frame->type) : "none";
 	AUTO(writ_err_freep) struct writ_err *failed = NULL;

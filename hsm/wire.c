@@ -14,7 +14,6 @@
 
 #include "base/file.h"
 #include "hsm/wire_codec.h"
-#include "hsm/wire_large.h"
 
 struct device {
 	int sock;

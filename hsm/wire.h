@@ -5,8 +5,9 @@
  * the request's id; an error answer carries code and text.  A key is named by a u32 handle that lives as long as the
  * connection.  Secrets cross it (seal, unseal) inside the machine only.  Linked by the signer, which has no token
  * library: this file and wire.c use base/ alone.
- * (1) A message over DEVICE_INLINE_MAX (hsm/wire_large.h) is left empty in the frame and comes beside it, in a sealed
- *     memfd.  Whole messages cross the wire, never digests: writ-deviced hashes what it signs.
+ * (1) A message over DEVICE_INLINE_MAX is left empty in the frame and comes beside it, in a sealed memfd
+ *     (file_memfd(), file_memfd_map()): a CRL's TBSCertList in the resident tier has 49 bytes for each revoked
+ *     certificate.  What is verified is what was hashed.  Whole messages cross the wire, never digests: writ-deviced hashes what it signs.
  * Threading: a `struct device` belongs to one thread.
  */
 #ifndef WRIT_HSM_WIRE_H
@@ -41,6 +42,7 @@ enum device_message {
 #define DEVICE_OPEN_TIMEOUT_MS 10000 /* opening the device: a real TPM tests itself, and makes its storage root key */
 #define DEVICE_MAKE_TIMEOUT_MS 60000 /* making a key in a real TPM takes seconds; so may many raises of a counter */
 #define DEVICE_ATTEST_TIMEOUT_MS 20000 /* one or two keys of its hierarchy made anew, then up to eight signatures */
+#define DEVICE_INLINE_MAX (12 * 1024)  /* bytes of a message in a frame; longer ones, and no others, come by memfd */
 #define DEVICE_OUTSTANDING_MAX 64
 #define DEVICE_EXIT_DEADLINE 4 /* writ-deviced's exit status at a deadline: start it anew, it is no crash */
 

@@ -3,7 +3,6 @@
  */
 #include "hsm/wire_codec.h"
 
-#include "hsm/wire_large.h"
 
 /* Bytes of at least one and at most `max`; else the cursor fails. */
 static struct writ_bytes

@@ -5,7 +5,6 @@
 #include "issuer/serve/publish.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -100,11 +99,11 @@ publish_list(struct serve *serve, int sock, const uint8_t key_id[20], uint64_t *
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(FRAME_BODY_MAX);
 	AUTO(writ_buf_done) struct writ_buf answer = WRIT_BUF(FRAME_BODY_MAX);
+	AUTO(file_memfd_unmap) struct writ_bytes list = { NULL, 0 };
 	AUTO(file_closep) int fd = -1;
 	struct signer_crl asked;
 	struct signer_crl_is is;
 	struct writ_err *err;
-	void *map;
 
 	memcpy(asked.key_id, key_id, sizeof(asked.key_id));
 	err = signer_crl_write(&asked, &body);
@@ -116,13 +115,13 @@ publish_list(struct serve *serve, int sock, const uint8_t key_id[20], uint64_t *
 		return writ_because(err, "fetching a CRL");
 	if (is.number == *number)
 		return NULL;
-	if (fd < 0 || is.len == 0 || is.len > LIST_MAX || lseek(fd, 0, SEEK_END) < (off_t)is.len)
+	if (fd < 0 || is.len == 0)
 		return writ_fail(WRIT_BROKEN, "the signer handed over no CRL of the length it says");
-	map = mmap(NULL, is.len, PROT_READ, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		return writ_fail(WRIT_EXHAUSTED, "no room to read a CRL of %u bytes", is.len);
-	err = list_put(serve, key_id, (struct writ_bytes){ map, is.len }, &is);
-	munmap(map, is.len);
+	err = file_memfd_map(fd, is.len, LIST_MAX, &list);
+	if (err)
+		return writ_recode(err, err->code == WRIT_INVALID ? WRIT_BROKEN : err->code,
+				   "the signer handed over no CRL of the length it says");
+	err = list_put(serve, key_id, (struct writ_bytes){ list.data, is.len }, &is);
 	if (err)
 		return err;
 	*number = is.number;

@@ -3,11 +3,8 @@
  */
 #include "issuer/signer/admin_wire.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/frame.h"
@@ -15,27 +12,6 @@
 
 #define CONNECT_TIMEOUT_MS 2000
 #define REQUEST_ID 1
-
-/* What did not fit a frame; sealed, so it is read in place. */
-static struct writ_err *
-large_read(int fd, struct writ_buf *ret)
-{
-	struct writ_err *err;
-	struct stat st;
-	void *at;
-
-	if (fstat(fd, &st) != 0)
-		return writ_fail_errno(errno, "looking at the signer's answer");
-	if (st.st_size <= 0 || st.st_size > ADMIN_ANSWER_MAX)
-		return writ_fail(WRIT_BROKEN, "the signer's answer has %lld bytes, more than %d", (long long)st.st_size,
-				 ADMIN_ANSWER_MAX);
-	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (at == MAP_FAILED)
-		return writ_fail_errno(errno, "reading the signer's answer");
-	err = writ_buf_add(ret, (struct writ_bytes){ at, (size_t)st.st_size });
-	munmap(at, (size_t)st.st_size);
-	return err;
-}
 
 struct writ_err *
 admin_ask(const char *run, enum admin_message message, struct writ_bytes body, int timeout_ms,
@@ -49,6 +25,7 @@ admin_ask_with(const char *run, enum admin_message message, struct writ_bytes bo
 	       struct writ_buf *ret_json)
 {
 	AUTO(file_closep) int sock = -1;
+	AUTO(file_memfd_unmap) struct writ_bytes large = { NULL, 0 }; /* what did not fit a frame */
 	AUTO(file_closep) int beside = -1;
 	uint8_t packet[FRAME_MAX];
 	char path[PATH_MAX];
@@ -67,5 +44,11 @@ admin_ask_with(const char *run, enum admin_message message, struct writ_bytes bo
 		return signer_error_read(frame.body);
 	if (frame.type != ((unsigned)message | ADMIN_ANSWER) || frame.id != REQUEST_ID)
 		return writ_fail(WRIT_BROKEN, "the signer at %s answered with a frame of type %u", path, frame.type);
-	return beside >= 0 ? large_read(beside, ret_json) : writ_buf_add(ret_json, frame.body);
+	if (beside < 0)
+		return writ_buf_add(ret_json, frame.body);
+	err = file_memfd_map(beside, 1, ADMIN_ANSWER_MAX, &large);
+	if (err)
+		return writ_recode(err, err->code == WRIT_INVALID ? WRIT_BROKEN : err->code, "the signer's answer at %s",
+				   path);
+	return writ_buf_add(ret_json, large);
 }

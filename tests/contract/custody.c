@@ -11,7 +11,7 @@
 #include <openssl/x509.h>
 
 #include "base/event.h"
-#include "hsm/wire_large.h"
+#include "hsm/wire.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/expect.h"
 

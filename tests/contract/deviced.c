@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/event.h"
 #include "hsm/wire_codec.h"
-#include "hsm/wire_large.h"
 #include "tests/contract/footprint.h"
 #include "tests/contract/rig.h"
 #include "tests/unit/expect.h"

@@ -6,7 +6,6 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "hsm/wire_codec.h"
-#include "hsm/wire_large.h"
 
 static void
 check_request(const struct frame *frame)

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "hsm/wire_codec.h"
-#include "hsm/wire_large.h"
 
 static int server; /* the other end of `device` */
 static struct device *device;
