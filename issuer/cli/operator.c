@@ -5,39 +5,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/file.h"
-#include "hsm/wire.h"
-#include "issuer/supervise/roles.h"
+#include "issuer/cli/own_device.h"
 
-#define OPEN_MS 30000 /* a device that was asleep, with its self-tests */
 #define SECRET_TEXT_MAX 256
-#define DEVICED_ARGUMENTS_MAX 64
 
 struct operator
 {
-	struct device *device;
-	pid_t pid; /* of writ-deviced; 0: none */
+	struct own_device own;
 };
 
 void operator_close(struct operator* op)
 {
 	if (!op)
 		return;
-	device_close(op->device);
-	if (op->pid > 0) {
-		kill(op->pid, SIGTERM);
-		while (waitpid(op->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	own_device_end(&op->own);
 	free(op);
 }
 
@@ -104,85 +90,17 @@ secret_place(const struct options *o, const char **ret_name, int *ret_fd)
 	return *ret_fd < 0 ? writ_fail(WRIT_INVALID, "--anchor-pin %.20s is no open descriptor", given) : NULL;
 }
 
-struct arguments {
-	char *list[DEVICED_ARGUMENTS_MAX];
-	size_t n;
-};
-
-/* Its strings outlive the exec; conf allows 16 of environment, so there is room. */
-static void
-add(struct arguments *a, const char *word)
-{
-	if (a->n + 1 < DEVICED_ARGUMENTS_MAX)
-		a->list[a->n++] = (char *)(uintptr_t)word;
-}
-
-static void
-arguments_of(const struct conf *conf, const char *secret, struct arguments *a)
-{
-	add(a, "--fd");
-	add(a, "3");
-	add(a, "--log-level");
-	add(a, "alarm");
-	add(a, "--path");
-	add(a, "/"); /* the operator's own device, for one command of the operator's: where it keeps things is theirs */
-	add(a, "--pkcs11");
-	add(a, conf->custody.anchor_token.module);
-	add(a, "--uri");
-	add(a, conf->custody.anchor_token.uri);
-	add(a, "--pin-file");
-	add(a, secret);
-	for (size_t i = 0; i < conf->custody.anchor_token.n_environment; i++) {
-		add(a, "--env");
-		add(a, conf->custody.anchor_token.environment[i]);
-	}
-}
-
-static struct writ_err *wait_until_here(struct operator* op)
-{
-	const int64_t deadline_ms = clock_read().mono_ms + OPEN_MS;
-	struct writ_err *err = device_knock(op->device);
-	bool here = false;
-
-	while (!err && !here) {
-		struct pollfd fd = { .fd = device_fd(op->device), .events = POLLIN };
-		const int64_t left_ms = deadline_ms - clock_read().mono_ms;
-
-		if (left_ms <= 0)
-			return writ_fail(WRIT_UNAVAILABLE, "it did not answer within %d s", OPEN_MS / 1000);
-		if (poll(&fd, 1, (int)left_ms) > 0)
-			err = device_opened(op->device, &here);
-	}
-	return err;
-}
-
 static struct writ_err *
 start(const struct conf *conf, const char *secret, int secret_fd, struct operator* op)
 {
-	const struct role_users users = { .separate = false, .log_gid = (gid_t)-1 };
-	struct arguments a = { 0 };
-	char bin[4096], program[4200], uid[16];
-	struct writ_err *err = role_bin_dir(bin);
-	int pair[2];
+	struct own_device_words words = { 0 };
 
-	if (err)
-		return err;
-	snprintf(program, sizeof(program), "%s/%s", bin, role_program(ROLE_DEVICE));
-	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
-	add(&a, program);
-	add(&a, "--peer-uid");
-	add(&a, uid);
-	arguments_of(conf, secret, &a);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-		return writ_fail_errno(errno, "a socket pair");
-	err = role_start(a.list, &users, ROLE_DEVICE,
-			 (struct role_fds){ .socket = pair[1], .admin = secret_fd, .out = -1, .secret = -1 }, &op->pid);
-	close(pair[1]);
-	if (!err)
-		err = device_adopt(pair[0], &op->device);
-	if (!op->device)
-		close(pair[0]);
-	return err ? err : wait_until_here(op);
+	own_device_word(&words, "--pkcs11", conf->custody.anchor_token.module);
+	own_device_word(&words, "--uri", conf->custody.anchor_token.uri);
+	own_device_word(&words, "--pin-file", secret);
+	for (size_t i = 0; i < conf->custody.anchor_token.n_environment; i++)
+		own_device_word(&words, "--env", conf->custody.anchor_token.environment[i]);
+	return own_device_start(&words, secret_fd, &op->own);
 }
 
 struct writ_err *
@@ -207,6 +125,6 @@ operator_open(const struct conf *conf, const struct options *o, struct operator*
 struct writ_err *
 operator_connection(const struct operator* op, int *ret_fd)
 {
-	*ret_fd = fcntl(device_fd(op->device), F_DUPFD_CLOEXEC, 3);
+	*ret_fd = fcntl(device_fd(op->own.device), F_DUPFD_CLOEXEC, 3);
 	return *ret_fd < 0 ? writ_fail_errno(errno, "the connection to the anchor's token") : NULL;
 }

@@ -1,8 +1,5 @@
 /*
  * A signing key of the user's own: see sign_with.h.
- *
- * writ-deviced is told everything by arguments, as by writd, and serves one connection: our end of a socket pair.  It
- * ends when that is closed, and with us.
  */
 #include "issuer/cli/sign_with.h"
 
@@ -10,28 +7,20 @@
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "hsm/wire.h"
 #include "issuer/cli/keys.h"
-#include "issuer/supervise/roles.h"
+#include "issuer/cli/own_device.h"
 #include "issuer/x509/ca.h"
 
 #define TPM_PREFIX "tpm2:"
 #define PKCS11_PREFIX "pkcs11:"
 #define TPM_AUTH_LEN 32	     /* bytes: what writ-deviced wants in an auth file, as hex */
-#define DEVICE_OPEN_MS 30000 /* a device that was asleep, with its self-tests */
 #define PUBLIC_FILE_MAX (8 * 1024)
-#define DEVICED_ARGUMENTS_MAX 64
 #define URI_MAX 1024
 
 enum where { IN_FILE, IN_TPM, IN_TOKEN };
@@ -39,8 +28,7 @@ enum where { IN_FILE, IN_TPM, IN_TOKEN };
 struct sign_with {
 	enum where where;
 	EVP_PKEY *pkey; /* IN_FILE */
-	struct device *device;
-	pid_t pid; /* of writ-deviced; 0: none */
+	struct own_device own; /* the others */
 	uint32_t handle;
 	enum key_kind kind;
 	struct writ_buf spki;
@@ -64,12 +52,7 @@ sign_with_close(struct sign_with *s)
 	if (!s)
 		return;
 	EVP_PKEY_free(s->pkey);
-	device_close(s->device);
-	if (s->pid > 0) {
-		kill(s->pid, SIGTERM);
-		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	own_device_end(&s->own);
 	writ_buf_done(&s->spki);
 	free(s);
 }
@@ -234,85 +217,28 @@ token_uri(const char *uri, char ret[URI_MAX])
 	return NULL;
 }
 
-struct arguments {
-	char *list[DEVICED_ARGUMENTS_MAX];
-	size_t n;
-};
-
-/* The strings outlive the exec: they are the command line's own, or static. */
-static void
-add(struct arguments *a, const char *name, const char *value)
-{
-	if (a->n + 3 > DEVICED_ARGUMENTS_MAX)
-		return; /* options_read() allows 32 of --env and one of each other */
-	a->list[a->n++] = (char *)(uintptr_t)name;
-	if (value)
-		a->list[a->n++] = (char *)(uintptr_t)value;
-	a->list[a->n] = NULL;
-}
-
-/* Until it serves: what it has to say is its own complaint on stderr, or an answer. */
-static struct writ_err *
-device_wait(struct device *device)
-{
-	const int64_t deadline_ms = clock_read().mono_ms + DEVICE_OPEN_MS;
-	struct writ_err *err = device_knock(device);
-	bool here = false;
-
-	while (!err && !here) {
-		struct pollfd fd = { .fd = device_fd(device), .events = POLLIN };
-		const int64_t left_ms = deadline_ms - clock_read().mono_ms;
-
-		if (left_ms <= 0)
-			return writ_fail(WRIT_UNAVAILABLE, "the device did not answer within %d s",
-					 DEVICE_OPEN_MS / 1000);
-		if (poll(&fd, 1, (int)left_ms) > 0)
-			err = device_opened(device, &here);
-	}
-	return err ? writ_because(err, "the device") : NULL;
-}
-
 static struct writ_err *
 deviced_start(const struct options *o, const char *token, struct sign_with *s)
 {
-	const struct role_users users = { .separate = false, .log_gid = (gid_t)-1 };
-	struct arguments a = { 0 };
+	struct own_device_words words = { 0 };
 	const char *const *env;
-	char bin[4096], program[4200], uid[16];
 	size_t n_env = option_list(o, "--env", &env);
-	struct writ_err *err = role_bin_dir(bin);
-	int pair[2];
+	struct writ_err *err;
 
-	if (err)
-		return err;
-	snprintf(program, sizeof(program), "%s/%s", bin, role_program(ROLE_DEVICE));
-	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
-	add(&a, program, NULL);
-	add(&a, "--fd", "3");
-	add(&a, "--peer-uid", uid);
-	add(&a, "--log-level", "alarm");
 	if (s->where == IN_TPM) {
-		add(&a, "--tpm", option(o, "--tpm"));
-		add(&a, "--auth-file", option(o, "--auth-file"));
+		own_device_word(&words, "--tpm", option(o, "--tpm"));
+		own_device_word(&words, "--auth-file", option(o, "--auth-file"));
 		if (option_given(o, "--allow-software-tpm"))
-			add(&a, "--allow-software-tpm", NULL);
+			own_device_word(&words, "--allow-software-tpm", NULL);
 	} else {
-		add(&a, "--pkcs11", option(o, "--module"));
-		add(&a, "--uri", token);
-		add(&a, "--pin-file", option(o, "--pin-file"));
+		own_device_word(&words, "--pkcs11", option(o, "--module"));
+		own_device_word(&words, "--uri", token);
+		own_device_word(&words, "--pin-file", option(o, "--pin-file"));
 		for (size_t i = 0; i < n_env && i < 16; i++)
-			add(&a, "--env", env[i]);
-		add(&a, "--path", "/"); /* the user's own device, for one command of the user's: where it keeps things is theirs */
+			own_device_word(&words, "--env", env[i]);
 	}
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-		return writ_fail_errno(errno, "a socket pair");
-	err = role_start(a.list, &users, ROLE_DEVICE, (struct role_fds){ pair[1], -1, -1, -1 }, &s->pid);
-	close(pair[1]);
-	if (!err)
-		err = device_adopt(pair[0], &s->device);
-	if (!s->device)
-		close(pair[0]);
-	return err ? err : device_wait(s->device);
+	err = own_device_start(&words, -1, &s->own);
+	return err ? writ_because(err, "the device") : NULL;
 }
 
 /* How the device finds the key again: what is in the key file, or the URI. */
@@ -338,7 +264,7 @@ device_key_open(const struct options *o, const char *name, struct sign_with *s)
 	if (!err)
 		err = deviced_start(o, token, s);
 	if (!err)
-		err = device_load(s->device, writ_view(&ref), writ_view(&s->spki), &s->handle);
+		err = device_load(s->own.device, writ_view(&ref), writ_view(&s->spki), &s->handle);
 	return err;
 }
 
@@ -383,7 +309,7 @@ device_make(const struct options *o, const char *name, enum key_kind kind, const
 	if (!err)
 		err = deviced_start(o, name, s);
 	if (!err)
-		err = device_make_key(s->device, kind, label, &ref, &s->spki);
+		err = device_make_key(s->own.device, kind, label, &ref, &s->spki);
 	if (!err && s->where == IN_TPM)
 		err = cli_write(name + strlen(TPM_PREFIX), 0600, writ_view(&ref));
 	if (err)
@@ -463,5 +389,5 @@ sign_with_spki(const struct sign_with *s)
 struct writ_err *
 sign_with_sign(struct sign_with *s, struct writ_bytes message, struct writ_buf *ret)
 {
-	return s->where == IN_FILE ? file_sign(s, message, ret) : device_sign(s->device, s->handle, message, ret);
+	return s->where == IN_FILE ? file_sign(s, message, ret) : device_sign(s->own.device, s->handle, message, ret);
 }
