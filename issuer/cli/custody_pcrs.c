@@ -6,15 +6,11 @@
  */
 #include "issuer/cli/custody_approve.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "hsm/wire.h"
 #include "issuer/cli/admin.h"
-#include "issuer/supervise/roles.h"
+#include "issuer/cli/signer_run.h"
 
 static struct writ_err *
 ask_started(const struct conf *conf, const struct role_users *users, struct writ_buf *ret)
@@ -31,35 +27,16 @@ ask_started(const struct conf *conf, const struct role_users *users, struct writ
 static struct writ_err *
 ask_alone(const struct conf *conf, struct writ_buf *ret)
 {
-	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(256 * 1024);
 	struct role_users users;
-	char bin_dir[4096], **arguments;
-	int socket_fd, secret_fd = -1;
-	struct writ_err *err;
+	struct writ_err *err = role_users(conf, &users);
 	pid_t pid;
 
-	err = role_users(conf, &users);
 	if (!err)
-		err = role_bin_dir(bin_dir);
-	if (!err)
-		err = role_arguments(conf, &users, ROLE_DEVICE, bin_dir, NULL, &arena, &arguments);
-	if (!err)
-		err = role_secret(conf, &secret_fd);
-	if (!err)
-		err = role_socket(conf, &users, ROLE_DEVICE, &socket_fd);
-	if (err) {
-		file_closep(&secret_fd);
-		return err;
-	}
-	err = role_start(arguments, &users, ROLE_DEVICE, (struct role_fds){ socket_fd, -1, -1, secret_fd }, &pid);
-	close(socket_fd);
-	file_closep(&secret_fd);
+		err = device_run(conf, &users, &pid);
 	if (err)
 		return err;
 	err = ask_started(conf, &users, ret);
-	kill(pid, SIGTERM);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	device_end(pid);
 	return err;
 }
 

@@ -113,39 +113,51 @@ wait_for(pid_t pid, const char *name)
 	return writ_fail(WRIT_BROKEN, "%s was ended by signal %d", name, WTERMSIG(status));
 }
 
-/* Runs the signer in ceremony mode with the device behind it; `anchor_fd` is a connection to the anchor's own, or -1. */
 struct writ_err *
-signer_run(const struct conf *conf, const struct role_users *users, const char *const *what, int anchor_fd)
+device_run(const struct conf *conf, const struct role_users *users, pid_t *ret)
 {
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(256 * 1024);
-	char bin_dir[4096], **device, **signer;
-	pid_t device_pid, signer_pid;
-	int socket_fd, secret_fd = -1;
+	AUTO(file_closep) int socket_fd = -1;
+	AUTO(file_closep) int secret_fd = -1;
+	char bin_dir[4096], **arguments;
 	struct writ_err *err = role_bin_dir(bin_dir);
 
 	if (!err)
-		err = role_arguments(conf, users, ROLE_DEVICE, bin_dir, NULL, &arena, &device);
-	if (!err)
-		err = role_arguments(conf, users, ROLE_SIGNER, bin_dir, what, &arena, &signer);
+		err = role_arguments(conf, users, ROLE_DEVICE, bin_dir, NULL, &arena, &arguments);
 	if (!err)
 		err = role_secret(conf, &secret_fd);
 	if (!err)
 		err = role_socket(conf, users, ROLE_DEVICE, &socket_fd);
-	if (err) {
-		file_closep(&secret_fd);
-		return err;
-	}
-	err = role_start(device, users, ROLE_DEVICE, (struct role_fds){ socket_fd, -1, -1, secret_fd }, &device_pid);
-	close(socket_fd);
-	file_closep(&secret_fd);
+	return err ? err
+		   : role_start(arguments, users, ROLE_DEVICE, (struct role_fds){ socket_fd, -1, -1, secret_fd }, ret);
+}
+
+void
+device_end(pid_t pid)
+{
+	kill(pid, SIGTERM);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+struct writ_err *
+signer_run(const struct conf *conf, const struct role_users *users, const char *const *what, int anchor_fd)
+{
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(256 * 1024);
+	char bin_dir[4096], **arguments;
+	pid_t device_pid, signer_pid;
+	struct writ_err *err = role_bin_dir(bin_dir);
+
+	if (!err)
+		err = role_arguments(conf, users, ROLE_SIGNER, bin_dir, what, &arena, &arguments);
+	if (!err)
+		err = device_run(conf, users, &device_pid);
 	if (err)
 		return err;
-	err = role_start(signer, users, ROLE_SIGNER, (struct role_fds){ -1, anchor_fd, -1, -1 }, &signer_pid);
+	err = role_start(arguments, users, ROLE_SIGNER, (struct role_fds){ -1, anchor_fd, -1, -1 }, &signer_pid);
 	if (!err)
 		err = wait_for(signer_pid, "writ-signerd");
-	kill(device_pid, SIGTERM);
-	while (waitpid(device_pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	device_end(device_pid);
 	return err;
 }
 
