@@ -2,7 +2,8 @@
  * writ load from inside: many agents, each from its task to its end, and every status they are told of compared.
  *
  *	load.c		the command: options, phases, the report
- *	load_agents.c	one agent: task, first leaf, renewals, completion; and the calls it makes, over libcurl
+ *	load_agents.c	one agent: task, first leaf, renewals, completion
+ *	load_calls.c	the requests that they make, over libcurl
  *	load_watch.c	what OCSP and CRL must say of every serial, and whether they did
  *	load_stats.c	counts and latencies
  *

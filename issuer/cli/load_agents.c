@@ -1,5 +1,6 @@
 /*
- * One agent of writ load, from its task to its end, and the calls that it makes: libcurl's multi interface, one loop.
+ * One agent of writ load, from its task to its end: what it asks when, and what it makes of the answers.  Knows no
+ *HTTP.
  *
  *	FREE -> TASK -> FIRST -> HOLD -> RENEWAL -> HOLD ... -> END -> FREE
  *
@@ -9,18 +10,14 @@
  */
 #include <openssl/pem.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/digest.h"
 #include "base/text.h"
+#include "issuer/cli/api.h"
 #include "issuer/cli/keys.h"
-#include "issuer/cli/load.h"
+#include "issuer/cli/load_calls.h"
 
-#define ANSWER_MAX (64 * 1024)
-#define LIST_MAX (64 * 1024 * 1024)
 #define KEY_PEM_MAX 1024
-#define CONNECT_TIMEOUT_MS 10000L
-#define TIMEOUT_MS 30000L
 #define WAIT_MS 20
 #define LATER_MS 1000 /* when 429 or 503 say nothing else */
 #define RETRY_FAILED_MS 200
@@ -42,33 +39,6 @@ struct load_agent {
 	size_t cap_serials;
 };
 
-struct load_call {
-	CURL *curl;
-	struct load_call *next, **at; /* in load.calls */
-	enum load_what what;
-	struct load_agent *agent; /* NULL: a question about status */
-	struct curl_slist *headers;
-	struct writ_buf body, answer;
-	int64_t began_us;
-	int64_t retry_after_s; /* as the answer says; -1 */
-	/* status: */
-	uint8_t serial[16];
-	uint32_t ca;
-	const char *status;
-	bool want_good;
-	unsigned wrong;	  /* answers so far that were */
-	int64_t since_ms; /* when what we expect was acknowledged */
-};
-
-static int64_t
-now_us(void)
-{
-	struct timespec t; /* struct clock has milliseconds, too coarse for a status from memory */
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /* Up to a second, so that those who were sent away together do not come back together. */
 static int64_t
 jitter_ms(void)
@@ -77,147 +47,6 @@ jitter_ms(void)
 
 	writ_random(two, sizeof(two));
 	return (two[0] << 8 | two[1]) % 1000;
-}
-
-/* ---- calls ---- */
-
-static size_t
-take_body(char *data, size_t size, size_t n, void *ctx)
-{
-	struct load_call *call = ctx;
-	struct writ_err *err = writ_buf_add(&call->answer, (struct writ_bytes){ (const uint8_t *)data, size * n });
-
-	if (!err)
-		return size * n;
-	writ_err_free(err);
-	return 0;
-}
-
-static size_t
-take_header(char *data, size_t size, size_t n, void *ctx)
-{
-	static const char name[] = "retry-after:";
-	struct load_call *call = ctx;
-	const size_t len = size * n;
-	char number[12] = "";
-
-	if (len > sizeof(name) && len < sizeof(name) + sizeof(number) &&
-	    strncasecmp(data, name, sizeof(name) - 1) == 0) {
-		memcpy(number, data + sizeof(name) - 1, len - sizeof(name) + 1);
-		call->retry_after_s = strtol(number, NULL, 10);
-	}
-	return len;
-}
-
-static void
-call_free(struct load *l, struct load_call *call)
-{
-	*call->at = call->next;
-	if (call->next)
-		call->next->at = call->at;
-	if (call->curl) {
-		curl_multi_remove_handle(l->multi, call->curl);
-		curl_easy_cleanup(call->curl);
-	}
-	curl_slist_free_all(call->headers);
-	writ_buf_done(&call->body);
-	writ_buf_done(&call->answer);
-	free(call);
-	l->n_calls--;
-}
-
-WRIT_CHECKED static struct writ_err *
-call_new(struct load *l, enum load_what what, struct load_agent *agent, struct load_call **ret)
-{
-	struct load_call *call = calloc(1, sizeof(*call));
-
-	if (call)
-		call->curl = curl_easy_init();
-	if (!call || !call->curl) {
-		free(call);
-		return writ_fail(WRIT_EXHAUSTED, "no memory for a request");
-	}
-	call->what = what;
-	call->agent = agent;
-	call->body = WRIT_BUF(ANSWER_MAX);
-	call->answer = WRIT_BUF(what == LOAD_CRL ? LIST_MAX : ANSWER_MAX);
-	call->retry_after_s = -1;
-	call->next = l->calls;
-	call->at = &l->calls;
-	if (call->next)
-		call->next->at = &call->next;
-	l->calls = call;
-	l->n_calls++;
-	*ret = call;
-	return NULL;
-}
-
-/* `kind`: the body's media type, NULL for a GET. */
-WRIT_CHECKED static struct writ_err *
-call_send(struct load *l, struct load_call *call, const char *base, const char *path, const char *kind)
-{
-	char url[1024], type[80];
-	CURL *curl = call->curl;
-
-	snprintf(url, sizeof(url), "%s%s", base, path);
-	call->headers = curl_slist_append(NULL, "Expect:");
-	if (kind) {
-		snprintf(type, sizeof(type), "Content-Type: %s", kind);
-		call->headers = curl_slist_append(call->headers, type);
-		curl_easy_setopt(curl, CURLOPT_POST, 1L);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.len > 0 ? (const char *)call->body.data : "");
-	}
-	curl_easy_setopt(curl, CURLOPT_URL, url);
-	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, call->headers);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROXY, "");
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
-	curl_easy_setopt(curl, CURLOPT_CAINFO, l->plan->ca);
-	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, call);
-	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
-	curl_easy_setopt(curl, CURLOPT_HEADERDATA, call);
-	curl_easy_setopt(curl, CURLOPT_PRIVATE, call);
-	call->began_us = now_us();
-	if (curl_multi_add_handle(l->multi, curl) != CURLM_OK)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for a request");
-	return NULL;
-}
-
-WRIT_CHECKED static struct writ_err *
-body_json(struct load_call *call, json_t *body)
-{
-	char *text = json_dumps(body, JSON_COMPACT);
-	struct writ_err *err =
-		text ? writ_buf_add(&call->body, writ_str(text)) : writ_fail(WRIT_EXHAUSTED, "no memory for a request");
-
-	free(text);
-	json_decref(body);
-	return err;
-}
-
-/* As the delegator, whose certificate is a file; as an agent, whose leaf is in memory. */
-static void
-as_delegator(const struct load *l, struct load_call *call)
-{
-	curl_easy_setopt(call->curl, CURLOPT_SSLCERT, l->plan->cert);
-	curl_easy_setopt(call->curl, CURLOPT_SSLKEY, l->plan->key);
-}
-
-static void
-as_agent(struct load_call *call)
-{
-	struct curl_blob leaf = { call->agent->leaf_pem.data, call->agent->leaf_pem.len, CURL_BLOB_COPY };
-	struct curl_blob key = { call->agent->key_pem.data, call->agent->key_pem.len, CURL_BLOB_COPY };
-
-	curl_easy_setopt(call->curl, CURLOPT_SSLCERT_BLOB, &leaf);
-	curl_easy_setopt(call->curl, CURLOPT_SSLKEY_BLOB, &key);
 }
 
 /* ---- what an agent asks ---- */
@@ -261,16 +90,16 @@ ask_task(struct load *l, struct load_agent *a)
 {
 	json_t *body = json_deep_copy(l->plan->body);
 	struct load_call *call;
-	struct writ_err *err = call_new(l, LOAD_TASK, a, &call);
+	struct writ_err *err = load_call_new(l, LOAD_TASK, a, &call);
 
 	json_object_set_new(json_object_get(body, "agent"), "spki_sha256", json_string(a->spki_sha256));
 	if (err) {
 		json_decref(body);
 		return err;
 	}
-	as_delegator(l, call);
-	err = body_json(call, body);
-	return err ? err : call_send(l, call, l->plan->api, "/v1/tasks", "application/json");
+	load_call_as_delegator(l, call);
+	err = load_call_json(call, body);
+	return err ? err : load_call_send(l, call, l->plan->api, "/v1/tasks", "application/json");
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -279,7 +108,7 @@ ask_first(struct load *l, struct load_agent *a)
 	json_t *body = json_object();
 	struct load_call *call;
 	char path[128];
-	struct writ_err *err = call_new(l, LOAD_FIRST, a, &call);
+	struct writ_err *err = load_call_new(l, LOAD_FIRST, a, &call);
 
 	json_object_set_new(body, "csr", json_stringn((const char *)a->csr.data, a->csr.len));
 	json_object_set_new(body, "lifetime_s", json_integer(l->plan->lifetime_s));
@@ -288,8 +117,8 @@ ask_first(struct load *l, struct load_agent *a)
 		json_decref(body);
 		return err;
 	}
-	err = body_json(call, body);
-	return err ? err : call_send(l, call, l->plan->api, path, "application/json");
+	err = load_call_json(call, body);
+	return err ? err : load_call_send(l, call, l->plan->api, path, "application/json");
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -297,16 +126,16 @@ ask_renewal(struct load *l, struct load_agent *a)
 {
 	json_t *body = json_object();
 	struct load_call *call;
-	struct writ_err *err = call_new(l, LOAD_RENEWAL, a, &call);
+	struct writ_err *err = load_call_new(l, LOAD_RENEWAL, a, &call);
 
 	json_object_set_new(body, "lifetime_s", json_integer(l->plan->lifetime_s));
 	if (err) {
 		json_decref(body);
 		return err;
 	}
-	as_agent(call);
-	err = body_json(call, body);
-	return err ? err : call_send(l, call, l->plan->api, "/v1/renew", "application/json");
+	load_call_as_agent(call, writ_view(&a->leaf_pem), writ_view(&a->key_pem));
+	err = load_call_json(call, body);
+	return err ? err : load_call_send(l, call, l->plan->api, "/v1/renew", "application/json");
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -315,18 +144,18 @@ ask_end(struct load *l, struct load_agent *a)
 	const bool revoke = l->plan->revoke;
 	struct load_call *call;
 	char path[128] = "/v1/revocations";
-	struct writ_err *err = call_new(l, revoke ? LOAD_REVOCATION : LOAD_COMPLETION, a, &call);
+	struct writ_err *err = load_call_new(l, revoke ? LOAD_REVOCATION : LOAD_COMPLETION, a, &call);
 
 	if (err)
 		return err;
 	for (size_t i = 0; i < a->n_serials; i++)
 		load_watch_ending(&l->watch, a->serials[i]);
-	as_delegator(l, call);
+	load_call_as_delegator(l, call);
 	if (revoke)
-		err = body_json(call, json_pack("{s:s}", "edge", a->edge));
+		err = load_call_json(call, json_pack("{s:s}", "edge", a->edge));
 	else
 		snprintf(path, sizeof(path), "/v1/tasks/%s/complete", a->task);
-	return err ? err : call_send(l, call, l->plan->api, path, "application/json");
+	return err ? err : load_call_send(l, call, l->plan->api, path, "application/json");
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -366,7 +195,7 @@ ask_ocsp(struct load *l, const uint8_t serial[16], const char *status, bool want
 
 	if (!s || l->plan->n_status == 0)
 		return NULL;
-	err = call_new(l, LOAD_OCSP, NULL, &call);
+	err = load_call_new(l, LOAD_OCSP, NULL, &call);
 	if (err)
 		return err;
 	memcpy(call->serial, serial, sizeof(call->serial));
@@ -376,7 +205,7 @@ ask_ocsp(struct load *l, const uint8_t serial[16], const char *status, bool want
 	call->wrong = wrong;
 	err = ocsp_request_build(&l->watch.cas[s->ca].ocsp, true, (struct writ_bytes){ s->serial, sizeof(s->serial) },
 				 (struct writ_bytes){ NULL, 0 }, &call->body);
-	return err ? err : call_send(l, call, call->status, "/ocsp", "application/ocsp-request");
+	return err ? err : load_call_send(l, call, call->status, "/ocsp", "application/ocsp-request");
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -392,12 +221,12 @@ ask_lists(struct load *l)
 		if (ca->next_list_ms > l->now_ms || ca->cert.not_after <= now)
 			continue;
 		ca->next_list_ms = l->now_ms + LOAD_LIST_EVERY_MS;
-		err = call_new(l, LOAD_CRL, NULL, &call);
+		err = load_call_new(l, LOAD_CRL, NULL, &call);
 		if (err)
 			return err;
 		call->ca = (uint32_t)i;
 		call->since_ms = l->now_ms;
-		err = call_send(l, call, l->plan->status[l->turn++ % l->plan->n_status], ca->crl_path, NULL);
+		err = load_call_send(l, call, l->plan->status[l->turn++ % l->plan->n_status], ca->crl_path, NULL);
 		if (err)
 			return err;
 	}
@@ -442,14 +271,6 @@ took_ocsp(struct load *l, struct load_call *call)
 
 /* ---- answers to agents ---- */
 
-static const char *
-text(const json_t *o, const char *name)
-{
-	const char *t = json_string_value(json_object_get(o, name));
-
-	return t ? t : "";
-}
-
 WRIT_CHECKED static struct writ_err *
 took_leaf(struct load *l, struct load_agent *a, const json_t *o)
 {
@@ -461,9 +282,9 @@ took_leaf(struct load *l, struct load_agent *a, const json_t *o)
 	uint32_t ca;
 	struct writ_err *err;
 
-	if (!writ_unhex(writ_str(text(o, "serial")), serial, sizeof(serial)) ||
-	    !writ_time_from_rfc3339(writ_str(text(o, "not_after")), &not_after) ||
-	    !writ_time_from_rfc3339(writ_str(text(o, "renew_at")), &renew_at))
+	if (!writ_unhex(writ_str(api_text(o, "serial")), serial, sizeof(serial)) ||
+	    !writ_time_from_rfc3339(writ_str(api_text(o, "not_after")), &not_after) ||
+	    !writ_time_from_rfc3339(writ_str(api_text(o, "renew_at")), &renew_at))
 		return writ_fail(WRIT_BROKEN, "an issued leaf came without its serial, not_after or renew_at");
 	if (a->n_serials == a->cap_serials) {
 		const size_t cap = a->cap_serials == 0 ? 4 : 2 * a->cap_serials;
@@ -475,14 +296,14 @@ took_leaf(struct load *l, struct load_agent *a, const json_t *o)
 		a->cap_serials = cap;
 	}
 	memcpy(a->serials[a->n_serials++], serial, sizeof(serial));
-	err = load_watch_ca(&l->watch, writ_str(text(o, "chain")), &ca);
+	err = load_watch_ca(&l->watch, writ_str(api_text(o, "chain")), &ca);
 	if (!err)
 		err = load_watch_issued(&l->watch, serial, ca, not_after);
 	writ_buf_clear(&a->leaf_pem);
 	if (!err)
-		err = writ_buf_add(&a->leaf_pem, writ_str(text(o, "certificate")));
+		err = writ_buf_add(&a->leaf_pem, writ_str(api_text(o, "certificate")));
 	if (!err)
-		err = writ_buf_add(&a->leaf_pem, writ_str(text(o, "chain")));
+		err = writ_buf_add(&a->leaf_pem, writ_str(api_text(o, "chain")));
 	if (err)
 		return err;
 	at_ms = l->now_ms + (every_ms > 0 ? every_ms : (renew_at - now.wall) * 1000);
@@ -522,8 +343,8 @@ took_good(struct load *l, struct load_call *call, const json_t *o)
 
 	switch (call->what) {
 	case LOAD_TASK:
-		snprintf(a->task, sizeof(a->task), "%s", text(o, "task"));
-		snprintf(a->edge, sizeof(a->edge), "%s", text(o, "edge"));
+		snprintf(a->task, sizeof(a->task), "%s", api_text(o, "task"));
+		snprintf(a->edge, sizeof(a->edge), "%s", api_text(o, "edge"));
 		l->tasks++;
 		a->ends_ms = l->now_ms + (int64_t)l->plan->life_s * 1000;
 		a->state = FIRST;
@@ -549,7 +370,7 @@ refusal_keep(struct load *l, const struct load_call *call, long status, const js
 {
 	if (!*l->refusal)
 		snprintf(l->refusal, sizeof(l->refusal), "%s: %ld %s %s: %s %s", load_what_name(call->what), status,
-			 text(o, "code"), text(o, "rule"), text(o, "detail"), text(o, "value"));
+			 api_text(o, "code"), api_text(o, "rule"), api_text(o, "detail"), api_text(o, "value"));
 }
 
 /* What could not be begun is given up; a task that has a leaf, or may have, goes to its end, so that nothing is left.
@@ -580,7 +401,7 @@ took_agents(struct load *l, struct load_call *call, CURLcode result, long status
 				 curl_easy_strerror(result));
 		a->wake_ms = l->now_ms + RETRY_FAILED_MS;
 	} else if (status >= 200 && status < 300) {
-		load_latency_add(&count->took, now_us() - call->began_us);
+		load_latency_add(&count->took, load_now_us() - call->began_us);
 		err = took_good(l, call, o);
 	} else if (status == 429 || status == 503) { /* (1) */
 		count->later++;
@@ -610,7 +431,7 @@ took(struct load *l, struct load_call *call, CURLcode result)
 			       ? ask_ocsp(l, call->serial, NULL, call->want_good, call->since_ms, call->wrong)
 			       : NULL;
 	}
-	load_latency_add(&count->took, now_us() - call->began_us);
+	load_latency_add(&count->took, load_now_us() - call->began_us);
 	if (call->what == LOAD_OCSP)
 		return took_ocsp(l, call);
 	load_watch_list(&l->watch, call->ca, writ_view(&call->answer), call->since_ms, clock_read().wall);
@@ -693,7 +514,7 @@ load_turn(struct load *l)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
 		err = took(l, call, message->data.result);
-		call_free(l, call);
+		load_call_free(l, call);
 	}
 	return err;
 }
@@ -731,8 +552,8 @@ load_start(struct load *l, const struct load_plan *plan)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for %u agents", plan->agents);
 	for (uint32_t i = 0; i < plan->agents; i++) {
 		l->agents[i].key_pem = WRIT_BUF(KEY_PEM_MAX);
-		l->agents[i].leaf_pem = WRIT_BUF(ANSWER_MAX);
-		l->agents[i].csr = WRIT_BUF(ANSWER_MAX);
+		l->agents[i].leaf_pem = WRIT_BUF(LOAD_ANSWER_MAX);
+		l->agents[i].csr = WRIT_BUF(LOAD_ANSWER_MAX);
 	}
 	curl_multi_setopt(l->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, (long)(plan->agents < 512 ? 64 : plan->agents / 8));
@@ -745,7 +566,7 @@ void
 load_done(struct load *l)
 {
 	while (l->calls)
-		call_free(l, l->calls);
+		load_call_free(l, l->calls);
 	for (uint32_t i = 0; l->agents && i < l->plan->agents; i++) {
 		struct load_agent *a = &l->agents[i];
 
