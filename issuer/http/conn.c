@@ -110,6 +110,14 @@ conn_start(const struct listener *listener, int fd, struct address *address, con
 	conn_run(conn);
 }
 
+static void
+long_body_release(struct http_connection *conn)
+{
+	if (conn->long_body)
+		conn->loop->n_long_bodies--;
+	conn->long_body = false;
+}
+
 void
 conn_close(struct http_connection *conn)
 {
@@ -122,6 +130,7 @@ conn_close(struct http_connection *conn)
 	if (conn->queued)
 		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
 	conn->queued = false;
+	long_body_release(conn);
 	if (conn->lent_done)
 		conn->lent_done(conn->lent_arg);
 	conn->lent_done = NULL;
@@ -302,6 +311,19 @@ handle(struct http_connection *conn, const struct http_head *head, struct writ_b
 	conn->said_continue = false;
 }
 
+/* Room for a body over what any path may have; false: there are too many already. */
+static bool
+long_body_take(struct http_connection *conn, size_t body_len)
+{
+	if (body_len <= conn->listener->handler->body_max || conn->long_body)
+		return true;
+	if (conn->loop->n_long_bodies >= HTTP_LONG_BODIES_MAX)
+		return false;
+	conn->loop->n_long_bodies++;
+	conn->long_body = true;
+	return true;
+}
+
 /* One request from the front of `in`: its length, or 0 when it is not whole yet. */
 static size_t
 consume_one(struct http_connection *conn, struct writ_bytes in)
@@ -339,6 +361,12 @@ consume_one(struct http_connection *conn, struct writ_bytes in)
 		return in.len;
 	}
 	body_len = (size_t)head.content_length;
+	if (in.len - head_len < body_len && !long_body_take(conn, body_len)) {
+		count(conn->loop, COUNT_REFUSED_LIMIT);
+		conn->is_head = false;
+		conn_refuse(conn, 503, "too many long bodies are on their way: try again in a moment, or send less");
+		return in.len;
+	}
 	if (in.len - head_len < body_len) {
 		conn->need = head_len + body_len;
 		if (head.expect_continue && !conn->said_continue) {
@@ -347,6 +375,7 @@ consume_one(struct http_connection *conn, struct writ_bytes in)
 		}
 		return 0;
 	}
+	long_body_release(conn);
 	handle(conn, &head, (struct writ_bytes){ in.data + head_len, body_len });
 	return head_len + body_len;
 }

@@ -67,6 +67,7 @@ struct http_connection {
 	bool is_head;	    /* the request under way is HEAD: no body */
 	bool answered;	    /* the request under way is */
 	bool said_continue; /* 100 was sent for it */
+	bool long_body;	    /* on its way, and counted in loop->n_long_bodies */
 	bool held;	    /* in loop->held; else, when `queued`, in loop->ready */
 	bool queued;
 	unsigned key_updates;
@@ -171,6 +172,7 @@ struct loop {
 	int64_t descriptors_told_ms; /* when the lack of descriptors was last an event */
 	int64_t handshakes_at_ms;    /* token bucket: when handshakes_left was right, */
 	int64_t handshakes_left;     /* in thousandths */
+	unsigned n_long_bodies;	     /* on their way: HTTP_LONG_BODIES_MAX */
 	bool behind;		     /* more was ready than one wake-up looks at */
 	uint64_t address_seed;
 	LIST_HEAD(, address) addresses[ADDRESS_BUCKETS];

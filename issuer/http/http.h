@@ -22,6 +22,7 @@
 #define HTTP_IDLE_MS 30000
 #define HTTP_WRITE_DEADLINE_MS                                                                                         \
 	15000 /* a reader too slow for its answer: less than 64 KiB of it, or of its rest, in that time */
+#define HTTP_LONG_BODIES_MAX 64	       /* a loop: with 256 KiB each 16 MiB, whoever sends them (I14) */
 #define HTTP_CONNECTIONS_DEFAULT 10000 /* a loop */
 
 struct loop;
@@ -67,7 +68,8 @@ struct http_answer {
 
 struct http_handler {
 	size_t body_max; /* bytes; a request with more gets 413 */
-	/* Bytes that a path may have instead; 0, or NULL: body_max.  Asked of the head alone, before a body is read. */
+	/* Bytes that a path may have instead; 0, or NULL: body_max.  Asked of the head alone, before a body is read;
+	 * HTTP_LONG_BODIES_MAX of those over body_max may be on their way at once, one more gets 503. */
 	size_t (*body_max_of)(struct writ_bytes path);
 	/* Must answer now (http_answer, http_answer_raw) or take the request on with http_defer(). */
 	void (*request)(struct http_request *, void *ctx);

@@ -625,6 +625,59 @@ a_body_of_the_limit_is_taken_and_one_byte_more_is_not(void **state)
 	server_stop(&server);
 }
 
+/* A path of its own may have more, and the rest of the paths no more than before. */
+static size_t
+longer(struct writ_bytes path)
+{
+	return writ_equal(path, WRIT_LIT("/echo")) ? BODY_MAX + 2 : 0;
+}
+
+static void
+long_bodies_on_their_way_are_few_and_one_that_ends_makes_room(void **state)
+{
+	static const char head[] = "POST /echo HTTP/1.1\r\nHost: w\r\nContent-Length: 70001\r\n\r\n";
+	char *body = malloc(BODY_MAX + 1);
+	int fds[HTTP_LONG_BODIES_MAX], fd;
+	struct server server;
+
+	(void)state;
+	memset(body, 'b', BODY_MAX + 1);
+	server_prepare(&server, &(struct loop_conf){ 0 });
+	server.handler.body_max_of = longer;
+	server_go(&server);
+	for (size_t i = 0; i < N_OF(fds); i++) {
+		fds[i] = dial(&server);
+		say(fds[i], "POST /echo HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 70001\r\n\r\n");
+		assert_begins(hear(fds[i], "\r\n\r\n", 1), "HTTP/1.1 100 Continue\r\n"); /* it is counted now */
+	}
+	fd = dial(&server);
+	say(fd, head);
+	assert_begins(hear_out(fd), "HTTP/1.1 503 Service Unavailable\r\n");
+	assert_contains(heard, "too many long bodies are on their way: try again in a moment, or send less\n");
+
+	fd = dial(&server); /* a short one has its room */
+	say(fd, ECHO_OF("4", "body"));
+	assert_begins(hear(fd, "body", 1), "HTTP/1.1 200 OK\r\n");
+	close(fd);
+
+	say_bytes(fds[0], body, BODY_MAX + 1); /* one that is whole has gone its way, */
+	assert_begins(hear(fds[0], "\r\n\r\n", 1), "HTTP/1.1 200 OK\r\n");
+	fd = dial(&server);
+	say(fd, "POST /echo HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 70001\r\n\r\n");
+	assert_begins(hear(fd, "\r\n\r\n", 1), "HTTP/1.1 100 Continue\r\n");
+	close(fd); /* and so has one whose sender left */
+	while (counts(&server).connections_open > N_OF(fds))
+		sleep_ms(1);
+	fd = dial(&server);
+	say(fd, "POST /echo HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 70001\r\n\r\n");
+	assert_begins(hear(fd, "\r\n\r\n", 1), "HTTP/1.1 100 Continue\r\n");
+	close(fd);
+	for (size_t i = 0; i < N_OF(fds); i++)
+		close(fds[i]);
+	free(body);
+	server_stop(&server);
+}
+
 /* ---- refusals ---- */
 
 static void
@@ -1655,6 +1708,7 @@ main(void)
 		cmocka_unit_test(head_is_answered_like_get_without_the_body),
 		cmocka_unit_test(a_body_that_waits_for_leave_gets_it),
 		cmocka_unit_test(a_body_of_the_limit_is_taken_and_one_byte_more_is_not),
+		cmocka_unit_test(long_bodies_on_their_way_are_few_and_one_that_ends_makes_room),
 		cmocka_unit_test(headers_of_64_kib_are_refused_and_the_refusal_is_read),
 		cmocka_unit_test(a_refused_request_ends_its_connection_and_nothing_behind_it_is_served),
 		cmocka_unit_test(a_request_that_the_application_forgets_is_answered_500),
