@@ -70,7 +70,7 @@ admin_print(const struct options *o, const json_t *answer)
 	size_t i;
 
 	if (option_given(o, "--json")) {
-		json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
+		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
 		return;
 	}

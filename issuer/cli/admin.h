@@ -24,7 +24,7 @@
 WRIT_CHECKED struct writ_err *admin_ask_json(const struct options *, enum admin_message, struct writ_bytes body,
 					     int timeout_ms, json_t **ret);
 
-/* Prints an answer: as JSON with --json, else a line a member and a line an item of a list. */
+/* Prints an answer, or the health of a running Writ: as JSON with --json, else a line a member and a line an item of a list. */
 void admin_print(const struct options *, const json_t *);
 
 /* key_revoke.c */

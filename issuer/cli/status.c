@@ -1,8 +1,8 @@
 /*
  * writ status: what a running Writ says of itself, from the plain listener's /healthz.
  */
+#include "issuer/cli/admin.h"
 #include "issuer/cli/api.h"
-#include "issuer/conf/conf.h"
 
 #define HEALTH_MAX (64 * 1024)
 
@@ -24,29 +24,6 @@ health_url(const struct options *o, char *out, size_t out_len)
 			 strchr(conf.status.host, ':') ? "http://[%s]:%u/healthz" : "http://%s:%u/healthz",
 			 conf.status.host, conf.status.port);
 	return err;
-}
-
-static void
-tell(const json_t *health)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)health, name, value)
-	{
-		size_t i;
-		json_t *item;
-
-		if (json_is_string(value))
-			cli_say(name, "%s", json_string_value(value));
-		else if (json_is_integer(value))
-			cli_say(name, "%lld", (long long)json_integer_value(value));
-		else if (json_is_boolean(value))
-			cli_say(name, "%s", json_is_true(value) ? "yes" : "no");
-		else
-			json_array_foreach(value, i, item)
-				cli_say(name, "%s", json_is_string(item) ? json_string_value(item) : "?");
-	}
 }
 
 int
@@ -76,12 +53,7 @@ cmd_status(int argc, char **argv)
 		json_decref(health);
 		return cli_fail("status", writ_fail(WRIT_BROKEN, "%s is not the health of a Writ", url));
 	}
-	if (option_given(&o, "--json")) {
-		json_dumpf(health, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		tell(health);
-	}
+	admin_print(&o, health);
 	json_decref(health);
 	return status == 200 ? CLI_DONE : CLI_LATER;
 }
