@@ -2,6 +2,7 @@
 foreach(name bytes text der yaml pubkey frame file event)
 	writ_test(test_base_${name} SOURCES unit/test_base_${name}.c DEPS writ_base PkgConfig::JANSSON LABELS unit)
 endforeach()
+set_property(TEST test_base_event APPEND PROPERTY LABELS threads)
 foreach(name der yaml frame)
 	writ_fuzz(${name} DEPS writ_base)
 endforeach()

@@ -41,13 +41,13 @@ target_compile_definitions(contract_tpm2 PRIVATE WRIT_DEVICED="$<TARGET_FILE:wri
 writ_test(contract_deviced
 	SOURCES contract/deviced.c contract/rig.c
 	DEPS writ_hsm writ_hsm_wire
-	LABELS contract)
+	LABELS contract threads)
 target_compile_definitions(contract_deviced PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 add_dependencies(contract_deviced writ-deviced)
 writ_test(contract_tpm2_bus
 	SOURCES contract/tpm2_bus.c contract/approver.c contract/rig.c
 	DEPS writ_hsm writ_hsm_wire PkgConfig::CRYPTO Threads::Threads
-	LABELS contract)
+	LABELS contract threads)
 target_link_options(contract_tpm2_bus PRIVATE -Wl,--wrap=Esys_Sign)
 target_compile_definitions(contract_tpm2_bus PRIVATE WRIT_DEVICED="$<TARGET_FILE:writ-deviced>")
 # Attestation: swtpm with certified endorsement keys; SoftHSM without any.

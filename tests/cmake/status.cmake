@@ -1,5 +1,5 @@
-writ_test(test_status SOURCES unit/test_status.c DEPS writ_status LABELS unit)
-writ_test(contract_status SOURCES contract/status.c DEPS writ_status LABELS contract)
+writ_test(test_status SOURCES unit/test_status.c DEPS writ_status LABELS unit threads)
+writ_test(contract_status SOURCES contract/status.c DEPS writ_status LABELS contract threads)
 writ_fuzz(ocsp_get DEPS writ_status)
 # The status front with a stub for its signer, for tests/bench.
 add_executable(bench_front bench/front.c)

@@ -24,7 +24,7 @@ from load import Load
 
 pytestmark = pytest.mark.waits
 
-ROUNDS = int(os.environ.get("WRIT_CRASH_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("WRIT_CRASH_ROUNDS", "11"))
 SETTLED_IN_S = 2.3  # writd gives a role up after three crashes each within 2 s of its start,
 STRIKES_A_START = 4  # and waits longer each time, up to 5 s, unless the role lived for 10 s: a new writd begins at 0.1 s again
 

@@ -570,6 +570,7 @@ def test_a_configuration_with_an_unknown_key_is_refused_by_each_program(stopped,
 
 # ---- last: the task opened first has ended ----
 
+@pytest.mark.waits
 def test_a_task_that_has_ended_closes_itself_and_issues_and_renews_nothing(one, early):
     time.sleep(max(0, early.began + 33 - time.monotonic()))
     answer = one.leaf(early.task, early, 60)
