@@ -77,15 +77,16 @@ hang_up(SSL *ssl)
 }
 
 int
-ask(SSL *ssl, const char *request, size_t len, char *answer, size_t *answer_len)
+ask_into(SSL *ssl, const char *request, size_t len, char *answer, size_t answer_max, size_t *answer_len)
 {
 	size_t have = 0, want = 0;
 	char *body;
 
+	answer[0] = '\0';
 	if (SSL_write(ssl, request, (int)len) <= 0)
 		return 0;
 	for (;;) {
-		int n = SSL_read(ssl, answer + have, (int)(ANSWER_MAX - 1 - have));
+		int n = SSL_read(ssl, answer + have, (int)(answer_max - 1 - have));
 
 		if (n <= 0)
 			return 0;
@@ -101,6 +102,12 @@ ask(SSL *ssl, const char *request, size_t len, char *answer, size_t *answer_len)
 	}
 	*answer_len = have;
 	return atoi(answer + 9);
+}
+
+int
+ask(SSL *ssl, const char *request, size_t len, char *answer, size_t *answer_len)
+{
+	return ask_into(ssl, request, len, answer, ANSWER_MAX, answer_len);
 }
 
 char *
@@ -172,6 +179,10 @@ make_agent(struct agent *a, SSL *delegator, char *answer)
 		    a->task, len);
 	memcpy(a->request + n, der, (size_t)len);
 	a->request_len = (size_t)(n + len);
+	a->item = malloc(2 * (size_t)len + 256);
+	n = sprintf(a->item, "{\"task\":\"%s\",\"csr\":\"", a->task);
+	n += EVP_EncodeBlock((unsigned char *)a->item + n, der, len);
+	strcpy(a->item + n, "\"}");
 	OPENSSL_free(der);
 	X509_REQ_free(csr);
 }

@@ -17,6 +17,7 @@ struct agent {
 	char task[64];
 	char *request; /* the leaf request, whole */
 	size_t request_len;
+	char *item; /* the same, as an item of POST /v1/batch */
 	char *leaf; /* PEM of leaf and issuing CA; mode renew */
 };
 
@@ -34,7 +35,9 @@ SSL_CTX *client_ctx(void);
 SSL *dial(SSL_CTX *);
 void hang_up(SSL *);
 
-/* Sends a request and reads its whole answer; returns the status, 0 when the connection is gone. */
+/* Sends a request and reads its whole answer; returns the status, 0 when the connection is gone.  ask(): into
+ * ANSWER_MAX. */
+int ask_into(SSL *, const char *request, size_t len, char *answer, size_t answer_max, size_t *answer_len);
 int ask(SSL *, const char *request, size_t len, char *answer, size_t *answer_len);
 
 /* The string value of a member, unescaping \n only; enough for our own server's answers. */

@@ -4,8 +4,15 @@
  *
  * Prints requests a second and, told whose process it is, what each cost that server: the second number is the one to
  * compare, since a fast server may be waiting for us.  One thread, level-triggered epoll; answers need a
- * Content-Length. Usage: httpload [-c connections] [-d depth] [-s seconds] [-p server's pid] [-1] ADDRESS PORT FILE...
- * Each FILE is one whole request as it is sent; they are taken in turn.  -1: a connection for each request.
+ * Content-Length, or a status that has no body.
+ *
+ * Usage: httpload [-c connections] [-d depth] [-s seconds] [-p server's pid] [-x status] [-1lnO] ADDRESS PORT FILE...
+ * Each FILE is one whole request as it is sent; they are taken in turn.
+ *	-1	a connection for each request
+ *	-l	each FILE holds many requests: 4 bytes of length, little endian, and then the request, again and again
+ *	-n	each request is sent once: ends with the last answer, or when the seconds are over
+ *	-O	the body must be an OCSP response that is "successful": tryLater and unauthorized come with 200, too
+ *	-x	the status that is no refusal; when not said, any 2xx
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,6 +33,7 @@
 #define DEPTH_MAX 64
 #define REQUESTS_MAX 100000
 #define REQUEST_MAX 8192
+#define LIST_MAX (64 * 1024 * 1024)
 #define IN_LEN (64 * 1024)
 
 struct text {
@@ -35,7 +43,6 @@ struct text {
 
 struct client {
 	int fd;
-	unsigned answers; /* since it connected */
 	size_t in_len;
 	char in[IN_LEN];
 };
@@ -44,12 +51,15 @@ static struct {
 	unsigned n_clients, depth;
 	double seconds;
 	long pid;
-	bool once; /* a connection a request */
+	unsigned status;	/* 0: any 2xx */
+	bool once;		/* a connection a request */
+	bool lists, turn, ocsp; /* -l, -n, -O */
 	struct sockaddr_in server;
 	struct text *requests;
 	unsigned n_requests, next;
 	int epoll;
-	uint64_t n_answers, n_2xx, n_bytes;
+	unsigned asked; /* and not answered */
+	uint64_t n_answers, n_good, n_bytes;
 } load;
 
 static _Noreturn void
@@ -96,38 +106,69 @@ cpu_of(long pid, double *user_s, double *system_s)
 }
 
 static struct text
-read_request(const char *path)
+read_file(const char *path, size_t max)
 {
-	struct text text = { .data = malloc(REQUEST_MAX) };
+	struct text text = { .data = malloc(max) };
 	const int fd = open(path, O_RDONLY);
 	ssize_t n;
 
 	if (fd < 0 || !text.data)
 		die(path);
-	n = read(fd, text.data, REQUEST_MAX);
-	if (n <= 0 || n == REQUEST_MAX) {
-		fprintf(stderr, "httpload: %s is empty or longer than %d bytes\n", path, REQUEST_MAX - 1);
+	while (text.len < max && (n = read(fd, text.data + text.len, max - text.len)) > 0)
+		text.len += (size_t)n;
+	close(fd);
+	if (text.len == 0 || text.len == max) {
+		fprintf(stderr, "httpload: %s is empty or longer than %zu bytes\n", path, max - 1);
 		exit(1);
 	}
-	close(fd);
-	text.len = (size_t)n;
 	return text;
 }
 
+static void
+request_add(struct text request)
+{
+	if (load.n_requests == REQUESTS_MAX || request.len == 0 || request.len >= REQUEST_MAX) {
+		fprintf(stderr, "httpload: more than %d requests, or one of %zu bytes\n", REQUESTS_MAX, request.len);
+		exit(1);
+	}
+	load.requests[load.n_requests++] = request;
+}
+
+static void
+list_add(const char *path)
+{
+	const struct text list = read_file(path, LIST_MAX);
+	uint32_t len;
+
+	for (size_t at = 0; at < list.len; at += sizeof(len) + len) {
+		len = UINT32_MAX;
+		if (list.len - at > sizeof(len))
+			memcpy(&len, list.data + at, sizeof(len));
+		if (len > list.len - at - sizeof(len)) {
+			fprintf(stderr, "httpload: %s is no list of requests\n", path);
+			exit(1);
+		}
+		request_add((struct text){ list.data + at + sizeof(len), len });
+	}
+}
+
+/* Fewer than `n` when each is asked once, and there are no more. */
 static void
 ask(struct client *c, unsigned n)
 {
 	static char out[DEPTH_MAX * REQUEST_MAX];
 	size_t len = 0;
 
-	for (; n > 0; n--) {
-		const struct text *request = &load.requests[load.next];
+	for (; n > 0 && load.next < load.n_requests; n--) {
+		const struct text *request = &load.requests[load.next++];
 
 		memcpy(out + len, request->data, request->len);
 		len += request->len;
-		load.next = load.next + 1 < load.n_requests ? load.next + 1 : 0;
+		load.asked++;
+		if (load.next == load.n_requests && !load.turn)
+			load.next = 0;
 	}
-	if (send(c->fd, out, len, MSG_NOSIGNAL) != (ssize_t)len)
+	if (len > 0 && send(c->fd, out, len, MSG_NOSIGNAL) != (ssize_t)len)
 		die("send");
 }
 
@@ -149,28 +190,50 @@ dial(struct client *c)
 	ask(c, load.depth);
 }
 
+/* OCSPResponse: a SEQUENCE whose first member, responseStatus, is successful(0): RFC 6960 4.2.1. */
+static bool
+ocsp_successful(const char *body, size_t len)
+{
+	static const char successful[] = { 0x0a, 0x01, 0x00 };
+	const size_t head = len > 1 && ((uint8_t)body[1] & 0x80) ? 2 + ((uint8_t)body[1] & 0x7f) : 2;
+
+	return len > head + sizeof(successful) && body[0] == 0x30 &&
+	       memcmp(body + head, successful, sizeof(successful)) == 0;
+}
+
 /* The length of the first answer in `in`, or 0 when it is not whole. */
 static size_t
-answer_len(const char *in, size_t len, bool *is_2xx)
+answer_len(const char *in, size_t len, bool *is_good)
 {
 	static const char field[] = "\r\nContent-Length: ";
 	const char *end = memmem(in, len, "\r\n\r\n", 4), *length;
-	size_t whole;
+	size_t head, body = 0;
+	unsigned status;
 
 	if (!end)
 		return 0;
-	length = memmem(in, (size_t)(end - in), field, sizeof(field) - 1);
-	if (!length) {
-		fprintf(stderr, "httpload: an answer without Content-Length: %.*s\n", (int)(end - in), in);
+	head = (size_t)(end - in) + 4;
+	status = head > 12 ? (unsigned)((in[9] - '0') * 100 + (in[10] - '0') * 10 + in[11] - '0') : 0;
+	if (status != 304) {
+		length = memmem(in, head, field, sizeof(field) - 1);
+		if (!length) {
+			fprintf(stderr, "httpload: an answer without Content-Length: %.*s\n", (int)head, in);
+			exit(1);
+		}
+		body = strtoul(length + sizeof(field) - 1, NULL, 10);
+	}
+	if (head + body > IN_LEN) {
+		fprintf(stderr, "httpload: an answer of %zu bytes\n", head + body);
 		exit(1);
 	}
-	whole = (size_t)(end - in) + 4 + strtoul(length + sizeof(field) - 1, NULL, 10);
-	if (whole > IN_LEN) {
-		fprintf(stderr, "httpload: an answer of %zu bytes\n", whole);
-		exit(1);
-	}
-	*is_2xx = in[9] == '2';
-	return len >= whole ? whole : 0;
+	if (len < head + body)
+		return 0;
+	*is_good = (load.status ? status == load.status : status / 100 == 2) &&
+		   (!load.ocsp || ocsp_successful(in + head, body));
+	if (!*is_good && load.n_good == load.n_answers)
+		fprintf(stderr, "httpload: the first refusal: %.*s%s\n", (int)head, in,
+			load.ocsp ? "or its body is no successful OCSP response" : "");
+	return head + body;
 }
 
 static void
@@ -179,7 +242,7 @@ hear(struct client *c)
 	const ssize_t n = recv(c->fd, c->in + c->in_len, IN_LEN - c->in_len, MSG_DONTWAIT);
 	size_t at = 0, len;
 	unsigned answered = 0;
-	bool is_2xx;
+	bool is_good;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -189,17 +252,19 @@ hear(struct client *c)
 	}
 	c->in_len += (size_t)n;
 	load.n_bytes += (uint64_t)n;
-	while ((len = answer_len(c->in + at, c->in_len - at, &is_2xx)) > 0) {
+	while ((len = answer_len(c->in + at, c->in_len - at, &is_good)) > 0) {
 		at += len;
 		answered++;
-		load.n_2xx += is_2xx;
+		load.n_answers++;
+		load.n_good += is_good;
 	}
-	load.n_answers += answered;
+	load.asked -= answered;
 	memmove(c->in, c->in + at, c->in_len - at);
 	c->in_len -= at;
 	if (answered > 0 && load.once) {
 		close(c->fd);
-		dial(c);
+		if (load.next < load.n_requests)
+			dial(c);
 	} else if (answered > 0) {
 		ask(c, answered);
 	}
@@ -213,7 +278,7 @@ options(int argc, char **argv)
 	load.n_clients = 64;
 	load.depth = 1;
 	load.seconds = 4;
-	while ((option = getopt(argc, argv, "c:d:s:p:1")) != -1) {
+	while ((option = getopt(argc, argv, "c:d:s:p:x:1lnO")) != -1) {
 		switch (option) {
 		case 'c':
 			load.n_clients = (unsigned)strtoul(optarg, NULL, 10);
@@ -227,19 +292,30 @@ options(int argc, char **argv)
 		case 'p':
 			load.pid = strtol(optarg, NULL, 10);
 			break;
+		case 'x':
+			load.status = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		case '1':
 			load.once = true;
+			break;
+		case 'l':
+			load.lists = true;
+			break;
+		case 'n':
+			load.turn = true;
+			break;
+		case 'O':
+			load.ocsp = true;
 			break;
 		default:
 			exit(2);
 		}
 	}
-	load.n_requests = argc - optind > 2 ? (unsigned)(argc - optind - 2) : 0;
-	if (load.n_requests == 0 || load.n_requests > REQUESTS_MAX || load.n_clients == 0 ||
-	    load.n_clients > CONNECTIONS_MAX || load.depth == 0 || load.depth > DEPTH_MAX ||
-	    (load.once && load.depth > 1)) {
+	if (argc - optind < 3 || load.n_clients == 0 || load.n_clients > CONNECTIONS_MAX || load.depth == 0 ||
+	    load.depth > DEPTH_MAX || (load.once && load.depth > 1)) {
 		fprintf(stderr,
-			"usage: httpload [-c 1..%d] [-d 1..%d] [-s seconds] [-p pid] [-1] ADDRESS PORT FILE...\n",
+			"usage: httpload [-c 1..%d] [-d 1..%d] [-s seconds] [-p pid] [-x status] "
+			"[-1lnO] ADDRESS PORT FILE...\n",
 			CONNECTIONS_MAX, DEPTH_MAX);
 		exit(2);
 	}
@@ -249,9 +325,15 @@ options(int argc, char **argv)
 		fprintf(stderr, "httpload: %s is not an IPv4 address\n", argv[optind]);
 		exit(2);
 	}
-	load.requests = calloc(load.n_requests, sizeof(*load.requests));
-	for (unsigned i = 0; i < load.n_requests; i++)
-		load.requests[i] = read_request(argv[optind + 2 + (int)i]);
+	load.requests = calloc(REQUESTS_MAX, sizeof(*load.requests));
+	if (!load.requests)
+		die("httpload");
+	for (int i = optind + 2; i < argc; i++) {
+		if (load.lists)
+			list_add(argv[i]);
+		else
+			request_add(read_file(argv[i], REQUEST_MAX));
+	}
 }
 
 int
@@ -266,26 +348,25 @@ main(int argc, char **argv)
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!clients || load.epoll < 0)
 		die("httpload");
-	for (unsigned i = 0; i < load.n_clients; i++)
-		dial(&clients[i]);
 	cpu_of(load.pid, &user[0], &system[0]);
-	load.n_answers = load.n_2xx = load.n_bytes = 0;
 	began = now_s();
+	for (unsigned i = 0; i < load.n_clients && load.next < load.n_requests; i++)
+		dial(&clients[i]);
 	do {
 		const int n = epoll_wait(load.epoll, events, 256, 100);
 
 		for (int i = 0; i < n; i++)
 			hear(events[i].data.ptr);
 		ended = now_s();
-	} while (ended - began < load.seconds);
+	} while (ended - began < load.seconds && load.asked > 0);
 	cpu_of(load.pid, &user[1], &system[1]);
 	if (load.n_answers == 0) {
 		fprintf(stderr, "httpload: no answer in %.1f s\n", load.seconds);
 		return 1;
 	}
-	printf("%.0f requests/s, %llu answers, %llu not 2xx, %.0f bytes each", (double)load.n_answers / (ended - began),
-	       (unsigned long long)load.n_answers, (unsigned long long)(load.n_answers - load.n_2xx),
-	       (double)load.n_bytes / (double)load.n_answers);
+	printf("%.0f requests/s, %llu answers, %llu refusals, %.0f bytes each",
+	       (double)load.n_answers / (ended - began), (unsigned long long)load.n_answers,
+	       (unsigned long long)(load.n_answers - load.n_good), (double)load.n_bytes / (double)load.n_answers);
 	if (load.pid > 0)
 		printf(", server %.2f us CPU a request (user %.2f)",
 		       (user[1] - user[0] + system[1] - system[0]) * 1e6 / (double)load.n_answers,

@@ -6,8 +6,11 @@
  *	first	POST /v1/tasks/ID/leaves with a CSR: every request another agent, another edge, a proof of possession
  *	renew	POST /v1/renew over mTLS; each agent has a connection and a leaf, and agents take turns
  *	shake	a full TLS 1.3 handshake with client certificate, one renewal, close
+ *	batch	POST /v1/batch with --items CSRs, as in `first`; what is counted are leaves, the latency is a batch's
  * Prints TSV: mode, requests, seconds, per second, CPU microseconds a request of the processes given by --pid, p50 and
- * p99 latency.  Knows the API as deploy/api/v1.yaml describes it, and nothing of the server's insides.
+ * p99 latency, how many were refused, and CPU seconds of this load; the first refusal goes to stderr.  --port is where requests are measured,
+ * --api-port (else the same) where agents are made.  --serials FILE gets the serial of every leaf.  Knows the API as
+ * deploy/api/v1.yaml describes it, and nothing of the server's insides.
  */
 #include <getopt.h>
 #include <openssl/pem.h>
@@ -23,7 +26,10 @@
 #include "agents.h"
 
 #define PIDS_MAX 8
+#define MAKERS 8 /* threads that set up */
 #define CONNECTIONS_MAX 256
+#define ITEMS_MAX 256			    /* of a batch */
+#define BATCH_ANSWER_MAX (ITEMS_MAX * 8192) /* a leaf, its chain and what is said of them */
 
 struct worker {
 	pthread_t thread;
@@ -31,15 +37,18 @@ struct worker {
 	unsigned long done, failed;
 	double *latency_ms;
 	unsigned long n_latency, cap_latency;
+	char *answer;
+	size_t answer_max;
 };
 
 static struct {
 	const char *cert, *key, *mode;
-	unsigned connections, agents;
+	unsigned connections, agents, items, lifetime_s; /* 0: what the policy says */
 	double seconds;
-	int pids[PIDS_MAX];
+	int pids[PIDS_MAX], api_port;
 	unsigned n_pids;
-} opt = { .mode = "first", .connections = 32, .agents = 1000, .seconds = 5 };
+	FILE *serials;
+} opt = { .mode = "first", .connections = 32, .agents = 1000, .items = ITEMS_MAX, .seconds = 5 };
 
 static struct agent *agents;
 static atomic_uint next_agent;
@@ -121,49 +130,116 @@ note_latency(struct worker *w, double ms)
 	w->latency_ms[w->n_latency++] = ms;
 }
 
+/* ---- what is measured: each returns how many leaves it got, 0 when it was refused, -1 when nobody is left to ask ----
+ */
+
+static void
+keep_serials(const char *answer)
+{
+	static const char name[] = "\"serial\":";
+	const char *at = answer;
+
+	if (!opt.serials)
+		return;
+	flockfile(opt.serials);
+	while ((at = strstr(at, name))) {
+		at += sizeof(name) - 1;
+		at += strspn(at, " \"");
+		fprintf(opt.serials, "%.32s\n", at);
+	}
+	funlockfile(opt.serials);
+}
+
+static int
+first(struct worker *w, SSL *ssl)
+{
+	const unsigned n = atomic_fetch_add(&next_agent, 1);
+	size_t len;
+
+	if (n >= opt.agents)
+		return -1;
+	return ask_into(ssl, agents[n].request, agents[n].request_len, w->answer, w->answer_max, &len) == 201;
+}
+
+static int
+renew(struct worker *w, SSL *ssl)
+{
+	char request[256], body[64] = "";
+	size_t len;
+
+	if (opt.lifetime_s > 0)
+		snprintf(body, sizeof(body), "{\"lifetime_s\":%u}", opt.lifetime_s);
+	snprintf(request, sizeof(request), "POST /v1/renew HTTP/1.1\r\nHost: bench\r\n%sContent-Length: %zu\r\n\r\n%s",
+		 *body ? "Content-Type: application/json\r\n" : "", strlen(body), body);
+	return ask_into(ssl, request, strlen(request), w->answer, w->answer_max, &len) == 201;
+}
+
+static int
+batch(struct worker *w, SSL *ssl)
+{
+	static const char granted[] = "\"certificate\":", begin[] = "{\"leaves\":[";
+	const unsigned n = atomic_fetch_add(&next_agent, opt.items);
+	size_t body_len = sizeof(begin) - 1 + opt.items + 1, len;
+	char *request, *to;
+	int leaves = 0;
+
+	if (n + opt.items > opt.agents)
+		return -1;
+	for (unsigned i = n; i < n + opt.items; i++)
+		body_len += strlen(agents[i].item);
+	request = to = malloc(body_len + 256);
+	to += sprintf(to,
+		      "POST /v1/batch HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
+		      "%zu\r\n\r\n%s",
+		      body_len, begin);
+	for (unsigned i = n; i < n + opt.items; i++) {
+		to = stpcpy(to, agents[i].item);
+		*to++ = i + 1 < n + opt.items ? ',' : ']';
+	}
+	*to++ = '}';
+	if (ask_into(ssl, request, (size_t)(to - request), w->answer, w->answer_max, &len) == 200)
+		for (const char *at = w->answer; (at = strstr(at, granted)); at += sizeof(granted) - 1)
+			leaves++;
+	free(request);
+	return leaves;
+}
+
 static void *
 work(void *arg)
 {
-	static const char renew[] = "POST /v1/renew HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n";
 	struct worker *w = arg;
-	const bool first = strcmp(opt.mode, "first") == 0, shake = strcmp(opt.mode, "shake") == 0;
-	const unsigned n_mine = first ? 1 : opt.agents / opt.connections;
+	const bool shake = strcmp(opt.mode, "shake") == 0, batches = strcmp(opt.mode, "batch") == 0;
+	const bool anonymous = batches || strcmp(opt.mode, "first") == 0;
+	const unsigned n_mine = anonymous ? 1 : opt.agents / opt.connections, each = batches ? opt.items : 1;
 	SSL_CTX **ctx = calloc(n_mine, sizeof(*ctx));
 	SSL **open = calloc(n_mine, sizeof(*open));
-	char *answer = malloc(ANSWER_MAX);
-	size_t answer_len;
 
+	w->answer_max = batches ? BATCH_ANSWER_MAX : ANSWER_MAX;
+	w->answer = malloc(w->answer_max);
 	for (unsigned i = 0; i < n_mine; i++) {
-		ctx[i] = first ? client_ctx() : agent_ctx(&agents[w->number + i * opt.connections]);
+		ctx[i] = anonymous ? client_ctx() : agent_ctx(&agents[w->number + i * opt.connections]);
 		open[i] = shake ? NULL : dial(ctx[i]);
 	}
 	pthread_barrier_wait(&ready);
 	for (unsigned turn = 0; !atomic_load(&stop); turn = (turn + 1) % n_mine) {
-		const char *request = renew;
-		size_t len = sizeof(renew) - 1;
-		double at;
+		const double at = now_s();
+		int leaves;
 
-		if (first) {
-			unsigned n = atomic_fetch_add(&next_agent, 1);
-
-			if (n >= opt.agents)
-				break;
-			request = agents[n].request;
-			len = agents[n].request_len;
-		}
-		at = now_s();
 		if (shake)
 			open[turn] = dial(ctx[turn]);
-		if (ask(open[turn], request, len, answer, &answer_len) == 201) {
-			w->done++;
-		} else if (w->failed++ == 0) {
-			fprintf(stderr, "%.400s\n", answer);
-		}
+		leaves = batches ? batch(w, open[turn]) : anonymous ? first(w, open[turn]) : renew(w, open[turn]);
+		if (leaves < 0)
+			break;
 		if (shake)
 			hang_up(open[turn]);
 		note_latency(w, (now_s() - at) * 1e3);
+		w->done += (unsigned)leaves;
+		w->failed += each - (unsigned)leaves;
+		if ((unsigned)leaves < each && w->failed == each - (unsigned)leaves)
+			fprintf(stderr, "%.400s\n", w->answer);
+		keep_serials(w->answer);
 	}
-	free(answer);
+	free(w->answer);
 	return NULL;
 }
 
@@ -176,7 +252,7 @@ by_value(const void *a, const void *b)
 }
 
 static void
-report(struct worker *workers, double seconds, double cpu)
+report(struct worker *workers, double seconds, double cpu, double own_cpu)
 {
 	unsigned long done = 0, failed = 0, n = 0;
 	double *all;
@@ -196,14 +272,16 @@ report(struct worker *workers, double seconds, double cpu)
 	if (done == 0 || n == 0)
 		die("nothing was issued");
 	qsort(all, n, sizeof(double), by_value);
-	printf("%s\t%lu\t%.2f\t%.0f\t%.1f\t%.2f\t%.2f\t%lu\n", opt.mode, done, seconds, (double)done / seconds,
-	       cpu * 1e6 / (double)done, all[n / 2], all[n * 99 / 100], failed);
+	printf("%s\t%lu\t%.2f\t%.0f\t%.1f\t%.2f\t%.2f\t%lu\t%.2f\n", opt.mode, done, seconds, (double)done / seconds,
+	       cpu * 1e6 / (double)done, all[n / 2], all[n * 99 / 100], failed, own_cpu);
 	free(all);
 }
 
-static void
-set_up(void)
+/* Every MAKERS-th agent, over a connection of its own: durable writes of several are made together. */
+static void *
+make_agents(void *arg)
 {
+	const bool holders = strcmp(opt.mode, "renew") == 0 || strcmp(opt.mode, "shake") == 0;
 	SSL_CTX *ctx = client_ctx();
 	char *answer = malloc(ANSWER_MAX);
 	SSL *ssl;
@@ -211,33 +289,48 @@ set_up(void)
 	if (SSL_CTX_use_certificate_file(ctx, opt.cert, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_use_PrivateKey_file(ctx, opt.key, SSL_FILETYPE_PEM) != 1)
 		die("the delegator's --cert and --key cannot be used");
-	if (strcmp(opt.mode, "first") != 0)
-		opt.agents -= opt.agents % opt.connections;
-	agents = calloc(opt.agents, sizeof(*agents));
 	ssl = dial(ctx);
-	for (unsigned i = 0; i < opt.agents; i++) {
+	for (unsigned i = (unsigned)(uintptr_t)arg; i < opt.agents; i += MAKERS) {
 		make_agent(&agents[i], ssl, answer);
-		if (strcmp(opt.mode, "first") != 0)
+		if (holders)
 			get_leaf(&agents[i], ssl, answer);
 	}
 	hang_up(ssl);
 	SSL_CTX_free(ctx);
 	free(answer);
+	return NULL;
+}
+
+static void
+set_up(void)
+{
+	pthread_t makers[MAKERS];
+
+	if (strcmp(opt.mode, "renew") == 0 || strcmp(opt.mode, "shake") == 0)
+		opt.agents -= opt.agents % opt.connections;
+	agents = calloc(opt.agents, sizeof(*agents));
+	for (uintptr_t i = 0; i < MAKERS; i++)
+		if (pthread_create(&makers[i], NULL, make_agents, (void *)i) != 0)
+			die("cannot make a thread");
+	for (unsigned i = 0; i < MAKERS; i++)
+		pthread_join(makers[i], NULL);
 }
 
 int
 main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "port", required_argument, NULL, 'p' },   { "ca", required_argument, NULL, 'c' },
-		{ "cert", required_argument, NULL, 'C' },   { "key", required_argument, NULL, 'K' },
-		{ "mode", required_argument, NULL, 'm' },   { "connections", required_argument, NULL, 'n' },
-		{ "agents", required_argument, NULL, 'a' }, { "seconds", required_argument, NULL, 's' },
-		{ "pid", required_argument, NULL, 'P' },    { NULL, 0, NULL, 0 },
+		{ "port", required_argument, NULL, 'p' },     { "ca", required_argument, NULL, 'c' },
+		{ "cert", required_argument, NULL, 'C' },     { "key", required_argument, NULL, 'K' },
+		{ "mode", required_argument, NULL, 'm' },     { "connections", required_argument, NULL, 'n' },
+		{ "agents", required_argument, NULL, 'a' },   { "seconds", required_argument, NULL, 's' },
+		{ "pid", required_argument, NULL, 'P' },      { "items", required_argument, NULL, 'i' },
+		{ "lifetime", required_argument, NULL, 'l' }, { "serials", required_argument, NULL, 'S' },
+		{ "api-port", required_argument, NULL, 'A' }, { NULL, 0, NULL, 0 },
 	};
 	static struct worker workers[CONNECTIONS_MAX];
-	double at, end, cpu;
-	int o;
+	double at, end, cpu, own;
+	int o, measured_port;
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
@@ -270,19 +363,39 @@ main(int argc, char **argv)
 				die("too many --pid");
 			opt.pids[opt.n_pids++] = atoi(optarg);
 			break;
+		case 'i':
+			opt.items = (unsigned)atoi(optarg);
+			break;
+		case 'l':
+			opt.lifetime_s = (unsigned)atoi(optarg);
+			break;
+		case 'S':
+			opt.serials = fopen(optarg, "a");
+			if (!opt.serials)
+				die("--serials cannot be written");
+			break;
+		case 'A':
+			opt.api_port = atoi(optarg);
+			break;
 		default:
 			return 2;
 		}
 	}
 	if (!target.port || !target.ca || !opt.cert || !opt.key || opt.connections == 0 ||
-	    opt.agents < opt.connections || opt.connections > CONNECTIONS_MAX ||
-	    (strcmp(opt.mode, "first") != 0 && strcmp(opt.mode, "renew") != 0 && strcmp(opt.mode, "shake") != 0)) {
-		fprintf(stderr, "usage: issueload --port P --ca F --cert F --key F [--mode first|renew|shake] "
-				"[--connections N] [--agents N] "
-				"[--seconds S] [--pid P]...\n");
+	    opt.agents < opt.connections || opt.connections > CONNECTIONS_MAX || opt.items == 0 ||
+	    opt.items > ITEMS_MAX ||
+	    (strcmp(opt.mode, "first") != 0 && strcmp(opt.mode, "renew") != 0 && strcmp(opt.mode, "shake") != 0 &&
+	     strcmp(opt.mode, "batch") != 0)) {
+		fprintf(stderr, "usage: issueload --port P --ca F --cert F --key F [--mode first|renew|shake|batch] "
+				"[--connections N] [--agents N] [--items N] [--lifetime S] "
+				"[--seconds S] [--serials FILE] [--api-port P] [--pid P]...\n");
 		return 2;
 	}
+	measured_port = target.port;
+	if (opt.api_port)
+		target.port = opt.api_port;
 	set_up();
+	target.port = measured_port;
 	pthread_barrier_init(&ready, NULL, opt.connections + 1);
 	for (unsigned i = 0; i < opt.connections; i++) {
 		workers[i].number = i;
@@ -292,12 +405,15 @@ main(int argc, char **argv)
 	pthread_barrier_wait(&ready);
 	at = now_s();
 	cpu = cpu_of_all();
+	own = cpu_of(getpid());
 	end = at + opt.seconds;
-	while (now_s() < end && (strcmp(opt.mode, "first") != 0 || atomic_load(&next_agent) < opt.agents))
+	while (now_s() < end && atomic_load(&next_agent) < opt.agents)
 		usleep(10000);
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < opt.connections; i++)
 		pthread_join(workers[i].thread, NULL);
-	report(workers, now_s() - at, cpu_of_all() - cpu);
+	report(workers, now_s() - at, cpu_of_all() - cpu, cpu_of(getpid()) - own);
+	if (opt.serials && fclose(opt.serials) != 0)
+		die("--serials cannot be written");
 	return 0;
 }
