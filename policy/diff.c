@@ -312,6 +312,8 @@ policy_diff(const struct policy *before, const struct policy *after, struct writ
 	if (!err)
 		err = diff_texts(&d, "role auditor", &before->roles[ROLE_AUDITOR], &after->roles[ROLE_AUDITOR]);
 	if (!err)
+		err = diff_texts(&d, "role responder", &before->roles[ROLE_RESPONDER], &after->roles[ROLE_RESPONDER]);
+	if (!err)
 		err = diff_rules(&d, before, after);
 	*ret_n = d.n;
 	return err;

@@ -628,6 +628,8 @@ policy_lint(const struct policy *policy, struct writ_bytes trust_domain, writ_ti
 		err = lint_role(&l, ROLE_OPERATOR, "operator");
 	if (!err)
 		err = lint_role(&l, ROLE_AUDITOR, "auditor");
+	if (!err)
+		err = lint_role(&l, ROLE_RESPONDER, "responder");
 	for (size_t i = 0; i < policy->n_rules && !err; i++)
 		err = lint_rule(&l, &policy->rules[i]);
 	*ret_n = l.n;

@@ -36,7 +36,7 @@ size_t policy_n_rules(const struct policy *);
 /* Prints the policy as YAML that parses to the same policy (fuzzing, `writ policy check --print`). */
 WRIT_CHECKED struct writ_err *policy_print(const struct policy *, struct writ_buf *ret);
 
-enum policy_role { ROLE_OPERATOR, ROLE_AUDITOR };
+enum policy_role { ROLE_OPERATOR, ROLE_AUDITOR, ROLE_RESPONDER };
 bool policy_role(const struct policy *, enum policy_role, struct writ_bytes principal);
 
 enum policy_act {

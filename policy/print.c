@@ -148,7 +148,11 @@ print_rule(struct writ_buf *out, const struct rule *rule)
 struct writ_err *
 policy_print(const struct policy *policy, struct writ_buf *ret)
 {
-	const struct texts *operators = &policy->roles[ROLE_OPERATOR], *auditors = &policy->roles[ROLE_AUDITOR];
+	static const struct {
+		enum policy_role role;
+		const char *key;
+	} roles[] = { { ROLE_OPERATOR, "  operator" }, { ROLE_AUDITOR, "  auditor" }, { ROLE_RESPONDER, "  responder" } };
+	bool headed = false;
 	struct writ_err *err;
 
 	err = writ_buf_add(ret, WRIT_LIT("version: 1\nid: "));
@@ -158,15 +162,16 @@ policy_print(const struct policy *policy, struct writ_buf *ret)
 		err = writ_buf_printf(ret, "\nrevision: %llu", (unsigned long long)policy->revision);
 	if (!err)
 		err = writ_buf_printf(ret, "\n%s", policy->embed_purpose ? "" : "embed_purpose: false\n");
-	if (!err && (operators->n > 0 || auditors->n > 0))
-		err = writ_buf_add(ret, WRIT_LIT("roles:\n"));
-	if (!err && operators->n > 0) {
-		err = print_texts(ret, "  operator", operators);
+	for (size_t i = 0; i < N_OF(roles) && !err; i++) {
+		const struct texts *names = &policy->roles[roles[i].role];
+
+		if (names->n == 0)
+			continue;
+		if (!headed)
+			err = writ_buf_add(ret, WRIT_LIT("roles:\n"));
+		headed = true;
 		if (!err)
-			err = writ_buf_add(ret, WRIT_LIT("\n"));
-	}
-	if (!err && auditors->n > 0) {
-		err = print_texts(ret, "  auditor", auditors);
+			err = print_texts(ret, roles[i].key, names);
 		if (!err)
 			err = writ_buf_add(ret, WRIT_LIT("\n"));
 	}

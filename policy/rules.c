@@ -360,12 +360,12 @@ read_rules(const struct reader *r, const struct yaml_node *root, struct policy *
 
 /* ---- the file ---- */
 
-static const char *const role_names[] = { [ROLE_OPERATOR] = "operator", [ROLE_AUDITOR] = "auditor" };
+static const char *const role_names[] = { [ROLE_OPERATOR] = "operator", [ROLE_AUDITOR] = "auditor", [ROLE_RESPONDER] = "responder" };
 
 static struct writ_err *
 read_roles(const struct reader *r, const struct yaml_node *root, struct policy *policy)
 {
-	static const char *const keys[] = { "operator", "auditor", NULL };
+	static const char *const keys[] = { "operator", "auditor", "responder", NULL };
 	const struct yaml_node *node = yaml_get(root, "roles");
 	struct writ_err *err;
 

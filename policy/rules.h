@@ -39,7 +39,7 @@ struct policy {
 	uint8_t digest[SHA256_LEN];
 	uint64_t revision; /* 0: none given */
 	bool embed_purpose;
-	struct texts roles[2]; /* patterns, by enum policy_role */
+	struct texts roles[ROLE_RESPONDER + 1]; /* patterns, by enum policy_role */
 	size_t n_rules;
 	struct rule *rules;
 };

@@ -18,6 +18,7 @@
 #include "issuer/serve/batch.h"
 #include "issuer/serve/delegate.h"
 #include "issuer/serve/entries.h"
+#include "issuer/serve/feed.h"
 #include "issuer/serve/freeze.h"
 #include "issuer/serve/issue.h"
 #include "issuer/serve/policy.h"
@@ -35,6 +36,7 @@ enum who {
 	WHO_AUDITOR,
 	WHO_OPERATOR,
 	WHO_STAFF, /* operator or auditor */
+	WHO_RESPONDER,
 };
 
 struct route {
@@ -63,6 +65,9 @@ static const struct route routes[] = {
 	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show },
 	{ HTTP_GET, "/v1/policy", WHO_STAFF, false, false, policy_show },
 	{ HTTP_POST, "/v1/policy/reload", WHO_OPERATOR, false, false, policy_reload },
+	{ HTTP_GET, "/v1/status/changes", WHO_RESPONDER, false, true, feed_changes },
+	{ HTTP_GET, "/v1/status/table", WHO_RESPONDER, false, true, feed_table },
+	{ HTTP_GET, "/v1/status/documents", WHO_RESPONDER, false, false, feed_documents },
 	{ HTTP_GET, "/v1/bundle", WHO_ANYONE, false, false, trust_show },
 	{ HTTP_GET, "/v1/bundle/spiffe", WHO_ANYONE, false, false, trust_spiffe },
 };
@@ -221,6 +226,11 @@ refused(struct work *work)
 	}
 	if (wanted == WHO_AUDITOR && !has_role(work, ROLE_AUDITOR)) {
 		work_deny(work, "auditor", who->principal, "principals with the auditor role",
+			  "the policy's roles name them");
+		return true;
+	}
+	if (wanted == WHO_RESPONDER && !has_role(work, ROLE_RESPONDER)) {
+		work_deny(work, "responder", who->principal, "principals with the responder role",
 			  "the policy's roles name them");
 		return true;
 	}

@@ -708,6 +708,10 @@ shared_new(struct serve *serve)
 	if (!err)
 		err = status_table_new(serve->conf.threads, &serve->status);
 	if (!err)
+		err = status_changes_new(STATUS_CHANGES_KEPT, &serve->changes);
+	if (!err)
+		status_follow(serve->status, serve->changes);
+	if (!err)
 		err = publish_new(&serve->publish);
 	if (!err)
 		err = writer_new(serve, &serve->writer);
@@ -749,6 +753,7 @@ shared_free(struct serve *serve)
 		serve_loop_free(&serve->loops[i]);
 	publish_free(serve->publish);
 	status_table_free(serve->status);
+	status_changes_free(serve->changes);
 	once_free(serve->once);
 	admission_free(serve->admission);
 	conf_done(&serve->conf);

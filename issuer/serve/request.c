@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "issuer/auth/jws.h"
 #include "issuer/serve/members.h"
+#include "issuer/status/feed.h"
 #include "issuer/x509/ca.h"
 
 struct writ_err *
@@ -466,6 +467,49 @@ request_entries_query(struct writ_bytes query, uint64_t *ret_from, unsigned *ret
 		}
 	}
 	return NULL;
+}
+
+/* "epoch=" and 32 hex digits, and a '&' behind them. */
+static bool
+epoch_take(struct writ_bytes *rest, uint8_t ret[16])
+{
+	static const char name[] = "epoch=";
+	const size_t name_len = sizeof(name) - 1, len = name_len + 32;
+
+	if (rest->len <= len || memcmp(rest->data, name, name_len) != 0 || rest->data[len] != '&' ||
+	    !writ_unhex((struct writ_bytes){ rest->data + name_len, 32 }, ret, 16))
+		return false;
+	*rest = (struct writ_bytes){ rest->data + len + 1, rest->len - len - 1 };
+	return true;
+}
+
+struct writ_err *
+request_changes_query(struct writ_bytes query, uint8_t ret_epoch[16], uint64_t *ret_from, uint32_t *ret_wait_ms)
+{
+	struct writ_bytes name = { 0 };
+	uint64_t wait_ms = 0;
+
+	if (epoch_take(&query, ret_epoch) && query_next(&query, &name, ret_from) &&
+	    writ_equal(name, WRIT_LIT("from")) &&
+	    (query.len == 0 || (query_next(&query, &name, &wait_ms) && query.len == 0 &&
+				writ_equal(name, WRIT_LIT("wait_ms")) && wait_ms <= FEED_WAIT_MAX_MS))) {
+		*ret_wait_ms = (uint32_t)wait_ms;
+		return NULL;
+	}
+	return writ_fail(WRIT_INVALID, "the query must be epoch=HEX&from=N, with 32 digits of hex, and may end in "
+				       "&wait_ms=N, N at most %d",
+			 FEED_WAIT_MAX_MS);
+}
+
+struct writ_err *
+request_table_query(struct writ_bytes query, uint8_t ret_epoch[16], uint64_t *ret_at)
+{
+	struct writ_bytes name = { 0 };
+
+	if (epoch_take(&query, ret_epoch) && query_next(&query, &name, ret_at) && query.len == 0 &&
+	    writ_equal(name, WRIT_LIT("at")))
+		return NULL;
+	return writ_fail(WRIT_INVALID, "the query must be epoch=HEX&at=N, with 32 digits of hex");
 }
 
 /* ---- revocations ---- */

@@ -94,6 +94,12 @@ WRIT_CHECKED struct writ_err *request_tasks_query(struct writ_bytes query, bool 
 #define REQUEST_ENTRIES_MAX 100
 WRIT_CHECKED struct writ_err *request_entries_query(struct writ_bytes query, uint64_t *ret_from, unsigned *ret_count);
 
+/* GET /v1/status/changes?epoch=HEX&from=N[&wait_ms=N] and /v1/status/table?epoch=HEX&at=N, in this order.  An epoch is 16
+ * octets; who knows none says zeroes. */
+WRIT_CHECKED struct writ_err *request_changes_query(struct writ_bytes query, uint8_t ret_epoch[16], uint64_t *ret_from,
+						    uint32_t *ret_wait_ms);
+WRIT_CHECKED struct writ_err *request_table_query(struct writ_bytes query, uint8_t ret_epoch[16], uint64_t *ret_at);
+
 /* POST /v1/revocations: exactly one of the five; a principal that is an agent's class is a TARGET_CLASS. */
 enum request_target { TARGET_EDGE, TARGET_SERIAL, TARGET_TASK, TARGET_PRINCIPAL, TARGET_CLASS, TARGET_ALL };
 struct request_revoke {

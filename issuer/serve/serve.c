@@ -10,6 +10,7 @@
 #include "base/event.h"
 #include "issuer/serve/api.h"
 #include "issuer/serve/cas.h"
+#include "issuer/serve/feed.h"
 #include "issuer/serve/work.h"
 
 #define NONCES_PER_S 200		   /* signed on demand, each loop; above it answers have no nonce */
@@ -295,6 +296,7 @@ loop_tick(struct clock now, void *ctx)
 	struct writ_err *err = serve_clock_check(on, now);
 
 	writ_err_free(err);
+	feed_tick(on, now);
 }
 
 WRIT_CHECKED static struct writ_err *

@@ -19,6 +19,7 @@
 #include "issuer/serve/metrics.h"
 #include "issuer/serve/once.h"
 #include "issuer/serve/rules.h"
+#include "issuer/status/changes.h"
 #include "issuer/status/status.h"
 #include "issuer/store/store.h"
 #include "policy/policy.h"
@@ -73,6 +74,9 @@ struct serve_loop {
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
 	size_t n_jobs;
 	struct edge_full full[EDGES_FULL];
+	struct follower *followers; /* feed.c: responders that wait for a change */
+	unsigned n_followers;
+	atomic_bool followed, follow_posted; /* for the writer: somebody waits; the loop has been told */
 	struct work *flying, *flying_last; /* issuances from LEAF sent to row durable, oldest first */
 	/* For SETTLED: numbers of issuances; everything below `settled` is done with. */
 	uint64_t next_flight;
@@ -105,6 +109,7 @@ struct serve {
 	struct admission *admission;
 	struct once *once;
 	struct status_table *status;
+	struct status_changes *changes; /* of it, for responders */
 	struct publish *publish;
 	struct writer *writer;
 	unsigned n_loops;

@@ -117,7 +117,13 @@ work_give_back(struct work *work)
 void
 work_answer(struct work *work, unsigned status, struct writ_bytes body)
 {
-	const struct http_answer answer = { .status = status, .content_type = "application/json", .body = body };
+	work_answer_as(work, status, "application/json", body);
+}
+
+void
+work_answer_as(struct work *work, unsigned status, const char *content_type, struct writ_bytes body)
+{
+	const struct http_answer answer = { .status = status, .content_type = content_type, .body = body };
 
 	if (work->batch)
 		batch_took(work, status, body, 0);

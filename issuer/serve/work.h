@@ -76,7 +76,8 @@ struct work *work_item(struct work *parent, struct batch *, size_t at);
 void work_free(struct work *); /* of the pool */
 
 /* Each answers and gives the work back to its pool. */
-void work_answer(struct work *, unsigned status, struct writ_bytes body);
+void work_answer(struct work *, unsigned status, struct writ_bytes body); /* JSON */
+void work_answer_as(struct work *, unsigned status, const char *content_type, struct writ_bytes body);
 void work_fail(struct work *, struct writ_err *); /* takes the error */
 void work_refuse(struct work *, const struct verdict *);
 void work_problem(struct work *, const struct problem *);

@@ -22,6 +22,7 @@
 #include "base/fault.h"
 #include "issuer/serve/chores.h"
 #include "issuer/serve/control.h"
+#include "issuer/serve/feed.h"
 #include "issuer/serve/recovery.h"
 #include "issuer/serve/serve.h"
 
@@ -475,6 +476,7 @@ group_run(struct writer *w, size_t n)
 			event(EVENT_ALARM, "writer.status", EV_ERR(err));
 		writ_err_free(err);
 	}
+	feed_wake(w->serve);
 	if (revoked)
 		revoked_hold(w, n);
 	frozen_told(w, n);
@@ -489,6 +491,7 @@ alone_run(struct writer *w, struct alone *alone)
 {
 	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, -1);
 	alone->run(w, alone);
+	feed_wake(w->serve); /* recovery writes the status table too */
 	sem_post(&alone->done);
 }
 

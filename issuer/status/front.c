@@ -130,6 +130,12 @@ status_front_issuers(struct status_front *front, const struct ocsp_issuer *issue
 }
 
 void
+status_front_table(struct status_front *front, const struct status_table *table)
+{
+	front->conf.table = table; /* (1): no generation of the old one is one of this */
+}
+
+void
 status_front_counts(const struct status_front *front, struct status_front_counts *ret)
 {
 	uint64_t *const to[N_COUNTS] = {

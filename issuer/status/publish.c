@@ -18,6 +18,7 @@ struct publish {
 	pthread_mutex_t lock;
 	struct document *buckets[BUCKETS];
 	unsigned n;
+	uint64_t version;
 };
 
 /* FNV-1a. */
@@ -150,6 +151,7 @@ publish_put(struct publish *publish, const char *path, const char *content_type,
 	doc->next = replaced ? replaced->next : NULL;
 	*at = doc;
 	publish->n += !replaced;
+	publish->version++;
 	pthread_mutex_unlock(&publish->lock);
 	if (replaced)
 		document_release(replaced);
@@ -169,6 +171,7 @@ publish_drop(struct publish *publish, const char *path)
 	if (doc) {
 		*at = doc->next;
 		publish->n--;
+		publish->version++;
 	}
 	pthread_mutex_unlock(&publish->lock);
 	if (doc)
@@ -186,4 +189,25 @@ publish_hold(struct publish *publish, struct writ_bytes path)
 		atomic_fetch_add_explicit(&doc->n_holders, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&publish->lock);
 	return doc;
+}
+
+uint64_t
+publish_version(struct publish *publish)
+{
+	uint64_t version;
+
+	pthread_mutex_lock(&publish->lock);
+	version = publish->version;
+	pthread_mutex_unlock(&publish->lock);
+	return version;
+}
+
+void
+publish_each(struct publish *publish, void (*fn)(const struct document *, void *ctx), void *ctx)
+{
+	pthread_mutex_lock(&publish->lock);
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (const struct document *doc = publish->buckets[i]; doc; doc = doc->next)
+			fn(doc, ctx);
+	pthread_mutex_unlock(&publish->lock);
 }

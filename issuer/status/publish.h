@@ -26,4 +26,7 @@ struct document {
 struct document *publish_hold(struct publish *, struct writ_bytes path);
 void document_release(void *document);
 
+/* Calls fn for each document, none of which it may keep; nothing is put or dropped meanwhile. */
+void publish_each(struct publish *, void (*fn)(const struct document *, void *ctx), void *ctx);
+
 #endif

@@ -34,6 +34,23 @@ void status_prune(struct status_table *, writ_time now);
 struct status_entry status_find(const struct status_table *, unsigned reader, const uint8_t serial[16]);
 void status_quiet(struct status_table *, unsigned reader);
 
+/*
+ * A page of what is in it, in no order, at most `max`: from `cursor` on (0: from the beginning), whose successor is
+ * `*ret_cursor`; STATUS_WALK_END: that was all.  What is added meanwhile may be missed, what is there when it begins is
+ * not; an entry may come twice.  Cursors are below 2^48.
+ */
+struct status_change;
+#define STATUS_WALK_END UINT64_MAX
+size_t status_walk(const struct status_table *, unsigned reader, uint64_t cursor, struct status_change *ret, size_t max,
+		   uint64_t *ret_cursor);
+
+/* From now on each change is told there too, after it was made (changes.h).  Before any other thread. */
+struct status_changes;
+void status_follow(struct status_table *, struct status_changes *);
+
+/* As status_table_new(), to be used instead of `before` (status_front_table()): no generation of it is one of that. */
+WRIT_CHECKED struct writ_err *status_table_after(const struct status_table *before, struct status_table **ret);
+
 struct status_counts {
 	uint64_t good, revoked, bytes;
 };
@@ -53,6 +70,9 @@ WRIT_CHECKED struct writ_err *publish_put(struct publish *, const char *path, co
 					  unsigned max_age_s);
 
 void publish_drop(struct publish *, const char *path); /* none is there: nothing */
+
+/* Raised by every document that was put or dropped.  Any thread. */
+uint64_t publish_version(struct publish *);
 
 /* ---- the front ---- */
 
@@ -79,6 +99,9 @@ void status_front_free(struct status_front *);
 
 /* Issuing CAs whose serials we answer for; again after a change. */
 WRIT_CHECKED struct writ_err *status_front_issuers(struct status_front *, const struct ocsp_issuer *, size_t n);
+
+/* Another table instead, made by status_table_after() of the present one: no answer that is ready outlives it. */
+void status_front_table(struct status_front *, const struct status_table *);
 
 /* The handler for loop_listen(): ctx is the front. */
 void status_front_request(struct http_request *, void *front);

@@ -18,6 +18,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "issuer/status/changes.h"
+
 #define RING 1024	 /* minutes: 17 h, far more than the 15 min of a leaf and the clock's errors */
 #define PAGE_FIRST 64	 /* entries */
 #define PRUNE_AFTER_S 60 /* after expiry: longer than two parties' clocks differ */
@@ -26,6 +28,7 @@
 /* Of entry.word: the state in the low bits, above it how often it has changed. */
 #define WORD_STATE 3u
 #define WORD_CHANGE 4u
+#define CHANGES_MAX 2u /* of one entry: good, revoked */
 
 struct entry {
 	uint8_t random[RANDOM_LEN];
@@ -53,6 +56,8 @@ struct status_table {
 	unsigned n_readers;
 	struct reader *readers;
 	struct page *old; /* the writer's */
+	struct status_changes *followed; /* NULL: by nobody */
+	uint32_t first_word;		 /* of an entry: its changes begin above it */
 	_Atomic uint64_t good, revoked, bytes;
 };
 
@@ -81,6 +86,23 @@ page_free(struct page *page)
 	if (page)
 		free(page->old_quiet);
 	free(page);
+}
+
+/* Two changes further, so that a generation of one table says nothing of an entry of the other. */
+struct writ_err *
+status_table_after(const struct status_table *before, struct status_table **ret)
+{
+	struct writ_err *err = status_table_new(before->n_readers, ret);
+
+	if (!err)
+		(*ret)->first_word = before->first_word + CHANGES_MAX * WORD_CHANGE;
+	return err;
+}
+
+void
+status_follow(struct status_table *table, struct status_changes *changes)
+{
+	table->followed = changes;
 }
 
 void
@@ -262,6 +284,15 @@ life_of(uint32_t minute, writ_time not_after)
 	return life < 0 ? 0 : life > UINT32_MAX ? UINT32_MAX : (uint32_t)life;
 }
 
+static void
+followed_tell(struct status_table *table, const uint8_t serial[16], enum status_state state, uint32_t life_s)
+{
+	struct status_change change = { .state = state, .life_s = life_s };
+
+	memcpy(change.serial, serial, sizeof(change.serial));
+	status_changes_add(table->followed, &change);
+}
+
 struct writ_err *
 status_set(struct status_table *table, const uint8_t serial[16], enum status_state state, writ_time not_after)
 {
@@ -292,8 +323,12 @@ status_set(struct status_table *table, const uint8_t serial[16], enum status_sta
 	if (state == STATUS_GOOD)
 		page->n_good++;
 	add(state == STATUS_GOOD ? &table->good : &table->revoked, 1);
+	if (word == 0)
+		word = table->first_word;
 	atomic_store_explicit(&entry->life_s, life_of(minute, not_after), memory_order_relaxed);
 	atomic_store_explicit(&entry->word, (word & ~WORD_STATE) + WORD_CHANGE + (uint32_t)state, memory_order_release);
+	if (table->followed)
+		followed_tell(table, serial, state, life_of(minute, not_after));
 	return NULL;
 }
 
@@ -334,6 +369,53 @@ status_find(const struct status_table *table, unsigned reader, const uint8_t ser
 		.not_after = (writ_time)minute * 60 + atomic_load_explicit(&entry->life_s, memory_order_relaxed),
 		.generation = word / WORD_CHANGE,
 	};
+}
+
+/* A cursor: place in the ring, the page's size, place in the page.  A page that grew meanwhile is begun anew. */
+#define CURSOR_RING_SHIFT 38
+#define CURSOR_SIZE_SHIFT 32
+
+static unsigned
+size_log(const struct page *page)
+{
+	unsigned n = 0;
+
+	while ((page->mask >> n) != 0)
+		n++;
+	return n;
+}
+
+size_t
+status_walk(const struct status_table *table, unsigned reader, uint64_t cursor, struct status_change *ret, size_t max,
+	    uint64_t *ret_cursor)
+{
+	size_t n = 0;
+
+	(void)reader; /* as in status_find() */
+	for (uint64_t at = cursor >> CURSOR_RING_SHIFT; at < RING; at++, cursor = at << CURSOR_RING_SHIFT) {
+		const struct page *page = atomic_load(&table->ring[at]);
+		const uint64_t begin = page ? at << CURSOR_RING_SHIFT | (uint64_t)size_log(page) << CURSOR_SIZE_SHIFT : 0;
+		size_t i = page && cursor >> CURSOR_SIZE_SHIFT == begin >> CURSOR_SIZE_SHIFT ? (uint32_t)cursor : 0;
+
+		for (; page && i <= page->mask; i++) {
+			const struct entry *entry = &page->entries[i];
+			const uint32_t word = atomic_load_explicit(&entry->word, memory_order_acquire); /* (1) */
+
+			if (word == 0)
+				continue;
+			if (n == max) {
+				*ret_cursor = begin | i;
+				return n;
+			}
+			ret[n].state = (enum status_state)(word & WORD_STATE);
+			ret[n].life_s = atomic_load_explicit(&entry->life_s, memory_order_relaxed);
+			writ_put32(ret[n].serial, page->minute);
+			memcpy(ret[n].serial + 4, entry->random, RANDOM_LEN);
+			n++;
+		}
+	}
+	*ret_cursor = STATUS_WALK_END;
+	return n;
 }
 
 void

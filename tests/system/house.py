@@ -35,6 +35,7 @@ id: test-policy
 roles:
   operator: ["spiffe://{TD}/human/corp/olga"]
   auditor: ["spiffe://{TD}/human/corp/ada"]
+  responder: ["spiffe://{TD}/human/corp/responder-1", "spiffe://{TD}/human/corp/responder-2"]
 rules:
   - name: invoices
     delegator: ["spiffe://{TD}/human/corp/**"]

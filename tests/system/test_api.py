@@ -135,9 +135,10 @@ class Session:
         responses = operation["responses"]
         response = resolve(responses.get(str(answer.status), responses["default"]))
         content_type, = response["content"]
-        assert answer.headers["Content-Type"] == content_type, answer
+        assert answer.headers["Content-Type"].removesuffix("; charset=utf-8") == content_type, answer
         assert not (answer.status < 400 and str(answer.status) not in responses), answer
-        found = faults(closed(response["content"][content_type]["schema"]), answer.json)
+        bytes_only = content_type in ("application/octet-stream", "text/plain")
+        found = [] if bytes_only else faults(closed(response["content"][content_type]["schema"]), answer.json)
         assert not found, (method, path, found, answer)
         if answer.status >= 400:
             assert answer.json["status"] == answer.status and answer.json["detail"], answer
@@ -255,6 +256,14 @@ def session(one):
     s.reloaded = s.ask(olga, "POST", "/v1/policy/reload").json
     s.ask(ada, "POST", "/v1/policy/reload")
     s.ask(olga, "POST", "/v1/policy/reload", {})
+    one.certify("responder-1")
+    follower, nobodys = one.person("responder-1"), "epoch=" + "00" * 16
+    s.ask(ada, "GET", "/v1/status/documents")
+    s.ask(follower, "GET", "/v1/status/documents")
+    for path in ("/v1/status/changes?" + nobodys + "&from=0", "/v1/status/table?" + nobodys + "&at=0"):
+        s.ask(follower, "GET", path)
+        s.ask(follower, "GET", path + "&x=1")
+        s.ask(olga, "GET", path)
     for path in ("/v1/bundle", "/v1/bundle/spiffe"):
         s.ask(nobody, "GET", path)
         s.ask(nobody, "GET", path + "?format=pem")

@@ -26,13 +26,13 @@ STRANGE_PATHS = ["/", "/v1", "/v1/", "/v1/tasks/", "/v1/tasks/nobodys", "/v1/tas
                  "/v1/tasks/nobodys/complete", "/v1/tasks/a/b/complete", "/v1/tasks/%2e%2e/complete", "/v1/tasks/../tasks", "//v1/tasks", "/v1/./tasks", "/v1/tasks;x=1",
                  "/v1/tasks?x=1", "/V1/tasks", "/v2/tasks", "/v1/delegations/", "/v1/renew?force=1", "/v1/revocations/00", "/v1/revocations?all=true", "/v1/freezes/",
                  "/v1/freezes/all", "/v1/log/entries/0", "/v1/log", "/v1/batch/", "/v1/batch?x=1", "/ocsp", "/metrics", "/healthz", "/ca/anchor.cer", "/admin", "/.well-known/est/simpleenroll"]
-WHO = ["nobody", "person without a rule", "frozen person", "operator", "auditor", "agent", "revoked agent", "foreign CA"]
+WHO = ["nobody", "person without a rule", "frozen person", "operator", "auditor", "responder", "agent", "revoked agent", "foreign CA"]
 
 # Who may what of the paths below, on things that are not theirs; {id} is the victim's task (for operators' POST one that is nobody's).
 ALLOWED = {("agent", "POST", "/v1/renew"), ("auditor", "GET", "/v1/log/entries"), ("auditor", "GET", "/v1/freezes"), ("operator", "GET", "/v1/freezes"),
            ("operator", "GET", "/v1/tasks/{id}"), ("auditor", "GET", "/v1/tasks/{id}"), ("operator", "GET", "/v1/policy"), ("auditor", "GET", "/v1/policy"),
-           ("operator", "POST", "/v1/policy/reload")}
-ALLOWED |= {(who, "GET", path) for who in ("nobody", "person without a rule", "frozen person", "operator", "auditor", "agent")
+           ("operator", "POST", "/v1/policy/reload"), ("responder", "GET", "/v1/status/documents")}  # what has a query: tests/system/test_responder.py
+ALLOWED |= {(who, "GET", path) for who in ("nobody", "person without a rule", "frozen person", "operator", "auditor", "responder", "agent")
             for path in ("/v1/bundle", "/v1/bundle/spiffe")}  # what everybody shall trust is no secret
 # Whose requests prove by themselves who asks: a key's own signature, a grant's, an ID token's.
 ANYONES = {"/v1/tasks/{id}/leaves", "/v1/batch", "/v1/grants/prepare", "/v1/bundle", "/v1/bundle/spiffe"}
@@ -46,6 +46,7 @@ class Scene:
         self.house = house
         house.certify("mallory")
         house.certify("frank")
+        house.certify("responder-1")
         self.victim = house.agent_with_leaf("victim", id="victims.task-7f3a", purpose="a secret purpose", lifetime_s=900)
         self.child = house.child_with_leaf(self.victim, "victims-child", lifetime_s=900)
         self.agent = house.agent_with_leaf("asking", depth=0, scope=[{"actions": ["invoices:read"], "resources": [INVOICES]}], lifetime_s=900)
@@ -56,7 +57,7 @@ class Scene:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-subj", "/CN=olga",
                         "-days", "2"], check=True, capture_output=True)
         self.makers = {"nobody": house.nobody, "person without a rule": lambda: house.person("mallory"), "frozen person": lambda: house.person("frank"),
-                       "operator": lambda: house.person("olga"), "auditor": lambda: house.person("ada"), "agent": self.agent.client, "revoked agent": self.revoked.client,
+                       "operator": lambda: house.person("olga"), "auditor": lambda: house.person("ada"), "responder": lambda: house.person("responder-1"), "agent": self.agent.client, "revoked agent": self.revoked.client,
                        "foreign CA": lambda: Client(house, cert, key)}
         v, c = self.victim, self.child
         self.secrets = [v.id, c.id, v.edge, c.edge, v.serial, c.serial, "a secret purpose", v.issued["certificate"].split("\n")[1], v.spki_sha256]

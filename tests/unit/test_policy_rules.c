@@ -64,6 +64,7 @@ a_policy_carries_id_digest_and_roles(void **state)
 	assert_false(policy_role(policy, ROLE_OPERATOR, WRIT_LIT(TD "/human/audit/ann")));
 	assert_true(policy_role(policy, ROLE_AUDITOR, WRIT_LIT(TD "/human/audit/ann")));
 	assert_false(policy_role(policy, ROLE_AUDITOR, WRIT_LIT(TD "/human/audit/**")));
+	assert_false(policy_role(policy, ROLE_RESPONDER, WRIT_LIT(TD "/human/audit/ann")));
 }
 
 static void
@@ -143,7 +144,7 @@ the_top_of_the_file_is_checked_key_by_key(void **state)
 		  "p.yaml:3:1: embed_purpose: found \"yes\", wanted true or false, without quotes" },
 		{ HEAD "roles: [a]\nrules: []\n", "p.yaml:3:1: roles: found a list, wanted a map" },
 		{ HEAD "roles: {admin: [a]}\nrules: []\n",
-		  "p.yaml:3:9: unknown key \"admin\"; known here: operator, auditor" },
+		  "p.yaml:3:9: unknown key \"admin\"; known here: operator, auditor, responder" },
 		{ HEAD "roles: {operator: []}\nrules: []\n",
 		  "p.yaml:3:9: operator: the list is empty, which never means all" },
 		{ HEAD "roles: {operator: olga}\nrules: []\n", "p.yaml:3:9: operator: found \"olga\", wanted a list" },
@@ -393,7 +394,7 @@ approvals_are_checked(void **state)
 static const char everything[] =
 	"version: 1\nid: every-thing/1\nrevision: 9007199254740991\nembed_purpose: false\n"
 	"roles:\n  operator: [\"" TD "/human/corp/olga\", \"" TD "/service/ops/*\"]\n  auditor: [\"" TD
-	"/human/audit/**\"]\n"
+	"/human/audit/**\"]\n  responder: [\"" TD "/service/responder/*\"]\n"
 	"rules:\n"
 	"  - name: invoices\n    delegator: [\"" TD "/human/corp/**\"]\n    kind: human\n"
 	"    agents: [\"" TD "/agent/invoice-bot\", \"" TD "/agent/*\"]\n"
@@ -425,6 +426,7 @@ what_is_printed_parses_to_the_same_policy(void **state)
 		"version: 1\nid: \"every-thing/1\"\nrevision: 9007199254740991\nembed_purpose: false\n"
 		"roles:\n  operator: [\"" TD "/human/corp/olga\", \"" TD "/service/ops/*\"]\n"
 		"  auditor: [\"" TD "/human/audit/**\"]\n"
+		"  responder: [\"" TD "/service/responder/*\"]\n"
 		"rules:\n"
 		"  - name: \"invoices\"\n    delegator: [\"" TD "/human/corp/**\"]\n    kind: human\n"
 		"    agents: [\"" TD "/agent/invoice-bot\", \"" TD "/agent/*\"]\n"

@@ -443,6 +443,45 @@ queries_are_read_exactly(void **state)
 		       "the query must be from=N and count=N");
 }
 
+static void
+a_responder_says_which_life_of_the_issuer_it_follows(void **state)
+{
+	static const char *const bad[] = { "",
+					   "from=1",
+					   "epoch=00112233445566778899aabbccddeeff",
+					   "epoch=00112233445566778899aabbccddeeff&",
+					   "epoch=00112233445566778899aabbccddeef&from=1",
+					   "epoch=00112233445566778899aabbccddeeff0&from=1",
+					   "epoch=00112233445566778899aabbccddeefx&from=1",
+					   "from=1&epoch=00112233445566778899aabbccddeeff",
+					   "epoch=00112233445566778899aabbccddeeff&from=-1",
+					   "epoch=00112233445566778899aabbccddeeff&from=1&",
+					   "epoch=00112233445566778899aabbccddeeff&from=1&wait_ms=2001",
+					   "epoch=00112233445566778899aabbccddeeff&from=1&wait_ms=1&wait_ms=1",
+					   "epoch=00112233445566778899aabbccddeeff&at=1" };
+	uint8_t epoch[16];
+	uint32_t wait_ms;
+	uint64_t from;
+
+	(void)state;
+	expect_ok(request_changes_query(writ_str("epoch=00112233445566778899aabbccddeeff&from=7"), epoch, &from,
+					&wait_ms));
+	assert_int_equal(from, 7);
+	assert_int_equal(wait_ms, 0);
+	assert_int_equal(epoch[15], 0xff);
+	expect_ok(request_changes_query(writ_str("epoch=00112233445566778899aabbccddeeff&from=7&wait_ms=2000"), epoch,
+					&from, &wait_ms));
+	assert_int_equal(wait_ms, 2000);
+	expect_ok(request_table_query(writ_str("epoch=00112233445566778899aabbccddeeff&at=9"), epoch, &from));
+	assert_int_equal(from, 9);
+	expect_refused(request_table_query(writ_str("epoch=00112233445566778899aabbccddeeff&from=9"), epoch, &from),
+		       WRIT_INVALID, "the query must be epoch=HEX&at=N, with 32 digits of hex");
+	for (size_t i = 0; i < N_OF(bad); i++)
+		expect_refused(request_changes_query(writ_str(bad[i]), epoch, &from, &wait_ms), WRIT_INVALID,
+			       "the query must be epoch=HEX&from=N, with 32 digits of hex, and may end in &wait_ms=N, N "
+			       "at most 2000");
+}
+
 /* ---- revocations ---- */
 
 static void
@@ -603,6 +642,7 @@ main(void)
 		cmocka_unit_test_teardown(leaf_requests_are_strict, clear),
 		cmocka_unit_test_teardown(a_renewal_needs_no_body, clear),
 		cmocka_unit_test_teardown(queries_are_read_exactly, clear),
+		cmocka_unit_test_teardown(a_responder_says_which_life_of_the_issuer_it_follows, clear),
 		cmocka_unit_test_teardown(exactly_one_thing_is_revoked, clear),
 		cmocka_unit_test_teardown(an_approval_says_what_and_names_a_digest, clear),
 		cmocka_unit_test_teardown(tasks_are_listed_by_state, clear),
