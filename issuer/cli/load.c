@@ -35,7 +35,8 @@ on_signal(int number)
 static const struct option_spec specs[] = {
 	{ "--api", OPTION_VALUE, true, "WRIT_API" },   { "--ca", OPTION_VALUE, true, "WRIT_CA" },
 	{ "--cert", OPTION_VALUE, true, "WRIT_CERT" }, { "--key", OPTION_VALUE, true, "WRIT_KEY" },
-	{ "--status", OPTION_LIST, false, NULL },      { "--agent", OPTION_VALUE, true, NULL },
+	{ "--status", OPTION_LIST, false, NULL },      { "--responder", OPTION_LIST, false, NULL },
+	{ "--agent", OPTION_VALUE, true, NULL },
 	{ "--allow", OPTION_LIST, false, NULL },       { "--allow-delegable", OPTION_LIST, false, NULL },
 	{ "--audience", OPTION_LIST, true, NULL },     { "--constraint", OPTION_LIST, false, NULL },
 	{ "--depth", OPTION_VALUE, false, NULL },      { "--ends", OPTION_VALUE, false, NULL },
@@ -47,17 +48,17 @@ static const struct option_spec specs[] = {
 };
 
 static struct writ_err *
-status_read(const struct options *o, struct load_plan *plan)
+urls_read(const struct options *o, const char *name, const char *urls[LOAD_STATUS_MAX], size_t *n_urls)
 {
 	const char *const *list;
-	const size_t n = option_list(o, "--status", &list);
+	const size_t n = option_list(o, name, &list);
 
 	if (n > LOAD_STATUS_MAX)
-		return writ_fail(WRIT_INVALID, "--status is given %zu times, at most %d are asked", n, LOAD_STATUS_MAX);
+		return writ_fail(WRIT_INVALID, "%s is given %zu times, at most %d are asked", name, n, LOAD_STATUS_MAX);
 	for (size_t i = 0; i < n; i++) {
 		if (strncmp(list[i], "http://", 7) != 0)
-			return writ_fail(WRIT_INVALID, "--status: '%.80s' does not begin with http://", list[i]);
-		plan->status[plan->n_status++] = list[i];
+			return writ_fail(WRIT_INVALID, "%s: '%.80s' does not begin with http://", name, list[i]);
+		urls[(*n_urls)++] = list[i];
 	}
 	return NULL;
 }
@@ -115,7 +116,9 @@ plan_read(const struct options *o, struct load_plan *plan)
 	if (!err)
 		err = end_read(o, plan);
 	if (!err)
-		err = status_read(o, plan);
+		err = urls_read(o, "--status", plan->status, &plan->n_status);
+	if (!err)
+		err = urls_read(o, "--responder", plan->responders, &plan->n_responders);
 	if (!err && strncmp(plan->api, "https://", 8) != 0)
 		err = writ_fail(WRIT_INVALID, "--api: '%.80s' does not begin with https://", plan->api);
 	json_object_set_new(plan->body, "agent", json_pack("{s:s}", "class", option(o, "--agent")));
@@ -140,6 +143,19 @@ put_line(const struct load *l, enum load_what what, double seconds)
 }
 
 static void
+put_words(const char *who, const char *url, const struct load_words *w)
+{
+	printf("%-11s %9llu compared, %llu disagreed for more than %d ms, %llu were wrong at first%s%s\n", who,
+	       (unsigned long long)w->compared, (unsigned long long)w->disagreed, LOAD_AGREE_MS,
+	       (unsigned long long)w->stale, url ? ": " : "", url ? url : "");
+	if (w->until_seen.n > 0)
+		printf("ends        %9llu seen by OCSP within p50 %.2f, p99 %.2f, max %.2f ms of their "
+		       "acknowledgement\n",
+		       (unsigned long long)w->until_seen.n, load_latency_ms(&w->until_seen, 0.5),
+		       load_latency_ms(&w->until_seen, 0.99), (double)w->until_seen.max_us / 1000);
+}
+
+static void
 put_text(const struct load *l, double seconds)
 {
 	const struct load_watch *w = &l->watch;
@@ -149,14 +165,9 @@ put_text(const struct load *l, double seconds)
 		put_line(l, (enum load_what)i, seconds);
 	if (l->missed > 0)
 		printf("not begun   %9llu  every agent was busy: give more --agents\n", (unsigned long long)l->missed);
-	printf("status      %9llu compared, %llu disagreed for more than %d ms, %llu were wrong at first\n",
-	       (unsigned long long)w->compared, (unsigned long long)w->disagreed, LOAD_AGREE_MS,
-	       (unsigned long long)w->stale);
-	if (w->until_seen.n > 0)
-		printf("ends        %9llu seen by OCSP within p50 %.2f, p99 %.2f, max %.2f ms of their "
-		       "acknowledgement\n",
-		       (unsigned long long)w->until_seen.n, load_latency_ms(&w->until_seen, 0.5),
-		       load_latency_ms(&w->until_seen, 0.99), (double)w->until_seen.max_us / 1000);
+	put_words("status", NULL, &w->own);
+	for (size_t i = 0; i < l->plan->n_responders; i++)
+		put_words("responder", l->plan->responders[i], &w->others[i]);
 	if (*w->first)
 		printf("disagreed   %s\n", w->first);
 	if (*l->refusal)
@@ -172,9 +183,18 @@ latency_json(const struct load_latency *l)
 }
 
 static void
+put_words_json(json_t *out, const struct load_words *w)
+{
+	json_object_set_new(out, "compared", json_integer((json_int_t)w->compared));
+	json_object_set_new(out, "disagreed", json_integer((json_int_t)w->disagreed));
+	json_object_set_new(out, "wrong_at_first", json_integer((json_int_t)w->stale));
+	json_object_set_new(out, "end_seen", latency_json(&w->until_seen));
+}
+
+static void
 put_json(const struct load *l, double seconds)
 {
-	json_t *out = json_object(), *jobs = json_object();
+	json_t *out = json_object(), *jobs = json_object(), *responders = json_array();
 
 	for (int i = 0; i < LOAD_WHATS; i++) {
 		const struct load_count *c = &l->counts[i];
@@ -190,10 +210,15 @@ put_json(const struct load *l, double seconds)
 	json_object_set_new(out, "jobs", jobs);
 	json_object_set_new(out, "not_begun", json_integer((json_int_t)l->missed));
 	json_object_set_new(out, "issuing_cas", json_integer((json_int_t)l->watch.n_cas));
-	json_object_set_new(out, "compared", json_integer((json_int_t)l->watch.compared));
-	json_object_set_new(out, "disagreed", json_integer((json_int_t)l->watch.disagreed));
-	json_object_set_new(out, "wrong_at_first", json_integer((json_int_t)l->watch.stale));
-	json_object_set_new(out, "end_seen", latency_json(&l->watch.until_seen));
+	put_words_json(out, &l->watch.own);
+	json_object_set_new(out, "disagreed", json_integer((json_int_t)l->watch.disagreed)); /* by anyone */
+	for (size_t i = 0; i < l->plan->n_responders; i++) {
+		json_t *one = json_pack("{s:s}", "url", l->plan->responders[i]);
+
+		put_words_json(one, &l->watch.others[i]);
+		json_array_append_new(responders, one);
+	}
+	json_object_set_new(out, "responders", responders);
 	json_object_set_new(out, "first_disagreement", json_string(l->watch.first));
 	json_object_set_new(out, "first_refusal", json_string(l->refusal));
 	json_dumpf(out, stdout, JSON_INDENT(2));

@@ -4,6 +4,7 @@
  *	load.c		the command: options, phases, the report
  *	load_agents.c	one agent: task, first leaf, renewals, completion
  *	load_calls.c	the requests that they make, over libcurl
+ *	load_status.c	whom OCSP and CRLs are asked of, and when again
  *	load_watch.c	what OCSP and CRL must say of every serial, and whether they did
  *	load_stats.c	counts and latencies
  *
@@ -24,9 +25,7 @@
 
 #define LOAD_AGENTS_MAX 100000
 #define LOAD_STATUS_MAX 8
-#define LOAD_AGREE_MS 1000   /* a status that is wrong for longer than this disagrees */
-#define LOAD_ASK_AGAIN_MS 20 /* while it is wrong it is asked again */
-#define LOAD_GIVE_UP_MS 4000 /* and no longer than this */
+#define LOAD_AGREE_MS 1000 /* an answer that is wrong so long after what it should tell disagrees */
 #define LOAD_LIST_GRACE_MS                                                                                             \
 	7000 /* until a revocation must be in the CRL: delegation.md R3, resident, and its transport */
 #define LOAD_LIST_EVERY_MS 5000
@@ -50,6 +49,7 @@ enum load_what {
 	LOAD_COMPLETION,
 	LOAD_REVOCATION,
 	LOAD_OCSP,
+	LOAD_RESPONDER,
 	LOAD_CRL,
 	LOAD_WHATS
 };
@@ -82,14 +82,21 @@ struct load_serial {
 	int64_t ended_ms; /* monotonic, when the end was acknowledged */
 };
 
+/* What one responder, or all of --status together, said. */
+struct load_words {
+	uint64_t compared, disagreed, stale; /* answers; wrong for too long; wrong at first */
+	struct load_latency until_seen;	     /* from an acknowledged end to the first answer that says so */
+};
+
 struct load_watch {
 	struct load_ca *cas;
 	size_t n_cas;
 	struct load_serial *serials; /* open addressing, a power of two */
 	size_t n_serials, room;
-	uint64_t compared, disagreed, stale; /* answers; wrong for too long; wrong at first */
-	struct load_latency until_seen;	     /* from an acknowledged end to the first answer that says so */
-	char first[256];		     /* the first disagreement, in words */
+	uint64_t disagreed;    /* by anyone */
+	struct load_words own; /* the issuer's: --status, and lists */
+	struct load_words others[LOAD_STATUS_MAX];
+	char first[256]; /* the first disagreement, in words */
 };
 
 /* The CA of that PEM, added when it is new; its number in `*ret`. */
@@ -100,25 +107,50 @@ void load_watch_ending(struct load_watch *, const uint8_t serial[16]);
 void load_watch_ended(struct load_watch *, const uint8_t serial[16], int64_t now_ms);
 const struct load_serial *load_watch_find(const struct load_watch *, const uint8_t serial[16]);
 
-/* Is that response good and says `good`, verified with its CA? */
+/* Is that response one to believe, verified with its CA, and does it say good? */
 bool load_watch_ocsp(const struct load_watch *, const struct load_serial *, struct writ_bytes response, writ_time now,
 		     bool *ret_good);
 
 /* A list of that CA, fetched from `asked_ms` on: every serial that we know is compared with it. */
 void load_watch_list(struct load_watch *, uint32_t ca, struct writ_bytes der, int64_t asked_ms, writ_time now);
 
-void load_watch_disagrees(struct load_watch *, const uint8_t serial[16], const char *source, const char *said,
-			  int64_t for_ms);
+void load_watch_disagrees(struct load_watch *, struct load_words *, const uint8_t serial[16], const char *source,
+			  const char *said, int64_t for_ms);
 /* Forgets what has expired. */
 void load_watch_prune(struct load_watch *, writ_time now);
 void load_watch_done(struct load_watch *);
+
+/* ---- load_status.c ---- */
+
+/* What OCSP must say of a serial, asked until it does. */
+struct load_question {
+	struct load_question *next; /* in load.questions: waits for its time */
+	int64_t wake_ms;
+	uint8_t serial[16];
+	bool want_good;
+	int responder;	  /* of plan.responders; -1: of --status, in turn */
+	unsigned wrong;	  /* answers so far that were */
+	int64_t since_ms; /* when what we expect was acknowledged */
+};
+
+struct load;
+struct load_call;
+
+/* From now on the serial is good, or ended: one of --status is asked, and every responder. */
+WRIT_CHECKED struct writ_err *load_status_ask(struct load *, const uint8_t serial[16], bool want_good);
+/* Asks what is due, lists too. */
+WRIT_CHECKED struct writ_err *load_status_turn(struct load *);
+/* At most `max` ms, and less when a question is due before. */
+int load_status_wait_ms(const struct load *, int max);
+WRIT_CHECKED struct writ_err *load_status_took(struct load *, struct load_call *, CURLcode, long status);
+void load_status_done(struct load *);
 
 /* ---- load_agents.c ---- */
 
 struct load_plan {
 	const char *api, *ca, *cert, *key;
-	const char *status[LOAD_STATUS_MAX];
-	size_t n_status;
+	const char *status[LOAD_STATUS_MAX], *responders[LOAD_STATUS_MAX];
+	size_t n_status, n_responders;
 	json_t *body; /* of POST /v1/tasks, without the key */
 	uint32_t agents;
 	uint32_t duration_s, lifetime_s, life_s;
@@ -130,7 +162,6 @@ struct load_plan {
 };
 
 struct load_agent;
-struct load_call;
 
 struct load {
 	const struct load_plan *plan;
@@ -140,7 +171,8 @@ struct load {
 	struct load_agent *agents;
 	struct load_call *calls; /* all, for the end */
 	size_t n_calls, turn;	 /* in flight; which status address is next */
-	uint64_t tasks, missed;	 /* opened; not begun because every agent was busy (open loop) */
+	struct load_question *questions;
+	uint64_t tasks, missed; /* opened; not begun because every agent was busy (open loop) */
 	int64_t began_ms, now_ms, end_ms;
 	double due;	   /* tasks due so far (open loop) */
 	size_t busy;	   /* agents between task and end */

@@ -5,8 +5,7 @@
  *	FREE -> TASK -> FIRST -> HOLD -> RENEWAL -> HOLD ... -> END -> FREE
  *
  * (1) Whoever is told 429 or 503 comes back when Retry-After says, as agents should; a task that has not got its leaf
- *by then goes on where it was. (2) Every leaf, and every end, is followed by a question to OCSP, to each of --status in
- *turn.  While its answer is wrong it is asked again: for how long it was wrong is what is counted.
+ *by then goes on where it was. (2) Every leaf, and every end, is followed by questions to OCSP: load_status.c.
  */
 #include <openssl/pem.h>
 #include <stdlib.h>
@@ -184,91 +183,6 @@ agent_ask(struct load *l, struct load_agent *a)
 	return err;
 }
 
-/* ---- status ---- */
-
-WRIT_CHECKED static struct writ_err *
-ask_ocsp(struct load *l, const uint8_t serial[16], const char *status, bool want_good, int64_t since_ms, unsigned wrong)
-{
-	const struct load_serial *s = load_watch_find(&l->watch, serial);
-	struct load_call *call;
-	struct writ_err *err;
-
-	if (!s || l->plan->n_status == 0)
-		return NULL;
-	err = load_call_new(l, LOAD_OCSP, NULL, &call);
-	if (err)
-		return err;
-	memcpy(call->serial, serial, sizeof(call->serial));
-	call->status = status ? status : l->plan->status[l->turn++ % l->plan->n_status];
-	call->want_good = want_good;
-	call->since_ms = since_ms;
-	call->wrong = wrong;
-	err = ocsp_request_build(&l->watch.cas[s->ca].ocsp, true, (struct writ_bytes){ s->serial, sizeof(s->serial) },
-				 (struct writ_bytes){ NULL, 0 }, &call->body);
-	return err ? err : load_call_send(l, call, call->status, "/ocsp", "application/ocsp-request");
-}
-
-WRIT_CHECKED static struct writ_err *
-ask_lists(struct load *l)
-{
-	const writ_time now = clock_read().wall;
-
-	for (size_t i = 0; i < l->watch.n_cas && l->plan->n_status > 0; i++) {
-		struct load_ca *ca = &l->watch.cas[i];
-		struct load_call *call;
-		struct writ_err *err;
-
-		if (ca->next_list_ms > l->now_ms || ca->cert.not_after <= now)
-			continue;
-		ca->next_list_ms = l->now_ms + LOAD_LIST_EVERY_MS;
-		err = load_call_new(l, LOAD_CRL, NULL, &call);
-		if (err)
-			return err;
-		call->ca = (uint32_t)i;
-		call->since_ms = l->now_ms;
-		err = load_call_send(l, call, l->plan->status[l->turn++ % l->plan->n_status], ca->crl_path, NULL);
-		if (err)
-			return err;
-	}
-	return NULL;
-}
-
-/* (2) */
-WRIT_CHECKED static struct writ_err *
-took_ocsp(struct load *l, struct load_call *call)
-{
-	const struct load_serial *s = load_watch_find(&l->watch, call->serial);
-	const int64_t for_ms = l->now_ms - call->since_ms;
-	const writ_time now = clock_read().wall;
-	bool good = false, believed;
-
-	/* In the last seconds of its life a leaf has nothing to say any more; an end that came meanwhile changes what
-	 * is right. */
-	if (!s || s->not_after <= now + 2 || (call->want_good && s->state != LOAD_LIVE))
-		return NULL;
-	believed = load_watch_ocsp(&l->watch, s, writ_view(&call->answer), now, &good);
-	l->watch.compared++;
-	if (believed && good == call->want_good) {
-		if (!call->want_good)
-			load_latency_add(&l->watch.until_seen, for_ms * 1000);
-		if (call->wrong > 0 && for_ms > LOAD_AGREE_MS)
-			load_watch_disagrees(&l->watch, call->serial, call->status,
-					     call->want_good ? "no good" : "good", for_ms);
-		return NULL;
-	}
-	/* "revoked" may be right a moment before its acknowledgement is here; "good" after it never is (I8). */
-	l->watch.stale += call->wrong == (call->want_good ? 1 : 0);
-	if (for_ms > LOAD_GIVE_UP_MS) {
-		load_watch_disagrees(&l->watch, call->serial, call->status,
-				     !believed ? "nothing to believe"
-				     : good    ? "good"
-					       : "revoked",
-				     for_ms);
-		return NULL;
-	}
-	return ask_ocsp(l, call->serial, call->status, call->want_good, call->since_ms, call->wrong + 1);
-}
-
 /* ---- answers to agents ---- */
 
 WRIT_CHECKED static struct writ_err *
@@ -311,7 +225,7 @@ took_leaf(struct load *l, struct load_agent *a, const json_t *o)
 		at_ms = l->now_ms + every_ms - (l->now_ms - l->began_ms) % every_ms;
 	a->state = HOLD;
 	a->wake_ms = at_ms < a->ends_ms ? at_ms : a->ends_ms;
-	return ask_ocsp(l, serial, NULL, true, l->now_ms, 0);
+	return load_status_ask(l, serial, true);
 }
 
 static void
@@ -330,7 +244,7 @@ took_end(struct load *l, struct load_agent *a)
 	for (size_t i = 0; i < a->n_serials; i++)
 		load_watch_ended(&l->watch, a->serials[i], l->now_ms);
 	if (a->n_serials > 0)
-		err = ask_ocsp(l, a->serials[a->n_serials - 1], NULL, false, l->now_ms, 0);
+		err = load_status_ask(l, a->serials[a->n_serials - 1], false);
 	agent_free(l, a);
 	a->wake_ms = 0;
 	return err;
@@ -357,6 +271,7 @@ took_good(struct load *l, struct load_call *call, const json_t *o)
 	case LOAD_REVOCATION:
 		return took_end(l, a);
 	case LOAD_OCSP:
+	case LOAD_RESPONDER:
 	case LOAD_CRL:
 	case LOAD_WHATS:
 		break;
@@ -419,23 +334,10 @@ took_agents(struct load *l, struct load_call *call, CURLcode result, long status
 WRIT_CHECKED static struct writ_err *
 took(struct load *l, struct load_call *call, CURLcode result)
 {
-	struct load_count *count = &l->counts[call->what];
 	long status = 0;
 
 	curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
-	if (call->agent)
-		return took_agents(l, call, result, status);
-	if (result != CURLE_OK || (status != 200 && call->what == LOAD_CRL)) {
-		count->failed++;
-		return call->what == LOAD_OCSP
-			       ? ask_ocsp(l, call->serial, NULL, call->want_good, call->since_ms, call->wrong)
-			       : NULL;
-	}
-	load_latency_add(&count->took, load_now_us() - call->began_us);
-	if (call->what == LOAD_OCSP)
-		return took_ocsp(l, call);
-	load_watch_list(&l->watch, call->ca, writ_view(&call->answer), call->since_ms, clock_read().wall);
-	return NULL;
+	return call->agent ? took_agents(l, call, result, status) : load_status_took(l, call, result, status);
 }
 
 /* ---- turns ---- */
@@ -500,11 +402,11 @@ load_turn(struct load *l)
 		l->due += (double)begin;
 	}
 	if (!err)
-		err = ask_lists(l);
+		err = load_status_turn(l);
 	if (err)
 		return err;
 	if (curl_multi_perform(l->multi, &running) != CURLM_OK ||
-	    curl_multi_poll(l->multi, NULL, 0, WAIT_MS, NULL) != CURLM_OK)
+	    curl_multi_poll(l->multi, NULL, 0, load_status_wait_ms(l, WAIT_MS), NULL) != CURLM_OK)
 		return writ_fail(WRIT_BROKEN, "libcurl's loop failed");
 	l->now_ms = clock_read().mono_ms;
 	while (!err && (message = curl_multi_info_read(l->multi, &left))) {
@@ -540,7 +442,7 @@ load_end_all(struct load *l)
 bool
 load_idle(const struct load *l)
 {
-	return l->busy == 0 && l->n_calls == 0;
+	return l->busy == 0 && l->n_calls == 0 && !l->questions;
 }
 
 struct writ_err *
@@ -580,5 +482,6 @@ load_done(struct load *l)
 	}
 	free(l->agents);
 	curl_multi_cleanup(l->multi);
+	load_status_done(l);
 	load_watch_done(&l->watch);
 }

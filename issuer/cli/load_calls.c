@@ -60,6 +60,7 @@ load_call_free(struct load *l, struct load_call *call)
 	curl_slist_free_all(call->headers);
 	writ_buf_done(&call->body);
 	writ_buf_done(&call->answer);
+	free(call->question);
 	free(call);
 	l->n_calls--;
 }
@@ -122,6 +123,7 @@ load_call_send(struct load *l, struct load_call *call, const char *base, const c
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(curl, CURLOPT_PRIVATE, call);
 	call->began_us = load_now_us();
+	call->asked_ms = clock_read().mono_ms;
 	if (curl_multi_add_handle(l->multi, curl) != CURLM_OK)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a request");
 	return NULL;

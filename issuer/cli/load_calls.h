@@ -20,13 +20,9 @@ struct load_call {
 	struct writ_buf body, answer;
 	int64_t began_us;
 	int64_t retry_after_s; /* as the answer says; -1 */
-	/* status: */
-	uint8_t serial[16];
-	uint32_t ca;
-	const char *status;
-	bool want_good;
-	unsigned wrong;	  /* answers so far that were */
-	int64_t since_ms; /* when what we expect was acknowledged */
+	struct load_question *question; /* to OCSP; its own */
+	uint32_t ca;			/* whose list */
+	int64_t asked_ms;		/* monotonic */
 };
 
 /* In load.calls until load_call_free(), whatever becomes of it. */

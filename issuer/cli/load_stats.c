@@ -65,6 +65,7 @@ load_what_name(enum load_what what)
 						       [LOAD_COMPLETION] = "completion",
 						       [LOAD_REVOCATION] = "revocation",
 						       [LOAD_OCSP] = "OCSP",
+						       [LOAD_RESPONDER] = "responder",
 						       [LOAD_CRL] = "CRL" };
 
 	return names[what];

@@ -172,11 +172,12 @@ load_watch_ocsp(const struct load_watch *w, const struct load_serial *s, struct 
 }
 
 void
-load_watch_disagrees(struct load_watch *w, const uint8_t serial[16], const char *source, const char *said,
-		     int64_t for_ms)
+load_watch_disagrees(struct load_watch *w, struct load_words *by, const uint8_t serial[16], const char *source,
+		     const char *said, int64_t for_ms)
 {
 	char hex[33];
 
+	by->disagreed++;
 	if (w->disagreed++ > 0)
 		return;
 	snprintf(w->first, sizeof(w->first), "%s said %s of %s, %lld ms after the contrary was acknowledged", source,
@@ -198,9 +199,9 @@ list_compare(struct load_watch *w, uint32_t ca, const struct crl_index *list, in
 		if (s->state == LOAD_ENDED && s->ended_ms > asked_ms - LOAD_LIST_GRACE_MS)
 			continue;
 		listed = crl_index_find(list, (struct writ_bytes){ s->serial, sizeof(s->serial) }, &at, &reason);
-		w->compared++;
+		w->own.compared++;
 		if (listed != (s->state == LOAD_ENDED))
-			load_watch_disagrees(w, s->serial, "the CRL", listed ? "revoked" : "nothing",
+			load_watch_disagrees(w, &w->own, s->serial, "the CRL", listed ? "revoked" : "nothing",
 					     asked_ms - s->ended_ms);
 	}
 }
@@ -220,7 +221,7 @@ load_watch_list(struct load_watch *w, uint32_t ca, struct writ_bytes der, int64_
 	if (!err && (list.crl.next_update < now || list.crl.this_update > now + CLOCKS_APART_S))
 		err = writ_fail(WRIT_INVALID, "stale");
 	if (err)
-		load_watch_disagrees(w, none, "the CRL", "what cannot be believed", 0);
+		load_watch_disagrees(w, &w->own, none, "the CRL", "what cannot be believed", 0);
 	else
 		list_compare(w, ca, &list, asked_ms, now);
 	writ_err_free(err);

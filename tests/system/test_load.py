@@ -3,10 +3,12 @@ import http.server
 import json
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
 import pytest
+from cryptography.x509 import ocsp
 
 import journal
 from house import ERP, TD, program
@@ -66,6 +68,48 @@ def remembered(kept):
     return lambda path, question, body: kept.setdefault((path, question), body)
 
 
+def status_of(body):
+    return ocsp.load_der_ocsp_response(body).certificate_status
+
+
+def behind(seconds):
+    """Learns of an end so much after the first question about it."""
+    first, ended = {}, {}
+
+    def lie(_, question, body):
+        was = first.setdefault(question, body)
+        if not question or status_of(body) == status_of(was) or time.monotonic() - ended.setdefault(question, time.monotonic()) > seconds:
+            return body
+        return was
+    return lie
+
+
+def hesitant(times):
+    """Says tryLater so often before it answers a question."""
+    asked = {}
+
+    def lie(_, question, body):
+        asked[question] = asked.get(question, 0) + 1
+        return b"\x30\x03\x0a\x01\x03" if asked[question] <= times else body
+    return lie
+
+
+def test_further_responders_are_compared_as_the_issuer_is_and_each_one_s_delay_is_told(one):
+    kept = {}
+    keep = remembered(kept)
+    own = one.status_url("").rstrip("/")
+    with Liar(one, behind(0.3)) as late, Liar(one, hesitant(3)) as shy, Liar(one, keep) as forgetful:
+        code, told, _ = load(one, "--agents", "4", "--for", "2s", "--work", "1s", "--lifetime", "60s",
+                             *[word for url in (own, late, shy, forgetful) for word in ("--responder", url)])
+    said = {responder["url"]: responder for responder in told["responders"]}
+    tasks = told["jobs"]["task"]["n"]
+    assert [said[url]["disagreed"] for url in (own, late, shy)] == [0, 0, 0] and told["jobs"]["responder"]["later"] >= 3 * tasks
+    assert said[own]["wrong_at_first"] == 0 and said[own]["end_seen"]["n"] == said[late]["end_seen"]["n"] == said[shy]["end_seen"]["n"] == tasks
+    assert said[late]["wrong_at_first"] == tasks and said[late]["end_seen"]["p50_ms"] >= 300
+    assert code == 1 and said[forgetful]["disagreed"] == tasks and said[forgetful]["end_seen"]["n"] == 0
+    assert told["disagreed"] == tasks and told["first_disagreement"].startswith(f"{forgetful} said good of ")
+
+
 def test_what_it_counts_is_what_the_journal_holds(one):
     entries = lambda: [e.type for e in journal.read(one.path("state/journal"), live=True) if not e.names_an_edge]  # noqa: E731
     before = entries()
@@ -122,6 +166,7 @@ def test_who_is_refused_is_told_why_and_nothing_issued_is_a_failure(one):
     (["--agents", "0"], "somebody must come"),
     (["--lifetime", "10s"], "found 10 s, wanted 60 to 900"),
     (["--end", "later"], "neither complete nor revoke"),
+    (["--responder", "https://responder.example"], "--responder: 'https://responder.example' does not begin with http://"),
 ])
 def test_a_plan_that_makes_no_sense_is_refused(one, more, complaint):
     code, _, said = load(one, *more)
