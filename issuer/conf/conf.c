@@ -213,6 +213,9 @@ read_limits(const struct conf_reader *r, const struct yaml_node *root)
 		{ "limits.connections", 10000, 1000000, &limits->connections },
 		{ "limits.connections_per_address", 1000, 1000000, &limits->connections_per_address },
 		{ "limits.requests_per_principal_s", 1000, 1000000, &limits->requests_per_principal_s },
+		{ "limits.requests_per_delegator_s", 0, 1000000, &limits->requests_per_delegator_s },
+		{ "limits.waiting", 2048, 16384, &limits->waiting },
+		{ "limits.wait_ms", 2000, 10000, &limits->wait_ms },
 		{ "limits.handshakes_s", 500, 100000, &limits->handshakes_s },
 		{ "limits.leaves_per_edge", 16, 1000, &limits->leaves_per_edge },
 		{ "limits.children_per_edge", 100, 10000, &limits->children_per_edge },
@@ -226,13 +229,15 @@ read_limits(const struct conf_reader *r, const struct yaml_node *root)
 		*all[i].ret = all[i].preset;
 	}
 	err = conf_map(r, root, "limits", READER_OPTIONAL, keys, &map);
-	if (err || !map)
+	if (err)
 		return err;
-	for (size_t i = 0; i < N_OF(all); i++) {
+	for (size_t i = 0; map && i < N_OF(all); i++) {
 		err = conf_number(r, map, all[i].what, all[i].max, all[i].ret);
 		if (err)
 			return err;
 	}
+	if (limits->requests_per_delegator_s == 0)
+		limits->requests_per_delegator_s = 2 * limits->requests_per_principal_s;
 	return NULL;
 }
 

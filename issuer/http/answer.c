@@ -4,6 +4,7 @@
  */
 #include "issuer/http/conn.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -324,7 +325,10 @@ http_deferred(struct http_later *later)
 bool
 http_client_gone(const struct http_later *later)
 {
-	return later->request.connection->later != later;
+	const struct http_connection *conn = later->request.connection;
+	struct pollfd fd = { .fd = conn->fd, .events = POLLRDHUP };
+
+	return conn->later != later || (poll(&fd, 1, 0) == 1 && (fd.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
 }
 
 /* Takes the token back from the connection: the one that still waits for this answer, or NULL. */

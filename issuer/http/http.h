@@ -102,6 +102,7 @@ void http_answer_lent(struct http_request *, const struct http_answer *, void (*
 struct http_later;
 struct http_later *http_defer(struct http_request *);
 struct http_request *http_deferred(struct http_later *);
+/* Has the client closed its connection, or its side of it?  Looks at the socket: for whoever has waited before more is done for it. */
 bool http_client_gone(const struct http_later *);
 void http_answer_later(struct http_later *, const struct http_answer *);
 void http_answer_raw_later(struct http_later *, struct writ_bytes response);

@@ -1,6 +1,6 @@
 /*
- * Token buckets: see admission.h.  A set-associative table: 2,048 sets of 4, so finding and evicting look at four
- * buckets.
+ * Token buckets: see admission.h.  Two set-associative tables, of principals and of root delegators: 2,048 sets of 4, so finding and
+ * evicting look at four buckets, and strangers by the million wash no delegator out.
  */
 #include "issuer/serve/admission.h"
 
@@ -19,22 +19,26 @@ struct bucket {
 	uint64_t skipped;		   /* denials not written */
 };
 
-struct admission {
-	pthread_mutex_t lock;
-	uint32_t per_second;
-	uint8_t secret[16]; /* so that nobody outside can choose who shares a set with whom */
+struct table {
 	struct bucket buckets[SETS][WAYS];
 };
 
+struct admission {
+	pthread_mutex_t lock;
+	struct admission_limits limits; /* under the lock, as the tables */
+	uint8_t secret[16];		/* so that nobody outside can choose who shares a set with whom */
+	struct table principals, delegators;
+};
+
 struct writ_err *
-admission_new(uint32_t per_second, struct admission **ret)
+admission_new(struct admission_limits limits, struct admission **ret)
 {
 	struct admission *admission = calloc(1, sizeof(*admission));
 
 	if (!admission)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for the principals' shares");
 	pthread_mutex_init(&admission->lock, NULL);
-	admission->per_second = per_second;
+	admission->limits = limits;
 	writ_random(admission->secret, sizeof(admission->secret));
 	*ret = admission;
 	return NULL;
@@ -50,10 +54,10 @@ admission_free(struct admission *admission)
 }
 
 void
-admission_limit(struct admission *admission, uint32_t per_second)
+admission_limit(struct admission *admission, struct admission_limits limits)
 {
 	pthread_mutex_lock(&admission->lock);
-	admission->per_second = per_second;
+	admission->limits = limits;
 	pthread_mutex_unlock(&admission->lock);
 }
 
@@ -67,26 +71,35 @@ refill(int64_t milli, int64_t elapsed_ms, int64_t per_second)
 	return milli + elapsed_ms * per_second;
 }
 
-/* The bucket of `who`, filled up to now.  Under the lock. */
-static struct bucket *
-bucket_of(struct admission *admission, struct writ_bytes who, int64_t mono_ms)
+static uint64_t
+name_of(const struct admission *admission, struct writ_bytes before, struct writ_bytes who)
 {
-	const struct writ_bytes pieces[] = { { admission->secret, sizeof(admission->secret) }, who };
+	const struct writ_bytes pieces[] = { { admission->secret, sizeof(admission->secret) }, before, who };
 	uint8_t digest[SHA256_LEN];
-	struct bucket *set, *oldest;
-	uint64_t name;
 
 	writ_sha256v(pieces, N_OF(pieces), digest);
-	name = writ_get64(digest) | 1;
-	set = admission->buckets[writ_get32(digest + 8) % SETS];
-	oldest = &set[0];
+	return writ_get64(digest) | 1;
+}
+
+uint64_t
+admission_name(const struct admission *admission, struct writ_bytes who)
+{
+	return name_of(admission, (struct writ_bytes){ 0 }, who);
+}
+
+/* The bucket of that name, filled up to now.  Under the lock. */
+static struct bucket *
+bucket_of(struct table *table, uint64_t name, uint32_t per_second, int64_t mono_ms)
+{
+	struct bucket *set = table->buckets[(name >> 1) % SETS], *oldest = &set[0];
+
 	for (size_t i = 0; i < WAYS; i++) {
 		struct bucket *b = &set[i];
 
 		if (b->who == name) {
 			const int64_t elapsed_ms = mono_ms > b->used_ms ? mono_ms - b->used_ms : 0;
 
-			b->tokens_milli = refill(b->tokens_milli, elapsed_ms, admission->per_second);
+			b->tokens_milli = refill(b->tokens_milli, elapsed_ms, per_second);
 			b->notes_milli = refill(b->notes_milli, elapsed_ms, ADMISSION_NOTES_PER_S);
 			b->used_ms = mono_ms;
 			return b;
@@ -96,28 +109,59 @@ bucket_of(struct admission *admission, struct writ_bytes who, int64_t mono_ms)
 	}
 	*oldest = (struct bucket){ .who = name,
 				   .used_ms = mono_ms,
-				   .tokens_milli = (int64_t)admission->per_second * 1000,
+				   .tokens_milli = (int64_t)per_second * 1000,
 				   .notes_milli = ADMISSION_NOTES_PER_S * 1000 };
 	return oldest;
+}
+
+/* Under the lock. */
+static bool
+token_take(struct bucket *bucket)
+{
+	if (bucket->tokens_milli < 1000)
+		return false;
+	bucket->tokens_milli -= 1000;
+	return true;
+}
+
+WRIT_CHECKED static struct writ_err *
+take(struct admission *admission, uint64_t name, struct writ_bytes who, int64_t mono_ms)
+{
+	uint32_t limit;
+	bool taken;
+
+	pthread_mutex_lock(&admission->lock);
+	limit = admission->limits.principal;
+	taken = token_take(bucket_of(&admission->principals, name, limit, mono_ms));
+	pthread_mutex_unlock(&admission->lock);
+	if (taken)
+		return NULL;
+	return writ_fail(WRIT_EXHAUSTED, "%.*s asks more than %u times a second: slow down", WRIT_FMT(who), limit);
 }
 
 struct writ_err *
 admission_take(struct admission *admission, struct writ_bytes who, int64_t mono_ms)
 {
+	return take(admission, admission_name(admission, who), who, mono_ms);
+}
+
+struct writ_err *
+admission_take_back(struct admission *admission, struct writ_bytes who, int64_t mono_ms)
+{
+	return take(admission, name_of(admission, WRIT_LIT("back "), who), who, mono_ms);
+}
+
+bool
+admission_delegator(struct admission *admission, uint64_t name, bool take_it, int64_t mono_ms)
+{
 	struct bucket *bucket;
-	uint32_t limit;
-	bool taken;
+	bool may;
 
 	pthread_mutex_lock(&admission->lock);
-	bucket = bucket_of(admission, who, mono_ms);
-	taken = bucket->tokens_milli >= 1000;
-	if (taken)
-		bucket->tokens_milli -= 1000;
-	limit = admission->per_second;
+	bucket = bucket_of(&admission->delegators, name, admission->limits.delegator, mono_ms);
+	may = take_it ? token_take(bucket) : bucket->tokens_milli >= 1000;
 	pthread_mutex_unlock(&admission->lock);
-	if (taken)
-		return NULL;
-	return writ_fail(WRIT_EXHAUSTED, "%.*s asks more than %u times a second: slow down", WRIT_FMT(who), limit);
+	return may;
 }
 
 bool
@@ -127,7 +171,7 @@ admission_note(struct admission *admission, struct writ_bytes who, int64_t mono_
 	bool may;
 
 	pthread_mutex_lock(&admission->lock);
-	bucket = bucket_of(admission, who, mono_ms);
+	bucket = bucket_of(&admission->principals, admission_name(admission, who), admission->limits.principal, mono_ms);
 	may = bucket->notes_milli >= 1000;
 	if (may)
 		bucket->notes_milli -= 1000;

@@ -24,6 +24,7 @@
 #include "issuer/serve/policy.h"
 #include "issuer/serve/prepare.h"
 #include "issuer/serve/revoke.h"
+#include "issuer/serve/shares.h"
 #include "issuer/serve/trust.h"
 #include "issuer/serve/work.h"
 
@@ -39,6 +40,13 @@ enum who {
 	WHO_RESPONDER,
 };
 
+/* Whose share, and whether it waits its turn: shares.h. */
+enum lane {
+	LANE_OPEN,
+	LANE_BACK, /* takes something back, is an operator's, or a status responder's: a bucket of its own, so that no flood of his own holds up a revocation */
+	LANE_TURN, /* makes a delegation or a certificate */
+};
+
 struct route {
 	enum http_method method;
 	const char *path; /* "{id}" is a task id */
@@ -46,30 +54,31 @@ struct route {
 	bool json; /* its body is JSON, or (leaves) PKCS #10 */
 	bool query;
 	struct writ_err *(*handle)(struct work *);
+	enum lane lane;
 };
 
 static const struct route routes[] = {
-	{ HTTP_GET, "/v1/tasks", WHO_CERTIFICATE, false, true, approve_list },
-	{ HTTP_POST, "/v1/tasks", WHO_PERSON_OR_GRANT, true, false, delegate_open_task },
-	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task },
-	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf },
-	{ HTTP_POST, "/v1/batch", WHO_ANYONE, true, false, batch_leaves },
-	{ HTTP_POST, "/v1/tasks/{id}/approvals", WHO_APPROVER, true, false, approve_say },
-	{ HTTP_POST, "/v1/grants/prepare", WHO_ANYONE, true, false, prepare_grant },
-	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on },
-	{ HTTP_POST, "/v1/renew", WHO_AGENT, true, false, issue_renewal },
-	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete },
-	{ HTTP_POST, "/v1/revocations", WHO_CERTIFICATE, true, false, revoke_any },
-	{ HTTP_GET, "/v1/freezes", WHO_STAFF, false, false, freeze_list },
-	{ HTTP_POST, "/v1/freezes/lift", WHO_CERTIFICATE, true, false, freeze_lift },
-	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show },
-	{ HTTP_GET, "/v1/policy", WHO_STAFF, false, false, policy_show },
-	{ HTTP_POST, "/v1/policy/reload", WHO_OPERATOR, false, false, policy_reload },
-	{ HTTP_GET, "/v1/status/changes", WHO_RESPONDER, false, true, feed_changes },
-	{ HTTP_GET, "/v1/status/table", WHO_RESPONDER, false, true, feed_table },
-	{ HTTP_GET, "/v1/status/documents", WHO_RESPONDER, false, false, feed_documents },
-	{ HTTP_GET, "/v1/bundle", WHO_ANYONE, false, false, trust_show },
-	{ HTTP_GET, "/v1/bundle/spiffe", WHO_ANYONE, false, false, trust_spiffe },
+	{ HTTP_GET, "/v1/tasks", WHO_CERTIFICATE, false, true, approve_list, LANE_OPEN },
+	{ HTTP_POST, "/v1/tasks", WHO_PERSON_OR_GRANT, true, false, delegate_open_task, LANE_TURN },
+	{ HTTP_GET, "/v1/tasks/{id}", WHO_CERTIFICATE, false, false, delegate_show_task, LANE_OPEN },
+	{ HTTP_POST, "/v1/tasks/{id}/leaves", WHO_ANYONE, true, true, issue_leaf, LANE_TURN },
+	{ HTTP_POST, "/v1/batch", WHO_ANYONE, true, false, batch_leaves, LANE_OPEN }, /* its items have turns */
+	{ HTTP_POST, "/v1/tasks/{id}/approvals", WHO_APPROVER, true, false, approve_say, LANE_OPEN },
+	{ HTTP_POST, "/v1/grants/prepare", WHO_ANYONE, true, false, prepare_grant, LANE_OPEN },
+	{ HTTP_POST, "/v1/delegations", WHO_AGENT, true, false, delegate_on, LANE_TURN },
+	{ HTTP_POST, "/v1/renew", WHO_AGENT, true, false, issue_renewal, LANE_TURN },
+	{ HTTP_POST, "/v1/tasks/{id}/complete", WHO_CERTIFICATE, true, false, revoke_complete, LANE_BACK },
+	{ HTTP_POST, "/v1/revocations", WHO_CERTIFICATE, true, false, revoke_any, LANE_BACK },
+	{ HTTP_GET, "/v1/freezes", WHO_STAFF, false, false, freeze_list, LANE_BACK },
+	{ HTTP_POST, "/v1/freezes/lift", WHO_CERTIFICATE, true, false, freeze_lift, LANE_BACK },
+	{ HTTP_GET, "/v1/log/entries", WHO_AUDITOR, false, true, entries_show, LANE_OPEN },
+	{ HTTP_GET, "/v1/policy", WHO_STAFF, false, false, policy_show, LANE_BACK },
+	{ HTTP_POST, "/v1/policy/reload", WHO_OPERATOR, false, false, policy_reload, LANE_BACK },
+	{ HTTP_GET, "/v1/status/changes", WHO_RESPONDER, false, true, feed_changes, LANE_BACK },
+	{ HTTP_GET, "/v1/status/table", WHO_RESPONDER, false, true, feed_table, LANE_BACK },
+	{ HTTP_GET, "/v1/status/documents", WHO_RESPONDER, false, false, feed_documents, LANE_BACK },
+	{ HTTP_GET, "/v1/bundle", WHO_ANYONE, false, false, trust_show, LANE_OPEN },
+	{ HTTP_GET, "/v1/bundle/spiffe", WHO_ANYONE, false, false, trust_spiffe, LANE_OPEN },
 };
 
 /* ---- who asks ---- */
@@ -275,6 +284,17 @@ path_is(const char *shape, struct writ_bytes path, struct writ_bytes *ret_id)
 	return !memchr(ret_id->data, '/', ret_id->len);
 }
 
+static void
+route_find(struct work *work)
+{
+	const struct http_request *r = work->request;
+
+	for (size_t i = 0; i < N_OF(routes) && !work->route; i++)
+		if (routes[i].method == r->method && path_is(routes[i].path, r->path, &work->path_id))
+			work->route = &routes[i];
+}
+
+/* Answers what has no route. */
 static bool
 routed(struct work *work)
 {
@@ -282,13 +302,11 @@ routed(struct work *work)
 	struct problem problem = { .status = 405, .code = "INVALID", .hint = "see deploy/api/v1.yaml" };
 	char allowed[16] = "";
 
+	if (work->route)
+		return true;
 	for (size_t i = 0; i < N_OF(routes); i++) {
 		if (!path_is(routes[i].path, r->path, &work->path_id))
 			continue;
-		if (routes[i].method == r->method) {
-			work->route = &routes[i];
-			return true;
-		}
 		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s", *allowed ? ", " : "",
 			 routes[i].method == HTTP_GET ? "GET" : "POST");
 	}
@@ -335,6 +353,41 @@ shape_check(struct work *work)
 	return NULL;
 }
 
+/* ---- turns ---- */
+
+struct writ_err *
+api_again(struct work *work)
+{
+	struct serve_loop *on = work->on;
+	const struct clock now = loop_now(on->loop);
+	struct writ_err *err;
+
+	if (now.mono_ms == work->now.mono_ms && work->rules == on->rules)
+		return NULL;
+	work->now = now;
+	work->stage_ms = now.mono_ms;
+	if (!work->batch) {
+		rules_unref(work->rules);
+		work->rules = rules_ref(on->rules);
+		return identify(work);
+	}
+	/* Items share what is known of who asks: under other rules it would have to be worked out anew for all of them. */
+	if (work->rules != on->rules)
+		return writ_fail(WRIT_UNAVAILABLE, "the policy was read anew meanwhile: ask again");
+	if (!work->who)
+		return NULL;
+	err = auth_check(work->rules->auth, work->who, now.wall);
+	return err || !work->who->is_leaf ? err : leaf_is_good(work, work->who);
+}
+
+static struct writ_err *
+turn_came(struct work *work)
+{
+	struct writ_err *err = api_again(work);
+
+	return err ? err : work->route->handle(work);
+}
+
 void
 api_request(struct http_request *request, void *loop)
 {
@@ -343,8 +396,9 @@ api_request(struct http_request *request, void *loop)
 	struct writ_err *refusal = identify(work);
 	struct writ_err *err;
 
+	route_find(work);
 	/* Whose certificate is refused has a share too: the address's (I14). */
-	err = admission_take(on->serve->admission, work_who(work), work->now.mono_ms);
+	err = shares_asks(work, work->route && work->route->lane == LANE_BACK);
 	if (err)
 		writ_err_free(refusal);
 	else
@@ -356,6 +410,10 @@ api_request(struct http_request *request, void *loop)
 	if (!routed(work) || refused(work) || !content_type_ok(work))
 		return;
 	err = shape_check(work);
+	if (!err && work->route->lane == LANE_TURN) {
+		shares_turn(work, work->path_id, turn_came);
+		return;
+	}
 	if (!err)
 		err = work->route->handle(work);
 	if (err)

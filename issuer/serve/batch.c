@@ -9,7 +9,9 @@
 
 #include <stdlib.h>
 
+#include "issuer/serve/api.h"
 #include "issuer/serve/issue.h"
+#include "issuer/serve/shares.h"
 
 #define RESULTS_MAX (4 * 1024 * 1024) /* bytes: 256 leaves with chain and a first OCSP response */
 
@@ -29,6 +31,12 @@ size_t
 batch_body_max(struct writ_bytes path)
 {
 	return writ_equal(path, WRIT_LIT("/v1/batch")) ? BATCH_BODY_MAX : 0;
+}
+
+struct http_later *
+batch_later(const struct batch *batch)
+{
+	return batch->parent->later;
 }
 
 static void
@@ -101,6 +109,14 @@ batch_took(struct work *item, unsigned status, struct writ_bytes json, uint32_t 
 	batch_let_go(batch);
 }
 
+static struct writ_err *
+item_turn(struct work *item)
+{
+	struct writ_err *err = api_again(item);
+
+	return err ? err : issue_item(item);
+}
+
 /* One item on its way.  Its errors are its result. */
 static void
 item_begin(struct batch *batch, size_t at, const struct request_item *asked)
@@ -108,18 +124,20 @@ item_begin(struct batch *batch, size_t at, const struct request_item *asked)
 	struct work *item = work_item(batch->parent, batch, at);
 	struct writ_err *err;
 
-	err = admission_take(item->on->serve->admission, work_who(item), item->now.mono_ms); /* (1) */
+	err = shares_asks(item, false); /* (1) */
 	if (!err)
 		err = task_id_check(asked->task);
 	if (!err) {
 		item->path_id = writ_arena_copy(&item->arena, asked->task);
 		item->asked = asked->leaf;
 		item->asked.csr = writ_arena_copy(&item->arena, asked->leaf.csr);
-		err = item->path_id.data && item->asked.csr.data ? issue_item(item)
-								 : writ_fail(WRIT_EXHAUSTED, "no memory for an item");
+		if (!item->path_id.data || !item->asked.csr.data)
+			err = writ_fail(WRIT_EXHAUSTED, "no memory for an item");
 	}
 	if (err)
 		work_fail(item, err);
+	else
+		shares_turn(item, item->path_id, item_turn);
 }
 
 WRIT_CHECKED static struct writ_err *

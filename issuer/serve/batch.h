@@ -19,6 +19,9 @@ WRIT_CHECKED struct writ_err *batch_leaves(struct work *);
 /* How much of a body that path may have; 0: as much as any. */
 size_t batch_body_max(struct writ_bytes path);
 
+/* The request that a batch answers. */
+struct http_later *batch_later(const struct batch *);
+
 /* The result of a work that is an item; by work_answer() and work_problem(). */
 void batch_took(struct work *item, unsigned status, struct writ_bytes json, uint32_t retry_after_s);
 

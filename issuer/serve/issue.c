@@ -29,6 +29,7 @@
 #include "base/text.h"
 #include "issuer/log/json.h"
 #include "issuer/serve/approve.h"
+#include "issuer/serve/shares.h"
 #include "issuer/serve/work.h"
 #include "issuer/x509/oid.h"
 
@@ -363,6 +364,7 @@ signer_ask(struct work *work)
 	work->call.type = SIGNER_LEAF;
 	work->call.done = issue_signed;
 	flight_begin(work);
+	shares_at_signer(work, true);
 	link_send(work->on->link, &work->call);
 	return NULL;
 }
@@ -396,6 +398,8 @@ issue_decided(struct work *work)
 		return NULL;
 	}
 	err = work->renewal ? NULL : csr_verify(&work->csr); /* a renewal's proof is its handshake */
+	if (!err)
+		err = shares_proven(work);
 	if (!err)
 		err = build(work);
 	if (!err)
@@ -479,6 +483,7 @@ issue_signed(struct link_call *call, struct writ_err *failed, struct writ_bytes 
 	struct signer_signed s;
 	struct writ_err *err = failed;
 
+	shares_at_signer(work, false);
 	if (!err) {
 		err = signer_signed_read(body, &s);
 		if (err) /* an entry that we cannot name: recovery finds and aborts it */

@@ -223,7 +223,8 @@ rules_reload(struct keeper *k, struct writ_bytes by)
 		event(EVENT_ALARM, "serve.reload_refused", EV_TEXT("by", by), EV_ERR(err));
 		return err;
 	}
-	admission_limit(k->serve->admission, rules->conf.limits.requests_per_principal_s);
+	admission_limit(k->serve->admission, (struct admission_limits){ rules->conf.limits.requests_per_principal_s,
+									rules->conf.limits.requests_per_delegator_s });
 	rules_take(k, rules, by, false);
 	event(EVENT_INFO, "serve.reloaded", EV_TEXT("policy", policy_id(rules->policy)),
 	      EV_NUM("revision", policy_revision(rules->policy)),
@@ -702,7 +703,9 @@ shared_new(struct serve *serve)
 	sem_init(&serve->done, 0, 0);
 	sem_init(&serve->wake, 0, 0);
 	atomic_init(&serve->lost, true); /* not reached yet */
-	err = admission_new(serve->conf.limits.requests_per_principal_s, &serve->admission);
+	err = admission_new((struct admission_limits){ serve->conf.limits.requests_per_principal_s,
+						       serve->conf.limits.requests_per_delegator_s },
+			    &serve->admission);
 	if (!err)
 		err = once_new(&serve->once);
 	if (!err)

@@ -28,7 +28,6 @@ struct link {
 	uint64_t next_number;
 	struct link_call *first, **end; /* waiting */
 	size_t n_waiting, n_notes;
-	bool paused;
 	uint8_t packets[SIGNER_OUTSTANDING_MAX][FRAME_HEADER_LEN];
 	uint8_t in[FRAME_MAX];
 };
@@ -70,16 +69,6 @@ link_depth(const struct link *link)
 	return link->n_out + link->n_waiting;
 }
 
-static void
-pause_if_full(struct link *link)
-{
-	const bool full = link->sock >= 0 && link_depth(link) >= SIGNER_OUTSTANDING_MAX;
-
-	if (full != link->paused)
-		loop_pause(link->loop, full);
-	link->paused = full;
-}
-
 static struct link_call *
 waiting_pop(struct link *link)
 {
@@ -116,7 +105,6 @@ link_cut(struct link *link)
 	while ((call = waiting_pop(link)))
 		call->done(call, writ_fail(WRIT_UNAVAILABLE, "the signer is away: try again"),
 			   (struct writ_bytes){ 0 });
-	pause_if_full(link);
 }
 
 static void
@@ -187,7 +175,6 @@ readable(int fd, struct clock now, void *ctx)
 			return;
 		}
 	}
-	pause_if_full(link); /* an answer may have been the last for a while: nobody else lets the clients go on */
 }
 
 struct writ_err *
@@ -209,7 +196,6 @@ link_send(struct link *link, struct link_call *call)
 	*link->end = call;
 	link->end = &call->next;
 	link->n_waiting++;
-	pause_if_full(link);
 }
 
 struct note {
@@ -318,5 +304,4 @@ link_flush(struct link *link)
 		return;
 	}
 	unsend(link, slots + (sent < 0 ? 0 : sent), n - (unsigned)(sent < 0 ? 0 : sent));
-	pause_if_full(link);
 }

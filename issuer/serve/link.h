@@ -2,8 +2,8 @@
  * The signer's connection of one loop: requests leave in groups at the end of a wake-up, answers come back in any
  * order.
  *
- * At most 64 requests are outstanding; more wait here, and the loop stops reading its clients until there is room
- * (DESIGN.md, Wire). Knows the frames, not what they mean.  Threading: the loop's thread.
+ * At most 64 requests are outstanding; more wait here.  Whoever sends bounds what he sends (leaves: shares.c; statuses: serve.c), and no
+ * client is kept from being read for it: what is read next may be a revocation.  Knows the frames, not what they mean.  Threading: the loop's thread.
  */
 #ifndef WRIT_ISSUER_SERVE_LINK_H
 #define WRIT_ISSUER_SERVE_LINK_H
@@ -42,7 +42,7 @@ void link_send(struct link *, struct link_call *);
 /* Queues a NOTE whose answer nobody waits for; dropped when the link is closed or 1,024 wait already. */
 void link_note(struct link *, uint8_t entry_type, struct writ_bytes said);
 
-/* At the end of a wake-up: one sendmmsg for what fits; pauses and resumes the loop. */
+/* At the end of a wake-up: one sendmmsg for what fits. */
 void link_flush(struct link *);
 
 /* Outstanding and waiting. */

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "issuer/serve/answer.h"
 #include "issuer/serve/serve.h"
+#include "issuer/serve/shares.h"
 
 #define METRICS_MAX (256 * 1024)
 
@@ -303,6 +304,8 @@ metrics(struct serve_loop *on, struct http_request *request)
 	err = metrics_write(&on->serve->metrics, &body);
 	if (!err)
 		err = levels_write(on, &c, &body);
+	if (!err)
+		err = shares_write(on->serve, request->now.mono_ms, &body);
 	if (!err)
 		err = device_write(&c.seen.health, &body);
 	if (err) {

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "issuer/serve/claims.h"
+#include "issuer/serve/shares.h"
 #include "issuer/serve/work.h"
 
 #define ONCE_KEY_MAX (8 + 512 + 1 + CLAIMS_JTI_MAX)
@@ -110,12 +111,15 @@ struct writ_err *
 proof_become(struct work *work, const struct identity *whom)
 {
 	struct identity *who = writ_arena_take(&work->arena, sizeof(*who));
+	struct writ_err *err;
 
 	if (!who)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a grant");
 	*who = *whom;
 	work->who = who;
-	return admission_take(work->on->serve->admission, who->principal, work->now.mono_ms);
+	work->root = admission_name(work->on->serve->admission, who->principal);
+	err = shares_asks(work, false);
+	return err ? err : shares_proven(work);
 }
 
 struct writ_err *

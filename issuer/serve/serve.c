@@ -11,6 +11,8 @@
 #include "issuer/serve/api.h"
 #include "issuer/serve/cas.h"
 #include "issuer/serve/feed.h"
+#include "issuer/serve/roots.h"
+#include "issuer/serve/shares.h"
 #include "issuer/serve/work.h"
 
 #define NONCES_PER_S 200		   /* signed on demand, each loop; above it answers have no nonce */
@@ -283,6 +285,7 @@ wake_end(struct clock now, void *ctx)
 	struct serve_loop *on = ctx;
 
 	(void)now;
+	shares_pump(on);
 	jobs_flush(on);
 	link_flush(on->link);
 	status_quiet(on->serve->status, on->number);
@@ -340,6 +343,8 @@ serve_loop_new(struct serve *serve, unsigned number, struct rules *rules)
 	if (!err)
 		err = front_new(on);
 	if (!err)
+		err = shares_loop(on);
+	if (!err)
 		err = loop_every(on->loop, LOOP_TICK_MS, loop_tick, on);
 	if (err)
 		return writ_because(err, "loop %u", number);
@@ -353,12 +358,15 @@ serve_loop_free(struct serve_loop *on)
 {
 	if (on->link)
 		link_cut(on->link);
+	turns_stop(on->turns);
 	loop_free(on->loop);
 	link_free(on->link);
 	status_front_free(on->front);
 	store_close(on->store);
 	issuing_unref(on->issuing);
 	rules_unref(on->rules);
+	turns_free(on->turns);
+	roots_free(on->roots);
 	while (on->free) {
 		struct work *next = on->free->next_free;
 

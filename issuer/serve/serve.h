@@ -44,6 +44,8 @@ struct issuing *issuing_ref(struct issuing *);
 void issuing_unref(struct issuing *);
 
 struct work;
+struct roots;
+struct turns;
 struct writer;
 struct job;
 
@@ -70,6 +72,9 @@ struct serve_loop {
 	struct clock_guard guard;
 	uint32_t clock_accepted; /* of serve's, as far as this loop has heard */
 	struct work *free;	      /* pool */
+	struct turns *turns;	      /* who issues when: shares.h */
+	size_t n_at_signer;	      /* leaves */
+	struct roots *roots;	      /* of tasks seen lately */
 	size_t n_batched;	      /* items of batches under way */
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
 	size_t n_jobs;

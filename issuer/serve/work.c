@@ -13,6 +13,7 @@
 #include "issuer/log/json.h"
 #include "issuer/serve/batch.h"
 #include "issuer/serve/denied.h"
+#include "issuer/serve/shares.h"
 
 static struct work *
 work_new(struct serve_loop *on)
@@ -49,6 +50,8 @@ work_new(struct serve_loop *on)
 	work->csr = (struct csr){ 0 };
 	work->renewal = work->flying = false;
 	work->denied = NULL;
+	work->turn = (struct turn){ 0 };
+	work->root = 0;
 	writ_random(work->id, sizeof(work->id));
 	return work;
 }
@@ -96,6 +99,7 @@ work_give_back(struct work *work)
 {
 	struct serve_loop *on = work->on;
 
+	shares_left(work);
 	if (work->once.len > 0)
 		once_release(on->serve->once, work->once);
 	proof_release(work);

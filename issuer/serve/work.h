@@ -13,6 +13,7 @@
 #include "issuer/serve/proof.h"
 #include "issuer/serve/request.h"
 #include "issuer/serve/serve.h"
+#include "issuer/serve/turns.h"
 #include "issuer/serve/writer.h"
 
 #define WORK_ARENA_MAX (512 * 1024) /* bytes: a body of 64 KiB, two grants, eight hops; a task with its edges */
@@ -29,6 +30,9 @@ struct work {
 	struct batch *batch;	      /* whose item this is; NULL: of none */
 	size_t batch_at;
 	const struct route *route;
+	struct turn turn;			/* shares.h */
+	struct writ_err *(*begin)(struct work *); /* when its turn has come */
+	uint64_t root;				/* whose share it is taken from once that is proven; 0: nobody's any more */
 	struct writ_bytes path_id; /* {id} of the path */
 	struct rules *rules;
 	const struct identity *who; /* NULL: no certificate, and no grant */

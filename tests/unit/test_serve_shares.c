@@ -30,7 +30,7 @@ a_principal_may_ask_its_share_at_once_and_no_more(void **state)
 	struct admission *a;
 
 	(void)state;
-	expect_ok(admission_new(5, &a));
+	expect_ok(admission_new((struct admission_limits){ 5, 2 * 5 }, &a));
 	assert_int_equal(taken(a, ALICE, 1000, 100), 5);
 	expect_refused(admission_take(a, ALICE, 1000), WRIT_EXHAUSTED,
 		       "spiffe://agents.corp.example/human/corp/alice asks more than 5 times a second: slow down");
@@ -43,7 +43,7 @@ others_are_not_touched_by_one_that_floods(void **state)
 	struct admission *a;
 
 	(void)state;
-	expect_ok(admission_new(5, &a));
+	expect_ok(admission_new((struct admission_limits){ 5, 2 * 5 }, &a));
 	assert_int_equal(taken(a, ALICE, 1000, 10000), 5);
 	assert_int_equal(taken(a, BOB, 1000, 5), 5);
 	admission_free(a);
@@ -55,11 +55,83 @@ the_share_comes_back_with_time_and_does_not_pile_up(void **state)
 	struct admission *a;
 
 	(void)state;
-	expect_ok(admission_new(10, &a));
+	expect_ok(admission_new((struct admission_limits){ 10, 2 * 10 }, &a));
 	assert_int_equal(taken(a, ALICE, 1000, 100), 10);
 	assert_int_equal(taken(a, ALICE, 1099, 100), 0);
 	assert_int_equal(taken(a, ALICE, 1199, 100), 1);
 	assert_int_equal(taken(a, ALICE, 1000000, 100), 10);
+	admission_free(a);
+}
+
+static void
+who_used_up_his_share_can_still_take_back(void **state)
+{
+	struct admission *a;
+
+	(void)state;
+	expect_ok(admission_new((struct admission_limits){ 5, 10 }, &a));
+	assert_int_equal(taken(a, ALICE, 1000, 100), 5);
+	for (int i = 0; i < 5; i++)
+		expect_ok(admission_take_back(a, ALICE, 1000));
+	expect_refused(admission_take_back(a, ALICE, 1000), WRIT_EXHAUSTED,
+		       "spiffe://agents.corp.example/human/corp/alice asks more than 5 times a second: slow down");
+	admission_free(a);
+}
+
+static unsigned
+taken_of_delegator(struct admission *a, uint64_t name, int64_t at_ms, unsigned tries)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < tries; i++)
+		n += admission_delegator(a, name, true, at_ms);
+	return n;
+}
+
+static void
+all_agents_of_a_delegator_share_one_bucket(void **state)
+{
+	struct admission *a;
+
+	(void)state;
+	expect_ok(admission_new((struct admission_limits){ 5, 10 }, &a));
+	assert_int_equal(taken_of_delegator(a, admission_name(a, ALICE), 1000, 100), 10);
+	assert_int_equal(taken_of_delegator(a, admission_name(a, BOB), 1000, 100), 10);
+	assert_int_equal(taken_of_delegator(a, admission_name(a, ALICE), 1500, 100), 5);
+	assert_int_equal(taken(a, ALICE, 1000, 100), 5); /* her own is another */
+	admission_limit(a, (struct admission_limits){ 5, 20 });
+	assert_int_equal(taken_of_delegator(a, admission_name(a, ALICE), 3000, 100), 20);
+	admission_free(a);
+}
+
+static void
+who_only_names_a_delegator_takes_nothing_from_him(void **state)
+{
+	struct admission *a;
+
+	(void)state;
+	expect_ok(admission_new((struct admission_limits){ 5, 10 }, &a));
+	for (int i = 0; i < 1000; i++)
+		assert_true(admission_delegator(a, admission_name(a, ALICE), false, 1000));
+	assert_int_equal(taken_of_delegator(a, admission_name(a, ALICE), 1000, 100), 10);
+	assert_false(admission_delegator(a, admission_name(a, ALICE), false, 1000));
+	admission_free(a);
+}
+
+static void
+strangers_wash_no_delegator_out(void **state)
+{
+	struct admission *a;
+	char who[64];
+
+	(void)state;
+	expect_ok(admission_new((struct admission_limits){ 2, 3 }, &a));
+	assert_int_equal(taken_of_delegator(a, admission_name(a, ALICE), 1000, 3), 3);
+	for (int i = 0; i < 100000; i++) {
+		snprintf(who, sizeof(who), "address 10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
+		assert_int_equal(taken(a, writ_str(who), 1000, 1), 1);
+	}
+	assert_int_equal(taken_of_delegator(a, admission_name(a, ALICE), 1000, 3), 0);
 	admission_free(a);
 }
 
@@ -69,7 +141,7 @@ a_clock_that_goes_back_gives_nothing_and_takes_nothing(void **state)
 	struct admission *a;
 
 	(void)state;
-	expect_ok(admission_new(10, &a));
+	expect_ok(admission_new((struct admission_limits){ 10, 2 * 10 }, &a));
 	assert_int_equal(taken(a, ALICE, 5000, 3), 3);
 	assert_int_equal(taken(a, ALICE, 1000, 100), 7);
 	admission_free(a);
@@ -82,7 +154,7 @@ strangers_by_the_hundred_thousand_do_not_grow_it(void **state)
 	char who[64];
 
 	(void)state;
-	expect_ok(admission_new(2, &a));
+	expect_ok(admission_new((struct admission_limits){ 2, 2 * 2 }, &a));
 	for (int i = 0; i < 100000; i++) {
 		snprintf(who, sizeof(who), "address 10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
 		assert_int_equal(taken(a, writ_str(who), 1000 + i, 1), 1);
@@ -97,7 +169,7 @@ ten_denials_a_second_are_written_and_the_rest_counted(void **state)
 	uint64_t skipped;
 
 	(void)state;
-	expect_ok(admission_new(1000, &a));
+	expect_ok(admission_new((struct admission_limits){ 1000, 2 * 1000 }, &a));
 	for (int i = 0; i < 10; i++)
 		assert_true(admission_note(a, ALICE, 1000, &skipped));
 	for (int i = 0; i < 7; i++)
@@ -191,6 +263,10 @@ main(void)
 		cmocka_unit_test(a_principal_may_ask_its_share_at_once_and_no_more),
 		cmocka_unit_test(others_are_not_touched_by_one_that_floods),
 		cmocka_unit_test(the_share_comes_back_with_time_and_does_not_pile_up),
+		cmocka_unit_test(who_used_up_his_share_can_still_take_back),
+		cmocka_unit_test(all_agents_of_a_delegator_share_one_bucket),
+		cmocka_unit_test(who_only_names_a_delegator_takes_nothing_from_him),
+		cmocka_unit_test(strangers_wash_no_delegator_out),
 		cmocka_unit_test(a_clock_that_goes_back_gives_nothing_and_takes_nothing),
 		cmocka_unit_test(strangers_by_the_hundred_thousand_do_not_grow_it),
 		cmocka_unit_test(ten_denials_a_second_are_written_and_the_rest_counted),
