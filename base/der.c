@@ -9,6 +9,13 @@
 #define LENGTH_MAX 5 /* octets of a length: a count, and up to 4 */
 #define HEADER_MAX (1 + LENGTH_MAX)
 
+/* No tag number over 30, and not the end-of-contents, which only BER has. */
+static inline bool
+is_tag(uint8_t tag)
+{
+	return (tag & 0x1f) != 0x1f && (tag & ~0x20) != 0;
+}
+
 /* Reads one header; `*ret` is the contents.  Moves `in` past the element only on success. */
 static bool
 element(struct der *in, uint8_t *ret_tag, struct der *ret)
@@ -18,8 +25,8 @@ element(struct der *in, uint8_t *ret_tag, struct der *ret)
 
 	if (left < 2)
 		return false;
-	if ((p[0] & 0x1f) == 0x1f || (p[0] & ~0x20) == 0)
-		return false; /* tag numbers over 30; end-of-contents, which only BER has */
+	if (!is_tag(p[0]))
+		return false;
 	*ret_tag = p[0];
 	len = p[1];
 	p += 2;
@@ -45,8 +52,8 @@ element(struct der *in, uint8_t *ret_tag, struct der *ret)
 	return true;
 }
 
-bool
-der_take_whole(struct der *in, uint8_t tag, struct der *ret, struct writ_bytes *ret_whole)
+static bool
+take_whole_any_length(struct der *in, uint8_t tag, struct der *ret, struct writ_bytes *ret_whole)
 {
 	struct der rest = *in, contents;
 	uint8_t found;
@@ -58,6 +65,22 @@ der_take_whole(struct der *in, uint8_t tag, struct der *ret, struct writ_bytes *
 	*in = rest;
 	if (ret)
 		*ret = contents; /* last: `ret` may be `in` itself, to go inside and forget what follows */
+	return true;
+}
+
+bool
+der_take_whole(struct der *in, uint8_t tag, struct der *ret, struct writ_bytes *ret_whole)
+{
+	const uint8_t *const at = in->at, *const end = in->end;
+
+	/* Nearly all are short: a fifth of the work on an OCSP request otherwise. */
+	if (end - at < 2 || at[0] != tag || !is_tag(tag) || at[1] >= 0x80 || at[1] > end - at - 2)
+		return take_whole_any_length(in, tag, ret, ret_whole);
+	if (ret_whole)
+		*ret_whole = (struct writ_bytes){ at, (size_t)2 + at[1] };
+	in->at = at + 2 + at[1];
+	if (ret)
+		*ret = (struct der){ at + 2, at + 2 + at[1] };
 	return true;
 }
 

@@ -150,6 +150,8 @@ out_add(struct http_connection *conn, struct writ_bytes bytes)
 
 	if (bytes.len == 0)
 		return;
+	if (conn == loop->active)
+		out_gather(conn);
 	/* All answers of a wake-up leave in one write, from one place: only what a socket does not take is kept by the
 	 * connection. */
 	if (conn == loop->active && conn->out.len == 0 && bytes.len <= HTTP_OUT_LEN - loop->out_len) {
@@ -168,6 +170,15 @@ out_add(struct http_connection *conn, struct writ_bytes bytes)
 	event(EVENT_WARN, "http.answer_dropped", EV_NUM("connection", conn->peer.connection), EV_ERR(err));
 	writ_err_free(err);
 	conn->close = true;
+}
+
+void
+out_gather(struct http_connection *conn)
+{
+	const struct writ_bytes raw = conn->loop->raw;
+
+	conn->loop->raw = (struct writ_bytes){ 0 };
+	out_add(conn, raw);
 }
 
 static void
@@ -195,8 +206,9 @@ answer_add(struct http_connection *conn, const struct http_answer *answer, bool 
 	count_answer(conn->loop, answer->status);
 }
 
-static void
-raw_add(struct http_connection *conn, struct writ_bytes response)
+/* The part of a whole response that this client is sent. */
+static struct writ_bytes
+raw_part(struct http_connection *conn, struct writ_bytes response)
 {
 	if (response.len >= 12)
 		count_answer(conn->loop, (unsigned)(response.data[9] - '0') * 100);
@@ -208,7 +220,7 @@ raw_add(struct http_connection *conn, struct writ_bytes response)
 		if (end)
 			response.len = (size_t)(end - response.data) + 4;
 	}
-	out_add(conn, response);
+	return response;
 }
 
 /* The connection whose request this is, if it may be answered now.  Anything else is a mistake of ours that would mix
@@ -235,7 +247,14 @@ http_answer(struct http_request *request, const struct http_answer *answer)
 void
 http_answer_raw(struct http_request *request, struct writ_bytes response)
 {
-	raw_add(answering(request), response);
+	struct http_connection *conn = answering(request);
+	const struct writ_bytes part = raw_part(conn, response);
+
+	/* Mostly it is the only answer of the wake-up: then it is sent from where it is, without a copy. */
+	if (conn->loop->out_len == 0 && conn->loop->raw.len == 0 && conn->out.len == 0)
+		conn->loop->raw = part;
+	else
+		out_add(conn, part);
 }
 
 void
@@ -369,6 +388,6 @@ http_answer_raw_later(struct http_later *later, struct writ_bytes response)
 	struct http_connection *conn = later_release(later);
 
 	if (conn)
-		raw_add(conn, response);
+		out_add(conn, raw_part(conn, response));
 	free(later);
 }

@@ -233,9 +233,10 @@ conn_flush(struct http_connection *conn)
 	struct loop *loop = conn->loop;
 	struct writ_bytes rest;
 
-	if (loop->out_len > 0) { /* conn is the active one, and its own `out` is empty */
-		rest = (struct writ_bytes){ loop->out, loop->out_len };
+	if (loop->out_len > 0 || loop->raw.len > 0) { /* conn is the active one, and its own `out` is empty */
+		rest = loop->out_len > 0 ? (struct writ_bytes){ loop->out, loop->out_len } : loop->raw;
 		loop->out_len = 0;
+		loop->raw = (struct writ_bytes){ 0 };
 		if (!send_some(conn, &rest))
 			return false;
 		if (rest.len > 0) {
@@ -324,6 +325,34 @@ long_body_take(struct http_connection *conn, size_t body_len)
 	return true;
 }
 
+/* http_parse(), by way of loop->same. */
+static struct writ_err *
+head_parse(struct loop *loop, struct writ_bytes in, struct http_head *ret, size_t *ret_len)
+{
+	struct same_head *same = &loop->same[in.len % SAME_HEADS];
+	const bool is_same = same->len > 0 && in.len >= same->len && memcmp(in.data, same->bytes, same->len) == 0;
+	struct writ_err *err;
+
+	if (is_same && same->parsed) {
+		*ret = same->head;
+		*ret_len = same->len;
+		return NULL;
+	}
+	if (is_same)
+		in = (struct writ_bytes){ same->bytes, same->len };
+	err = http_parse(in, ret, ret_len);
+	if (err || ret->content_length == 0 || *ret_len == 0 || *ret_len > sizeof(same->bytes))
+		return err;
+	same->parsed = is_same;
+	if (is_same) {
+		same->head = *ret;
+	} else {
+		memcpy(same->bytes, in.data, *ret_len);
+		same->len = *ret_len;
+	}
+	return NULL;
+}
+
 /* One request from the front of `in`: its length, or 0 when it is not whole yet. */
 static size_t
 consume_one(struct http_connection *conn, struct writ_bytes in)
@@ -336,7 +365,7 @@ consume_one(struct http_connection *conn, struct writ_bytes in)
 
 	if (in.len < conn->need)
 		return 0;
-	err = http_parse(in, &head, &head_len);
+	err = head_parse(conn->loop, in, &head, &head_len);
 	if (err) {
 		count(conn->loop, COUNT_REFUSED_PARSE);
 		event(EVENT_DEBUG, "http.refused", EV_STR("client", conn->peer.address), EV_NUM("status", head.refusal),
@@ -392,6 +421,8 @@ consume(struct http_connection *conn, struct writ_bytes in)
 	while (done < in.len) {
 		size_t n;
 
+		if (loop->raw.len > 0)
+			out_gather(conn); /* its owner may do with it what it likes while the next request is handled */
 		if (conn->later || conn->close || conn->lent.len > 0 || conn->out.len > 0 || loop->paused ||
 		    loop->stopping) {
 			conn->untried = true;
@@ -449,6 +480,7 @@ run_read(struct http_connection *conn)
 		event(EVENT_WARN, "http.no_memory", EV_ERR(err));
 		writ_err_free(err);
 		loop->out_len = 0;
+		loop->raw = (struct writ_bytes){ 0 };
 		conn_close(conn);
 		return false;
 	}

@@ -83,7 +83,8 @@ unsigned http_field(const struct http_request *, const char *lower, struct writ_
 void http_answer(struct http_request *, const struct http_answer *);
 
 /* A whole response, status line and all, built before: the fast path of cached status.  Adds nothing; to HEAD the body
- * is not sent. */
+ * is not sent.  It must stay as it is until the handler has returned and the next request comes, of whatever client: so
+ * it is not on the handler's stack. */
 void http_answer_raw(struct http_request *, struct writ_bytes response);
 
 /*

@@ -551,6 +551,8 @@ is_ocsp_type(struct writ_bytes type)
 	static const char wanted[] = "application/ocsp-request";
 	const size_t len = sizeof(wanted) - 1;
 
+	if (writ_equal(type, (struct writ_bytes){ (const uint8_t *)wanted, len }))
+		return true;
 	if (type.len < len || strncasecmp((const char *)type.data, wanted, len) != 0)
 		return false;
 	return type.len == len || type.data[len] == ';' || type.data[len] == ' ';

@@ -137,6 +137,7 @@ struct server {
 	uint8_t *lent;
 	char gone; /* 'y' or 'n', as the late answer found it */
 	char late_peer[64];
+	char scratch[100]; /* each answer of /scratch, in the place of the one before */
 };
 
 static void
@@ -203,6 +204,13 @@ on_request(struct http_request *request, void *ctx)
 	}
 	if (writ_equal(request->path, WRIT_LIT("/raw"))) {
 		http_answer_raw(request, WRIT_LIT("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nraw\n"));
+		return;
+	}
+	if (writ_equal(request->path, WRIT_LIT("/scratch"))) {
+		const int n = snprintf(server->scratch, sizeof(server->scratch),
+				       "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n%.*s", WRIT_FMT(request->body));
+
+		http_answer_raw(request, (struct writ_bytes){ (uint8_t *)server->scratch, (size_t)n });
 		return;
 	}
 	if (writ_equal(request->path, WRIT_LIT("/forgotten")))
@@ -508,6 +516,67 @@ pipelined_requests_are_answered_in_their_order(void **state)
 		assert_non_null(strstr(heard, one));
 		assert_true(strstr(heard, one) < strstr(heard, next));
 	}
+	close(fd);
+	server_stop(&server);
+}
+
+static void
+a_raw_answer_is_sent_before_its_owner_writes_the_next_in_its_place(void **state)
+{
+#define SCRATCH_OF(body) "POST /scratch HTTP/1.1\r\nHost: w\r\nContent-Length: 4\r\n\r\n" body
+	struct server server;
+	int fd;
+
+	(void)state;
+	server_start(&server, &(struct loop_conf){ 0 });
+	fd = dial(&server);
+	say(fd, SCRATCH_OF("one ") SCRATCH_OF("two ") GET("/nothing") SCRATCH_OF("four") SCRATCH_OF("five"));
+	hear(fd, "five", 1);
+	assert_non_null(strstr(heard, "one "));
+	assert_true(strstr(heard, "one ") < strstr(heard, "two "));
+	assert_true(strstr(heard, "two ") < strstr(heard, "204 No Content"));
+	assert_true(strstr(heard, "204 No Content") < strstr(heard, "four"));
+	assert_true(strstr(heard, "four") < strstr(heard, "five"));
+	say(fd, SCRATCH_OF("six ") "GARBAGE\n");
+	assert_contains(hear_out(fd), "six HTTP/1.1 400 Bad Request\r\n");
+	server_stop(&server);
+}
+
+static void
+a_head_said_before_is_read_as_then_and_one_that_differs_anew(void **state)
+{
+	/* All of them of one length, so that they would stand in each other's place. */
+	static const char *const first = "POST /echo HTTP/1.1\r\nHost: w\r\nX: 1\r\nContent-Length: 4\r\n\r\nabcd";
+	static const struct {
+		const char *request, *answer;
+	} others[] = {
+		{ "POST /echo HTTP/1.1\r\nHost: w\r\nX: 1\r\nContent-Length: 4\r\n\r\nefgh", "\r\n\r\nefgh" },
+		{ "POST /echo HTTP/1.1\r\nHost: w\r\nX: 1\r\nContent-Length: 3\r\n\r\nijk", "\r\n\r\nijk" },
+		{ "POST /ecHo HTTP/1.1\r\nHost: w\r\nX: 1\r\nContent-Length: 4\r\n\r\nlmno", "404 Not Found" },
+		{ "POST /echo HTTP/1.1\r\nHost: w\r\nX: 1\r\nContent-Length: 4\r\n\r\nefgh", "\r\n\r\nefgh" },
+		{ "POST /echo HTTP/1.1\r\nHost: w\r\nX  1\r\nContent-Length: 4\r\n\r\nabcd", "400 Bad Request" },
+	};
+	struct server server;
+	int fd;
+
+	(void)state;
+	server_start(&server, &(struct loop_conf){ 0 });
+	for (size_t i = 0; i < N_OF(others); i++) {
+		fd = dial(&server);
+		for (unsigned twice = 0; twice < 3; twice++) {
+			say(fd, first);
+			assert_contains(hear(fd, "abcd", 1), "\r\n\r\nabcd");
+		}
+		say(fd, others[i].request);
+		assert_contains(hear(fd, others[i].answer, 1), others[i].answer);
+		close(fd);
+	}
+	/* The same head in pieces, whatever of it has come. */
+	fd = dial(&server);
+	say_bytes(fd, first, 30);
+	sleep_ms(20);
+	say(fd, first + 30);
+	assert_contains(hear(fd, "abcd", 1), "\r\n\r\nabcd");
 	close(fd);
 	server_stop(&server);
 }
@@ -1703,6 +1772,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_is_answered_and_its_connection_kept),
 		cmocka_unit_test(pipelined_requests_are_answered_in_their_order),
+		cmocka_unit_test(a_raw_answer_is_sent_before_its_owner_writes_the_next_in_its_place),
+		cmocka_unit_test(a_head_said_before_is_read_as_then_and_one_that_differs_anew),
 		cmocka_unit_test(more_pipelined_requests_than_the_answers_room_are_all_answered),
 		cmocka_unit_test(http_1_0_is_answered_and_closed_even_when_asked_to_keep),
 		cmocka_unit_test(head_is_answered_like_get_without_the_body),
