@@ -1,0 +1,49 @@
+"""Store, issuer, ledger, responders and CRL say the same of every certificate, through kills and a rotation; and what compares them finds who does not."""
+import sqlite3
+
+import pytest
+
+import hour
+from liar import Liar, behind, remembered
+from words import Words
+
+pytestmark = pytest.mark.waits
+
+
+def set_state(house, agent, state):
+    with sqlite3.connect(house.path("state/store/writ.db"), timeout=10) as db:
+        db.execute("UPDATE cert SET state = ? WHERE serial = ?", (state, bytes.fromhex(agent.serial)))
+
+
+def test_a_responder_that_does_not_learn_of_an_end_is_found_and_one_that_is_late_is_not(one):
+    kept = {}
+    keep = remembered(kept)
+    with Liar(one, keep) as forgetful, Liar(one, behind(0.3)) as late:
+        words = Words(one, [("forgetful", int(forgetful.rsplit(":", 1)[1])), ("late", int(late.rsplit(":", 1)[1]))])
+        agent = one.agent_with_leaf("ended")
+        words.look()
+        assert not words.disagreements and set(words.words.values()) >= {1}
+        assert one.person().ask("POST", f"/v1/tasks/{agent.task}/complete").status == 200
+        words.look()
+    assert len(words.disagreements) == 1 and words.disagreements[0].startswith(f"forgetful: good of {agent.serial}, which is revoked in the store, for 1."), words.disagreements
+    assert {source.name: 0.3 <= source.longest_s < 1 for source in words.sources} == {"issuer": False, "ledger": False, "forgetful": False, "late": True}
+
+
+def test_a_row_that_was_changed_by_hand_is_found_by_every_other_word(one):
+    agent = one.agent_with_leaf("changed")
+    words = Words(one)
+    words.look()
+    assert not words.disagreements
+    set_state(one, agent, 2)
+    words.look()
+    words.lists_may_lag_until = 0
+    words.seen[agent.serial] = ("revoked", words.seen[agent.serial][1] - 10)
+    words.look_at_lists()
+    set_state(one, agent, 1)
+    assert [fault.split(":")[0] for fault in words.disagreements] == ["issuer", "ledger", "CRL"], words.disagreements
+
+
+def test_everything_agrees_while_the_issuer_and_the_signer_are_killed_and_keys_change(one):
+    faults, outcome = hour.run(one, [], 6, rate=4, asks=60, rest_s=1.5, list_s=4)  # a slow machine's lists
+    assert not faults and outcome["disagreements"] == 0
+    assert outcome["disturbances"] >= 2 and outcome["certificates"] >= 10 and min(outcome["words"].values()) >= 10, outcome
