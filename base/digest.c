@@ -85,6 +85,38 @@ writ_sha256v(const struct writ_bytes *pieces, size_t n, uint8_t out[SHA256_LEN])
 }
 
 void
+writ_sha256_begin(struct writ_sha256 *stream)
+{
+	(void)context(); /* the methods are fetched */
+	writ_sha256_done(stream);
+	stream->ctx = EVP_MD_CTX_new();
+	if (!stream->ctx || EVP_DigestInit_ex2(stream->ctx, sha256, NULL) != 1)
+		broken("a digest");
+}
+
+void
+writ_sha256_add(struct writ_sha256 *stream, struct writ_bytes bytes)
+{
+	if (bytes.len > 0 && EVP_DigestUpdate(stream->ctx, bytes.data, bytes.len) != 1)
+		broken("a digest");
+}
+
+void
+writ_sha256_end(struct writ_sha256 *stream, uint8_t out[SHA256_LEN])
+{
+	if (EVP_DigestFinal_ex(stream->ctx, out, NULL) != 1)
+		broken("a digest");
+	writ_sha256_done(stream);
+}
+
+void
+writ_sha256_done(struct writ_sha256 *stream)
+{
+	EVP_MD_CTX_free(stream->ctx);
+	stream->ctx = NULL;
+}
+
+void
 writ_sha384(struct writ_bytes bytes, uint8_t out[SHA384_LEN])
 {
 	digest(&sha384, &bytes, 1, out);

@@ -17,6 +17,15 @@ void writ_sha256(struct writ_bytes, uint8_t out[SHA256_LEN]);
 /* Over several pieces, as one message. */
 void writ_sha256v(const struct writ_bytes *pieces, size_t n, uint8_t out[SHA256_LEN]);
 
+/* A message that comes piece by piece, over several wake-ups. */
+struct writ_sha256 {
+	struct evp_md_ctx_st *ctx; /* owned; NULL: none is begun */
+};
+void writ_sha256_begin(struct writ_sha256 *);
+void writ_sha256_add(struct writ_sha256 *, struct writ_bytes);
+void writ_sha256_end(struct writ_sha256 *, uint8_t out[SHA256_LEN]);
+void writ_sha256_done(struct writ_sha256 *);
+
 void writ_sha384(struct writ_bytes, uint8_t out[SHA384_LEN]);
 void writ_sha1(struct writ_bytes, uint8_t out[SHA1_LEN]);
 

@@ -258,9 +258,16 @@ file_sync(int fd, const char *what)
 }
 
 struct writ_err *
+file_memfd_seal(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | MEMFD_SEALS) == 0 ? NULL : writ_fail_errno(errno, "sealing a memfd");
+}
+
+struct writ_err *
 file_memfd(const char *name, struct writ_bytes contents, int *ret_fd)
 {
 	AUTO(file_closep) int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct writ_err *err;
 
 	*ret_fd = -1;
 	if (fd < 0)
@@ -273,8 +280,9 @@ file_memfd(const char *name, struct writ_bytes contents, int *ret_fd)
 		contents.data += n > 0 ? n : 0;
 		contents.len -= n > 0 ? (size_t)n : 0;
 	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | MEMFD_SEALS) != 0)
-		return writ_fail_errno(errno, "sealing a memfd");
+	err = file_memfd_seal(fd);
+	if (err)
+		return err;
 	*ret_fd = fd;
 	fd = -1;
 	return NULL;

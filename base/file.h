@@ -38,6 +38,9 @@ WRIT_CHECKED struct writ_err *file_lock(const char *dir, int *ret_fd);
  * more.  The caller closes. */
 WRIT_CHECKED struct writ_err *file_memfd(const char *name, struct writ_bytes contents, int *ret_fd);
 
+/* The same for one that was made with MFD_ALLOW_SEALING and written in pieces: nobody can change it from now on. */
+WRIT_CHECKED struct writ_err *file_memfd_seal(int fd);
+
 /*
  * What came beside a frame, read in place: maps it; `fd` stays the caller's and may be closed at once.  WRIT_INVALID
  * unless it is a memfd, sealed against writing, shrinking and growing - so nobody can change it under the reader, and

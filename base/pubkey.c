@@ -350,25 +350,37 @@ ecdsa_is_strict(const struct key_row *row, struct writ_bytes signature)
 }
 
 static struct writ_err *
-ecdsa_verify(const struct pubkey *key, struct writ_bytes message, struct writ_bytes signature)
+ecdsa_verify_digest(const struct pubkey *key, const uint8_t *digest, size_t digest_len, struct writ_bytes signature)
 {
 	const struct key_row *row = row_of(key->kind);
-	uint8_t digest[SHA384_LEN];
-	size_t digest_len = SHA256_LEN;
 
 	if (!ecdsa_is_strict(row, signature))
 		return writ_fail(WRIT_INVALID, "the signature is not the DER of two positive integers that fit %s",
 				 row->name);
-	if (key->kind == KEY_P384) {
-		writ_sha384(message, digest);
-		digest_len = SHA384_LEN;
-	} else {
-		writ_sha256(message, digest);
-	}
 	if (EVP_PKEY_verify(key->ctx, signature.data, signature.len, digest, digest_len) == 1)
 		return NULL;
 	ERR_clear_error();
 	return writ_fail(WRIT_INVALID, "the signature is not this %s key's over these bytes", row->name);
+}
+
+static struct writ_err *
+ecdsa_verify(const struct pubkey *key, struct writ_bytes message, struct writ_bytes signature)
+{
+	uint8_t digest[SHA384_LEN];
+
+	if (key->kind == KEY_P384)
+		writ_sha384(message, digest);
+	else
+		writ_sha256(message, digest);
+	return ecdsa_verify_digest(key, digest, key->kind == KEY_P384 ? SHA384_LEN : SHA256_LEN, signature);
+}
+
+struct writ_err *
+pubkey_verify_digest(const struct pubkey *key, const uint8_t digest[32], struct writ_bytes signature)
+{
+	if (key->kind != KEY_P256)
+		return writ_fail(WRIT_BROKEN, "a digest was to be checked with a key that is not P-256");
+	return ecdsa_verify_digest(key, digest, SHA256_LEN, signature);
 }
 
 static struct writ_err *

@@ -57,4 +57,8 @@ void pubkey_done(struct pubkey *);
 WRIT_CHECKED struct writ_err *pubkey_verify(const struct pubkey *, struct writ_bytes message,
 					    struct writ_bytes signature);
 
+/* The same for a P-256 key and a message of which the SHA-256 is at hand. */
+WRIT_CHECKED struct writ_err *pubkey_verify_digest(const struct pubkey *, const uint8_t digest[32],
+						   struct writ_bytes signature);
+
 #endif

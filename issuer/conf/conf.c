@@ -17,6 +17,7 @@
 
 #define RUN_BYTES_MAX 90 /* a socket's path ends at 107 bytes: room for "/" and the longest name we put there */
 #define URL_MAX 200	 /* stands in every certificate, twice */
+#define CRL_SHARD_ENTRIES_MAX 5000000 /* what a list holds at most: 245 MB */
 #define ORIGIN_MAX 200
 #define ARENA_LIMIT ((size_t)1024 * 1024)
 
@@ -176,7 +177,7 @@ url_fault(const char *url)
 static struct writ_err *
 read_status(const struct conf_reader *r, const struct yaml_node *root)
 {
-	static const char *const keys[] = { "listen", "url", NULL };
+	static const char *const keys[] = { "listen", "url", "crl_shard_entries", NULL };
 	struct conf *conf = r->conf;
 	struct yaml_node *map;
 	struct writ_err *err;
@@ -198,7 +199,7 @@ read_status(const struct conf_reader *r, const struct yaml_node *root)
 	if (fault)
 		return yaml_fail(r->yaml, yaml_get(map, "url"), "status.url: found \"%.80s\": %s", conf->status_url,
 				 fault);
-	return NULL;
+	return conf_number(r, map, "status.crl_shard_entries", CRL_SHARD_ENTRIES_MAX, &conf->crl_shard_entries);
 }
 
 static struct writ_err *

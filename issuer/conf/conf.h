@@ -89,6 +89,7 @@ struct conf {
 	struct conf_address api;
 	const char *api_certificate, *api_key;	/* PEM files; the operator's, not ours */
 	struct conf_address status;
+	uint32_t crl_shard_entries;	/* a CRL that could come to have so many is followed by the next shard; 0: never */
 	const char *status_url;		/* "http://127.0.0.1:8080": what CRLDP and AIA begin with; no trailing slash */
 
 	struct {

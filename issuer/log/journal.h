@@ -14,18 +14,19 @@
  *	u32le	length of what follows
  *	32	leaf hash: SHA-256(0x00 || entry), RFC 6962 2.1
  *	8	check: first bytes of SHA-256(leaf hash || header || rest)
- *	52	header: u8 type, u8 reason, u16le flags, u32le entry length, 16 serial, i64le notAfter, 8 key (first bytes of the key id), i64le time,
+ *	52	header: u8 type, u8 reason, u8 flags, u8 the reason's high byte, u32le entry length, 16 serial, i64le notAfter, 8 key (first bytes of the key id), i64le time,
  *		u32le time's milliseconds
  *	entry	canonical JSON (sorted keys, no floats, one line)
  *	rest	TBS (types issue and key), outside the hashed leaf
  * Flags: 1 marks the first record of a group, that is of those which waited for one fdatasync.  The pages of a group reach the disk in any order, so
  * after a power cut a bad record may stand before good ones of its own group: that is a torn tail, since none of them was acknowledged.  A bad
  * record before the first one of a later group is damage.
- * What a type puts into the fixed header beside its time: issue serial, notAfter, key; abort serial, key; revoke reason, serial, key - or, with key
+ * What a type puts into the fixed header beside its time: issue serial, notAfter, key, and as reason the shard of the key's
+ * list that the certificate names (16 bits; others have 8); abort serial, key; revoke reason, serial, key - or, with key
  * zero, an edge id in the serial's place; key serial, notAfter, key of what was certified - or, with reason 1 or 2, the key of a
  * generation that became current, or was destroyed, or, with reason 16 and more, serial, notAfter and key of an issuing CA
  * that was revoked for the CRLReason above 16; crl key, notAfter = nextUpdate, and the CRL's number,
- * big endian, in the last 8 bytes of the serial's place; settled the index, likewise; state the device's counter, likewise,
+ * big endian, in the last 8 bytes of the serial's place, and as reason its shard; settled the index, likewise; state the device's counter, likewise,
  * with reason 1 once it was reached.
  * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal.
  */
@@ -49,7 +50,7 @@ const char *entry_type_name(enum entry_type);		/* "issue", ...: the entry's "t" 
 
 struct entry {
 	enum entry_type type;
-	unsigned reason;		/* revoke: RFC 5280 5.3.1 */
+	unsigned reason;		/* revoke: RFC 5280 5.3.1; issue and crl: the shard */
 	uint8_t serial[16];		/* issue, abort, revoke; else zero */
 	writ_time not_after;		/* issue: of the certificate; settled: 0 */
 	uint8_t key[8];			/* issue: issuing key id's first bytes */

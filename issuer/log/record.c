@@ -74,6 +74,13 @@ check_of(const uint8_t leaf[32], const uint8_t *header, struct writ_bytes tbs, u
 	memcpy(out, hash, CHECK_LEN);
 }
 
+/* Types whose reason is the number of a shard: 16 bits. */
+static bool
+has_shard(uint8_t type)
+{
+	return type == ENTRY_ISSUE || type == ENTRY_CRL;
+}
+
 size_t
 record_len(const struct entry *e)
 {
@@ -86,7 +93,8 @@ record_write(struct entry *e, struct writ_buf *ret)
 	struct writ_err *err;
 	uint8_t *at, *header;
 
-	if (e->type < ENTRY_ISSUE || e->type > TYPE_LAST || e->reason > UINT8_MAX)
+	if (e->type < ENTRY_ISSUE || e->type > TYPE_LAST ||
+	    e->reason > (has_shard((uint8_t)e->type) ? UINT16_MAX : UINT8_MAX))
 		return writ_fail(WRIT_BROKEN, "an entry of type %d and reason %u cannot be written", (int)e->type,
 				 e->reason);
 	if (e->json.len == 0 || e->json.len > JOURNAL_ENTRY_MAX)
@@ -105,7 +113,7 @@ record_write(struct entry *e, struct writ_buf *ret)
 	header[0] = (uint8_t)e->type;
 	header[1] = (uint8_t)e->reason;
 	header[2] = e->group_first ? FLAG_GROUP_FIRST : 0;
-	header[3] = 0;
+	header[3] = (uint8_t)(e->reason >> 8);
 	put32le(header + 4, (uint32_t)e->json.len);
 	memcpy(header + 8, e->serial, 16);
 	put64le(header + 24, (uint64_t)e->not_after);
@@ -136,7 +144,7 @@ shape(struct writ_bytes at)
 		return "it goes past the end";
 	if (header[0] < ENTRY_ISSUE || header[0] > TYPE_LAST)
 		return "its type is unknown";
-	if ((header[2] != 0 && header[2] != FLAG_GROUP_FIRST) || header[3] != 0)
+	if ((header[2] != 0 && header[2] != FLAG_GROUP_FIRST) || (header[3] != 0 && !has_shard(header[0])))
 		return "its flags are unknown";
 	json_len = get32le(header + 4);
 	if (json_len == 0 || json_len > JOURNAL_ENTRY_MAX || json_len > len - FIXED_LEN ||
@@ -170,7 +178,7 @@ record_read(struct writ_bytes at, struct entry *ret, size_t *ret_len)
 	json_len = get32le(header + 4);
 	*ret = (struct entry){
 		.type = (enum entry_type)header[0],
-		.reason = header[1],
+		.reason = header[1] | (unsigned)header[3] << 8,
 		.group_first = header[2] == FLAG_GROUP_FIRST,
 		.not_after = (writ_time)get64le(header + 24),
 		.time = (writ_time)get64le(header + 40),

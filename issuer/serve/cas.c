@@ -60,7 +60,7 @@ known_read(struct ca_known *known, uint64_t number, struct writ_bytes der)
 }
 
 WRIT_CHECKED static struct writ_err *
-known_add(struct cas *cas, uint64_t number, struct writ_bytes der)
+known_add(struct cas *cas, uint64_t number, unsigned shard, struct writ_bytes der)
 {
 	struct writ_err *err;
 
@@ -71,7 +71,8 @@ known_add(struct cas *cas, uint64_t number, struct writ_bytes der)
 	if (err)
 		known_done(&cas->all[cas->n]);
 	else
-		cas->n++;
+		cas->all[cas->n].first = cas->all[cas->n].last = shard;
+	cas->n += !err;
 	return err;
 }
 
@@ -112,12 +113,13 @@ cas_fetch(struct cas *cas, int sock, void (*gone)(void *ctx, const struct ca_kno
 		if (!err)
 			lower_drop(cas, are.lowest, gone, ctx);
 		for (size_t i = 0; i < are.n && !err; i++)
-			err = known_add(cas, are.certs[i].number, are.certs[i].der);
+			err = known_add(cas, are.certs[i].number, are.certs[i].shard, are.certs[i].der);
 	}
 	if (err)
 		return writ_because(err, "the signer's issuing CAs");
 	cas->changes = are.changes;
 	cas->issuing = are.issuing;
+	cas->shard = are.shard;
 	if (!cas_issuing(cas))
 		return writ_fail(WRIT_BROKEN, "the signer issues with generation %llu, which it did not show",
 				 (unsigned long long)are.issuing);

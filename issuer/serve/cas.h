@@ -14,12 +14,14 @@ struct ca_known {
 	writ_time not_before, not_after;
 	struct ocsp_issuer ocsp;
 	bool published;	      /* its certificate */
-	uint64_t list_number; /* of its CRL that is published; 0: none yet */
+	unsigned first, last; /* shards of its CRL, as the signer said last; first: once the last one was fetched */
+	uint64_t list_numbers[SIGNER_SHARDS_MAX]; /* of shard n at n % SIGNER_SHARDS_MAX, as published; 0: it is not */
 };
 
 struct cas {
 	uint64_t changes; /* as HEALTH says */
 	uint64_t issuing; /* number of the one that issues now */
+	unsigned shard;	  /* and of its CRL's shard that leaves name */
 	size_t n;
 	struct ca_known all[SIGNER_GENERATIONS_MAX]; /* ascending by number */
 };

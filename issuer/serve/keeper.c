@@ -370,11 +370,11 @@ ca_gone(void *ctx, const struct ca_known *ca)
 	publish_ca_drop(k->serve->publish, ca);
 }
 
-/* One CA's list.  The signer may have forgotten a generation since we heard of it: then there is nothing to publish. */
+/* One CA's lists.  The signer may have forgotten a generation since we heard of it: then there is nothing to publish. */
 WRIT_CHECKED static struct writ_err *
-list_publish(struct keeper *k, struct ca_known *ca)
+list_publish(struct keeper *k, struct ca_known *ca, bool new_only)
 {
-	struct writ_err *err = publish_list(k->serve, k->sock, ca->key_id, &ca->list_number);
+	struct writ_err *err = publish_lists(k->serve, k->sock, ca, new_only);
 
 	if (!err || err->code != WRIT_NOT_FOUND)
 		return err;
@@ -391,10 +391,14 @@ cas_learn(struct keeper *k)
 	err = cas_fetch(&k->cas, k->sock, ca_gone, k);
 	if (!err)
 		err = publish_cas(k->serve->publish, &k->cas, k->now.wall);
-	for (size_t i = 0; i < k->cas.n && !err; i++)
-		if (k->cas.all[i].list_number == 0 && k->cas.all[i].not_after >= k->now.wall)
-			err = list_publish(k, &k->cas.all[i]);
-	return err;
+	for (size_t i = 0; i < k->cas.n && !err; i++) {
+		struct ca_known *ca = &k->cas.all[i];
+		const bool new_shard = ca->number == k->cas.issuing && ca->last != k->cas.shard;
+
+		if ((ca->list_numbers[ca->last % SIGNER_SHARDS_MAX] == 0 || new_shard) && ca->not_after >= k->now.wall)
+			err = list_publish(k, ca, true);
+	}
+	return err ? err : publish_index(k->serve->publish, &k->cas, k->now.wall);
 }
 
 /* After the signer was away: what it has now, and away with what it had. */
@@ -462,13 +466,15 @@ lists_publish(struct keeper *k, bool anchor)
 	atomic_store(&k->serve->list_due, false);
 	for (size_t i = k->cas.n; i-- > 0 && !err;)
 		if (k->cas.all[i].not_after >= k->now.wall)
-			err = list_publish(k, &k->cas.all[i]);
+			err = list_publish(k, &k->cas.all[i], false);
+	if (!err)
+		err = publish_index(k->serve->publish, &k->cas, k->now.wall);
 	if (err || !anchor)
 		return err;
 	k->anchor_list_ms = k->now.mono_ms + ANCHOR_LIST_MS;
 	err = ca_read(k->welcome.anchor, &ca);
 	if (!err)
-		err = publish_list(k->serve, k->sock, ca.key_id, &number);
+		err = publish_list(k->serve, k->sock, ca.key_id, 0, &number, NULL);
 	if (err && err->code != WRIT_BROKEN && err->code != WRIT_UNAVAILABLE) {
 		event(EVENT_ALARM, "serve.anchor_list", EV_ERR(err));
 		writ_err_free(err);

@@ -17,9 +17,18 @@ WRIT_CHECKED struct writ_err *publish_cas(struct publish *, struct cas *, writ_t
 /* What was published of an issuing CA that is no more. */
 void publish_ca_drop(struct publish *, const struct ca_known *);
 
-/* Fetches a CA's list from the signer and puts it under /crl/KEYID.crl, unless it is number `*number`, which is there
- * already; then `*number` is the new one's.  WRIT_NOT_FOUND: the signer knows no such CA any more.  WRIT_BROKEN or
- * WRIT_UNAVAILABLE: the connection is of no more use. */
-WRIT_CHECKED struct writ_err *publish_list(struct serve *, int sock, const uint8_t key_id[20], uint64_t *number);
+/*
+ * Fetches a CA's list from the signer and puts it under /crl/KEYID.crl, or that of a shard under /crl/KEYID-SHARD.crl, unless it is number `*number`,
+ * which is there already; then `*number` is the new one's.  `ret_is` may be NULL.  WRIT_NOT_FOUND: the signer knows no such CA any more, or no such shard.
+ * WRIT_BROKEN or WRIT_UNAVAILABLE: the connection is of no more use.
+ */
+WRIT_CHECKED struct writ_err *publish_list(struct serve *, int sock, const uint8_t key_id[20], unsigned shard, uint64_t *number,
+					   struct signer_crl_is *ret_is);
+
+/* /crl/issuing.txt: the paths of all lists of issuing CAs that are published, a line each, for those who fetch them without having met a leaf. */
+WRIT_CHECKED struct writ_err *publish_index(struct publish *, const struct cas *, writ_time now);
+
+/* All lists of an issuing CA, or only those that were not published yet; what the signer has no more goes. */
+WRIT_CHECKED struct writ_err *publish_lists(struct serve *, int sock, struct ca_known *, bool new_only);
 
 #endif

@@ -81,7 +81,7 @@ issuing_fill(struct issuing *issuing, const struct signer_welcome *welcome, cons
 		.key_id = kept(issuing, (struct writ_bytes){ ca.key_id, sizeof(ca.key_id) }),
 		.kind = ca.kind,
 		.tier = welcome->tier,
-		.crl_url = kept(issuing, writ_str(signer_crl_url(status_url, ca.key_id, crl_url))),
+		.crl_url = kept(issuing, writ_str(signer_crl_url(status_url, ca.key_id, cas->shard, crl_url))),
 		.ocsp_url = kept(issuing, writ_str(signer_ocsp_url(status_url, ocsp_url))),
 		.log_id = kept(issuing, (struct writ_bytes){ welcome->log_id, sizeof(welcome->log_id) }),
 	};

@@ -549,7 +549,7 @@ issuing_make(struct held *c)
 	     writ_hex((struct writ_bytes){ s->keys.current->cert.key_id, 20 }, hex),
 	     writ_time_rfc3339(s->keys.current->cert.not_after, until));
 	tell_digest(c, "issuing certificate sha256", writ_view(&s->keys.current->der));
-	err = publish_crl(s, s->keys.anchor.key_id, &made);
+	err = publish_anchor_crl(s, &made);
 	if (!err)
 		tell(c, "anchor CRL: number %llu, until %s", (unsigned long long)made->is.number,
 		     writ_time_rfc3339(made->is.next_update, until));

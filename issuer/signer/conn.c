@@ -150,6 +150,7 @@ void
 conn_free(struct signer *s, struct conn *conn)
 {
 	issue_forget(s, conn);
+	lists_forget(s, conn);
 	packets_done(conn);
 	writ_buf_done(&conn->out);
 	close(conn->fd);

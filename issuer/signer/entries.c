@@ -62,14 +62,14 @@ fixed(const uint8_t *data, size_t len)
 
 /* `tbs` has its serial and a zero log reference: what the digest of delegation.md 3.4 is of. */
 struct writ_err *
-entry_issue(struct signer *s, const struct leaf *leaf, const uint8_t serial[16], struct writ_bytes tbs,
+entry_issue(struct signer *s, const struct leaf *leaf, unsigned shard, const uint8_t serial[16], struct writ_bytes tbs,
 	    struct writ_bytes said, struct entry *ret)
 {
 	struct canon_out out = entry_begin(s);
 	uint8_t digest[SHA256_LEN];
 
 	writ_sha256(tbs, digest);
-	*ret = (struct entry){ .type = ENTRY_ISSUE, .not_after = leaf->not_after, .tbs = tbs };
+	*ret = (struct entry){ .type = ENTRY_ISSUE, .reason = shard, .not_after = leaf->not_after, .tbs = tbs };
 	memcpy(ret->serial, serial, 16);
 	memcpy(ret->key, leaf->authority_key_id.data, 8);
 	canon_hex(&out, "ca", leaf->authority_key_id);
@@ -211,14 +211,12 @@ entry_key_revoked(struct signer *s, const struct generation *g, enum crl_reason 
 }
 
 struct writ_err *
-entry_crl(struct signer *s, const uint8_t key_id[20], uint64_t number, writ_time next_update, size_t n_entries,
-	  struct writ_bytes tbs)
+entry_crl(struct signer *s, const uint8_t key_id[20], unsigned shard, uint64_t number, writ_time next_update,
+	  size_t n_entries, const uint8_t digest[32])
 {
 	struct canon_out out = entry_begin(s);
-	struct entry e = { .type = ENTRY_CRL, .not_after = next_update };
-	uint8_t digest[SHA256_LEN];
+	struct entry e = { .type = ENTRY_CRL, .reason = shard, .not_after = next_update };
 
-	writ_sha256(tbs, digest);
 	writ_put64(e.serial + 8, number);
 	memcpy(e.key, key_id, 8);
 	canon_hex(&out, "ca", fixed(key_id, 20));
@@ -226,8 +224,10 @@ entry_crl(struct signer *s, const uint8_t key_id[20], uint64_t number, writ_time
 	canon_int(&out, "entries", (int64_t)n_entries);
 	canon_int(&out, "next_update", next_update);
 	canon_int(&out, "number", (int64_t)number);
+	if (shard > 0)
+		canon_int(&out, "shard", shard);
 	put_type(&out, ENTRY_CRL);
-	canon_hex(&out, "tbs", fixed(digest, sizeof(digest)));
+	canon_hex(&out, "tbs", fixed(digest, SHA256_LEN));
 	return entry_add(s, &out, &e);
 }
 
@@ -363,7 +363,7 @@ replay_one(const struct entry *e, void *ctx)
 	switch (e->type) {
 	case ENTRY_ISSUE:
 		r->issued++;
-		return ledger_issue(ledger, e->serial, e->key, e->not_after);
+		return ledger_issue(ledger, e->serial, e->key, e->reason, e->not_after);
 	case ENTRY_ABORT:
 		return ledger_end(ledger, e->serial, LEDGER_ABORTED, (enum crl_reason)e->reason, e->time, &changed);
 	case ENTRY_REVOKE:
@@ -374,7 +374,8 @@ replay_one(const struct entry *e, void *ctx)
 	case ENTRY_CRL:
 		if (writ_get64(e->serial + 8) > r->signer->crl_number)
 			r->signer->crl_number = writ_get64(e->serial + 8);
-		ledger_listed_perhaps(ledger, e->key, e->time - SIGNER_BACKDATE_S);
+		/* made some time before its entry, when it has a million entries; an anchor is not in the ledger */
+		ledger_listed_perhaps(ledger, e->key, e->reason, e->not_after - CRL_LIFE_S - SIGNER_BACKDATE_S);
 		return NULL;
 	case ENTRY_SETTLED:
 		r->signer->settled = writ_get64(e->serial + 8);

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "issuer/signer/wire.h"
+
 static const struct gate_issuer *
 issuer_of(const struct leaf *leaf, const struct gate_facts *facts)
 {
@@ -86,11 +88,18 @@ check_domain(const struct leaf *leaf, const struct gate_facts *facts)
 }
 
 static struct writ_err *
-check_status(const struct leaf *leaf, const struct gate_facts *facts, const struct gate_issuer *issuer, writ_time now)
+check_status(const struct leaf *leaf, const struct gate_facts *facts, const struct gate_issuer *issuer, writ_time now,
+	     unsigned *ret_shard)
 {
+	*ret_shard = issuer->shard;
 	if (!leaf->no_rev_avail) {
-		if (!writ_equal(leaf->crl_url, issuer->crl_url))
+		if (!signer_crl_shard(issuer->crl_url, leaf->crl_url, ret_shard))
 			return writ_fail(WRIT_INVALID, "gate: CRL address %.*s is not ours", WRIT_FMT(leaf->crl_url));
+		if (*ret_shard < issuer->shard_from || *ret_shard > issuer->shard)
+			return writ_fail(WRIT_INVALID,
+					 "gate: CRL address %.*s is that of shard %u: those that take leaves now are "
+					 "%u to %u",
+					 WRIT_FMT(leaf->crl_url), *ret_shard, issuer->shard_from, issuer->shard);
 		if (!writ_equal(leaf->ocsp_url, facts->ocsp_url))
 			return writ_fail(WRIT_INVALID, "gate: OCSP address %.*s is not ours", WRIT_FMT(leaf->ocsp_url));
 		return NULL;
@@ -130,7 +139,7 @@ check_ours(const struct leaf *leaf, const struct gate_facts *facts)
 
 struct writ_err *
 gate_check(struct writ_bytes tbs, const struct gate_facts *facts, writ_time now, struct writ_arena *arena,
-	   struct leaf *ret)
+	   struct leaf *ret, unsigned *ret_shard)
 {
 	const struct gate_issuer *issuer;
 	struct writ_err *err;
@@ -144,7 +153,7 @@ gate_check(struct writ_bytes tbs, const struct gate_facts *facts, writ_time now,
 	if (!err)
 		err = check_domain(ret, facts);
 	if (!err)
-		err = check_status(ret, facts, issuer, now);
+		err = check_status(ret, facts, issuer, now, ret_shard);
 	if (!err)
 		err = check_ours(ret, facts);
 	return err;

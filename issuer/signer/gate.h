@@ -20,7 +20,8 @@
 struct gate_issuer {
 	struct writ_bytes name;			/* DER */
 	struct writ_bytes key_id;		/* 20 */
-	struct writ_bytes crl_url;
+	struct writ_bytes crl_url;		/* of its first list, */
+	unsigned shard_from, shard;		/* of which these shards are taken now: the last, and what was a moment ago */
 	writ_time not_after, signs_until;
 	bool revoked;				/* a moment ago: whoever asks again will have heard of another */
 };
@@ -38,8 +39,9 @@ struct gate_facts {
 
 void gate_keys_sort(struct gate_facts *);
 
-/* WRIT_INVALID names the rule, the value and the limit; WRIT_UNAVAILABLE: the CA it names was just revoked; on success `*ret` is the leaf, its lists in the arena. */
+/* WRIT_INVALID names the rule, the value and the limit; WRIT_UNAVAILABLE: the CA it names was just revoked; on success `*ret` is the leaf, its lists
+ * in the arena, and `*ret_shard` the list of its CA that it belongs to: the one it names, or, if it names none, the last. */
 WRIT_CHECKED struct writ_err *gate_check(struct writ_bytes tbs, const struct gate_facts *, writ_time now, struct writ_arena *,
-					 struct leaf *ret);
+					 struct leaf *ret, unsigned *ret_shard);
 
 #endif

@@ -50,7 +50,7 @@ generation_free(struct generation *g)
 	writ_buf_done(&g->der);
 	writ_buf_done(&g->ref);
 	writ_buf_done(&g->responder);
-	crl_made_done(&g->crl);
+	lists_free(g);
 	free(g);
 }
 
@@ -70,7 +70,6 @@ generation_new(struct generation **ret)
 	g->der = WRIT_BUF(CA_CERT_MAX);
 	g->ref = WRIT_BUF(CUSTODY_REF_MAX);
 	g->responder = WRIT_BUF(CA_CERT_MAX);
-	g->crl.fd = -1;
 	*ret = g;
 	return NULL;
 }
@@ -231,7 +230,7 @@ generation_read(struct signer *s, struct generation *g)
 			"an issuing certificate asserts %s, and the device makes it %s: a tier never falls back",
 			g->cert.n_tiers > 0 ? leaf_tier_name(g->cert.tiers[0]) : "no tier",
 			leaf_tier_name(s->keys.tier));
-	signer_crl_url(s->conf->status_url, g->cert.key_id, g->crl_url);
+	signer_crl_url(s->conf->status_url, g->cert.key_id, 0, g->crl_url);
 	g->signs_until = g->cert.not_after - GENERATION_AFTER_S;
 	err = pubkey_verify(&s->keys.anchor_public, g->cert.tbs, g->cert.signature);
 	return err ? writ_recode(err, WRIT_LOCKED, "an issuing certificate is not signed by the anchor") : NULL;
@@ -334,7 +333,7 @@ generation_make(struct signer *s, writ_time begin, struct generation **ret)
 		.not_before = s->now.wall - SIGNER_BACKDATE_S,
 		.not_after = begin + s->conf->custody.rotation_s + GENERATION_AFTER_S,
 		.tier = s->keys.tier,
-		.crl_url = writ_str(signer_crl_url(s->conf->status_url, anchor->key_id, crl_url)),
+		.crl_url = writ_str(signer_crl_url(s->conf->status_url, anchor->key_id, 0, crl_url)),
 		.ca_url = writ_str(signer_ca_url(s->conf->status_url, anchor->key_id, ca_url)),
 	};
 	uint8_t key_id[20];

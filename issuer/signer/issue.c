@@ -83,7 +83,7 @@ job_journal(struct signer *s, struct job *job)
 	struct writ_err *err;
 
 	writ_arena_clear(&s->arena);
-	err = gate_check(tbs, &s->gate, s->now.wall, &s->arena, &job->leaf);
+	err = gate_check(tbs, &s->gate, s->now.wall, &s->arena, &job->leaf, &job->shard);
 	if (err)
 		return err;
 	FAULT("signer:gate");
@@ -93,12 +93,12 @@ job_journal(struct signer *s, struct job *job)
 	if (err)
 		return err;
 	leaf_fill(job->tbs, &job->leaf, job->serial, 0, no_hash);
-	err = entry_issue(s, &job->leaf, job->serial, tbs, (struct writ_bytes){ job->said, job->said_len }, &entry);
+	err = entry_issue(s, &job->leaf, job->shard, job->serial, tbs, (struct writ_bytes){ job->said, job->said_len }, &entry);
 	if (err)
 		return writ_recode(err, WRIT_UNAVAILABLE, "the journal");
 	job->index = entry.index;
 	memcpy(job->leaf_hash, entry.leaf_hash, sizeof(job->leaf_hash));
-	err = ledger_issue(s->ledger, job->serial, job->leaf.authority_key_id.data, job->leaf.not_after);
+	err = ledger_issue(s->ledger, job->serial, job->leaf.authority_key_id.data, job->shard, job->leaf.not_after);
 	if (err) { /* an entry without a row is never good (I9); what else is wrong, a restart must tell */
 		s->broken = true;
 		return err;

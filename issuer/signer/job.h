@@ -24,6 +24,7 @@ struct job {
 	uint8_t serial[LEAF_SERIAL];
 	uint64_t index;
 	uint8_t leaf_hash[32];
+	unsigned shard; /* of its CA's list, which it names */
 	struct leaf leaf; /* views into `tbs`; its lists are gone after the gate */
 	size_t tbs_len, said_len;
 	uint8_t tbs[LEAF_MAX];

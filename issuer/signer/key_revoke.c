@@ -136,8 +136,7 @@ key_revoke_asked(struct signer *s, const struct admin_asked *asked, struct canon
 	if (err)
 		return err;
 	blocked = issue_blocked(s);
-	err = publish_crl(s, s->keys.anchor.key_id,
-			  &made); /* away: the old one, and the new one when the device is back */
+	err = publish_anchor_crl(s, &made); /* away: the old one, and the new one when the device is back */
 	writ_err_free(err);
 	canon_bool(out, "can_issue", !blocked);
 	if (made)

@@ -170,6 +170,8 @@ gate_issuer_add(struct signer *s, const struct generation *g, writ_time signs_un
 		.signs_until = signs_until,
 		.revoked = g->revoked,
 	};
+	lists_accepted(s, g, &s->gate_issuers[s->gate.n_issuers - 1].shard_from,
+		       &s->gate_issuers[s->gate.n_issuers - 1].shard);
 }
 
 void

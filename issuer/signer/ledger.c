@@ -3,17 +3,20 @@
  */
 #include "issuer/signer/ledger.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define MINUTES_MAX 256			   /* tables at once; leaves live 15 minutes, so 20 are usual */
 #define TABLE_LEAST 64			   /* slots; a power of two */
-#define CRL_BYTES_MAX (256u * 1024 * 1024) /* of one CA's entries: 5 million */
+#define CRL_BYTES_MAX (256u * 1024 * 1024) /* of one list's entries: 5 million */
+#define EXPIRING 32			   /* minutes: a leaf's 15, LEDGER_KEEP_S, and clocks that differ */
+#define SHARD_GONE_S 1200 /* after its last expiry a shard goes with what it has: its lists were made, or nobody can make one */
 
 /* Times in 32 bits: good until 2106, and half the memory. */
 struct row {
 	uint8_t random[12]; /* the serial's last bytes; drawn by us, so they are their own hash */
 	uint32_t not_after, ended_at;
-	uint16_t ca;
+	uint16_t list;
 	uint8_t state, reason; /* state 0: an empty slot */
 };
 
@@ -24,27 +27,51 @@ struct table {
 	struct row *slots;
 };
 
-/* One entry of a CA's list: its expiry, and its bytes in `der`. */
+/* One entry of a list: its expiry, and its bytes in `der`. */
 struct listed {
 	uint32_t not_after;
 	uint8_t len;
 };
 
-struct ca {
+/* A CA's list, or one of its shards.  Never moves: rows and ledger_row name it. */
+struct list {
 	uint8_t key[8];
-	struct writ_buf der;
+	uint16_t place;	      /* in ledger.lists */
+	uint32_t last_minute; /* of its serials: while a table of then is there, rows may name it */
+	uint32_t last_not_after;
+	uint8_t *der; /* entries, not wiped when they grow: everybody may read them */
+	size_t len, room;
 	struct listed *listed;
 	size_t n, cap;
+	uint32_t soonest; /* no entry expires before */
 	uint64_t changes;
-	uint32_t last_not_after;
 	writ_time perhaps; /* thisUpdate of the last list in a replay */
+	struct trim {	   /* ledger_listed(), from call to call */
+		bool on;
+		size_t at, kept, from, to;
+		uint32_t soonest;
+	} trim;
+	struct expiring {
+		uint32_t minute, n;
+	} expiring[EXPIRING]; /* leaves, by the minute they expire in */
+};
+
+struct ca {
+	uint8_t key[8];
+	uint32_t last_not_after;
+	unsigned first; /* shard */
+	size_t n, cap;
+	struct list **shards; /* from `first` on */
 };
 
 struct ledger {
 	size_t n_tables;
 	struct table tables[MINUTES_MAX]; /* ascending by minute */
-	size_t n_cas;
-	struct ca *cas; /* never removed: rows name them by their place */
+	size_t n_cas, cap_cas;
+	struct ca *cas;
+	size_t n_lists, cap_lists;
+	struct list **lists; /* by place, which rows have; NULL: free */
+	struct writ_buf entry; /* scratch */
 	size_t n_edges, cap_edges;
 	uint8_t (*edges)[EDGE_ID]; /* ascending */
 	uint32_t *edges_at;
@@ -61,7 +88,20 @@ struct writ_err *
 ledger_new(struct ledger **ret)
 {
 	*ret = calloc(1, sizeof(**ret));
-	return *ret ? NULL : writ_fail(WRIT_EXHAUSTED, "no memory for the ledger");
+	if (!*ret)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the ledger");
+	(*ret)->entry = WRIT_BUF(CRL_ENTRY_MAX);
+	return NULL;
+}
+
+static void
+list_free(struct list *list)
+{
+	if (!list)
+		return;
+	free(list->der);
+	free(list->listed);
+	free(list);
 }
 
 void
@@ -71,11 +111,13 @@ ledger_free(struct ledger *l)
 		return;
 	for (size_t i = 0; i < l->n_tables; i++)
 		free(l->tables[i].slots);
-	for (size_t i = 0; i < l->n_cas; i++) {
-		writ_buf_done(&l->cas[i].der);
-		free(l->cas[i].listed);
-	}
+	for (size_t i = 0; i < l->n_cas; i++)
+		free(l->cas[i].shards);
+	for (size_t i = 0; i < l->n_lists; i++)
+		list_free(l->lists[i]);
 	free(l->cas);
+	free(l->lists);
+	writ_buf_done(&l->entry);
 	free(l->edges);
 	free(l->edges_at);
 	free(l);
@@ -181,33 +223,127 @@ ca_find(const struct ledger *l, const uint8_t key[8])
 	return NULL;
 }
 
+/* Its shard; NULL: there is none. */
+static struct list *
+list_find(const struct ledger *l, const uint8_t key[8], unsigned shard)
+{
+	const struct ca *ca = ca_find(l, key);
+
+	return ca && shard >= ca->first && shard - ca->first < ca->n ? ca->shards[shard - ca->first] : NULL;
+}
+
 static struct writ_err *
-ca_make(struct ledger *l, const uint8_t key[8], struct ca **ret)
+ca_make(struct ledger *l, const uint8_t key[8], unsigned first, struct ca **ret)
 {
 	struct ca *cas;
 
 	*ret = ca_find(l, key);
 	if (*ret)
 		return NULL;
-	cas = l->n_cas < UINT16_MAX ? realloc(l->cas, (l->n_cas + 1) * sizeof(*cas)) : NULL;
+	cas = grown(l->cas, l->n_cas, &l->cap_cas, sizeof(*cas));
 	if (!cas)
-		return writ_fail(WRIT_EXHAUSTED, "no room for issuing key %zu in the ledger", l->n_cas);
+		return writ_fail(WRIT_EXHAUSTED, "no memory for issuing key %zu in the ledger", l->n_cas);
 	l->cas = cas;
 	*ret = &cas[l->n_cas++];
-	**ret = (struct ca){ .der = WRIT_BUF(CRL_BYTES_MAX) };
+	**ret = (struct ca){ .first = first };
 	memcpy((*ret)->key, key, 8);
 	return NULL;
 }
 
+/* A free place among the lists. */
+static struct writ_err *
+place_take(struct ledger *l, size_t *ret)
+{
+	struct list **lists;
+
+	for (*ret = 0; *ret < l->n_lists; ++*ret)
+		if (!l->lists[*ret])
+			return NULL;
+	lists = l->n_lists <= UINT16_MAX ? grown(l->lists, l->n_lists, &l->cap_lists, sizeof(struct list *)) : NULL;
+	if (!lists)
+		return writ_fail(WRIT_EXHAUSTED, "no room for list %zu in the ledger", l->n_lists);
+	l->lists = lists;
+	l->lists[l->n_lists++] = NULL;
+	return NULL;
+}
+
+static struct writ_err *
+list_make(struct ledger *l, struct ca *ca)
+{
+	struct list *list, **shards;
+	struct writ_err *err;
+	size_t place;
+
+	if (ca->first + ca->n > LEDGER_SHARD_MAX)
+		return writ_fail(WRIT_EXHAUSTED, "shard %zu of an issuing key: %u is the last that can be", ca->first + ca->n,
+				 LEDGER_SHARD_MAX);
+	err = place_take(l, &place);
+	if (err)
+		return err;
+	shards = grown(ca->shards, ca->n, &ca->cap, sizeof(struct list *));
+	if (shards)
+		ca->shards = shards;
+	list = shards ? calloc(1, sizeof(*list)) : NULL;
+	if (!list)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for list %zu of an issuing key", ca->first + ca->n);
+	memcpy(list->key, ca->key, sizeof(list->key));
+	list->place = (uint16_t)place;
+	list->soonest = UINT32_MAX;
+	l->lists[place] = list;
+	ca->shards[ca->n++] = list;
+	return NULL;
+}
+
 struct writ_err *
-ledger_issue(struct ledger *l, const uint8_t serial[16], const uint8_t key[8], writ_time not_after)
+ledger_shard_begin(struct ledger *l, const uint8_t key[8])
+{
+	struct writ_err *err;
+	struct ca *ca;
+
+	err = ca_make(l, key, 0, &ca);
+	if (!err && ca->n == 0)
+		err = list_make(l, ca);
+	return err ? err : list_make(l, ca);
+}
+
+/* The list that a leaf is issued into; what the journal begins with may be a later shard than the first. */
+static struct writ_err *
+list_for(struct ledger *l, const uint8_t key[8], unsigned shard, struct list **ret)
+{
+	struct writ_err *err;
+	struct ca *ca;
+
+	err = ca_make(l, key, shard, &ca);
+	if (!err && shard == ca->first + ca->n)
+		err = list_make(l, ca);
+	if (err)
+		return err;
+	*ret = list_find(l, key, shard);
+	return *ret ? NULL
+		    : writ_fail(WRIT_CONFLICT, "shard %u of an issuing key: there are %u to %zu", shard, ca->first,
+				ca->first + ca->n - 1);
+}
+
+static void
+expiring_add(struct list *list, uint32_t not_after)
+{
+	struct expiring *e = &list->expiring[not_after / 60 % EXPIRING];
+
+	if (e->minute != not_after / 60)
+		*e = (struct expiring){ .minute = not_after / 60 };
+	e->n++;
+}
+
+struct writ_err *
+ledger_issue(struct ledger *l, const uint8_t serial[16], const uint8_t key[8], unsigned shard, writ_time not_after)
 {
 	struct table *t = table_find(l, writ_get32(serial));
+	struct list *list;
 	struct writ_err *err;
 	struct row *row;
 	struct ca *ca;
 
-	err = ca_make(l, key, &ca);
+	err = list_for(l, key, shard, &list);
 	if (!err && !t)
 		err = table_make(l, writ_get32(serial), &t);
 	if (!err)
@@ -217,12 +353,18 @@ ledger_issue(struct ledger *l, const uint8_t serial[16], const uint8_t key[8], w
 	row = slot_of(t, serial + 4);
 	if (row->state != 0)
 		return writ_fail(WRIT_CONFLICT, "the ledger has this serial already");
-	*row = (struct row){ .not_after = time32(not_after), .ca = (uint16_t)(ca - l->cas), .state = LEDGER_ISSUED };
+	*row = (struct row){ .not_after = time32(not_after), .list = list->place, .state = LEDGER_ISSUED };
 	memcpy(row->random, serial + 4, sizeof(row->random));
 	if (row->not_after > t->last_not_after)
 		t->last_not_after = row->not_after;
+	if (row->not_after > list->last_not_after)
+		list->last_not_after = row->not_after;
+	if (t->minute > list->last_minute)
+		list->last_minute = t->minute;
+	ca = ca_find(l, key);
 	if (row->not_after > ca->last_not_after)
 		ca->last_not_after = row->not_after;
+	expiring_add(list, row->not_after);
 	t->n++;
 	return NULL;
 }
@@ -238,25 +380,39 @@ ledger_find(const struct ledger *l, const uint8_t serial[16], struct ledger_row 
 				    .reason = row->reason,
 				    .not_after = row->not_after,
 				    .ended_at = row->ended_at,
-				    .key = l->cas[row->ca].key };
+				    .key = l->lists[row->list]->key };
 	return true;
 }
 
 static struct writ_err *
-list_add(struct ca *ca, const uint8_t serial[16], const struct row *row)
+list_add(struct ledger *l, struct list *list, const uint8_t serial[16], const struct row *row)
 {
-	const size_t before = ca->der.len;
-	struct listed *listed = grown(ca->listed, ca->n, &ca->cap, sizeof(*listed));
+	struct listed *listed = grown(list->listed, list->n, &list->cap, sizeof(*listed));
 	struct writ_err *err;
+	uint8_t *der;
 
 	if (!listed)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu entries of a CRL", ca->n);
-	ca->listed = listed;
-	err = crl_entry_write((struct writ_bytes){ serial, 16 }, row->ended_at, (enum crl_reason)row->reason, &ca->der);
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu entries of a CRL", list->n);
+	list->listed = listed;
+	writ_buf_clear(&l->entry);
+	err = crl_entry_write((struct writ_bytes){ serial, 16 }, row->ended_at, (enum crl_reason)row->reason, &l->entry);
 	if (err)
 		return err;
-	listed[ca->n++] = (struct listed){ row->not_after, (uint8_t)(ca->der.len - before) };
-	ca->changes++;
+	if (list->len + l->entry.len > CRL_BYTES_MAX)
+		return writ_fail(WRIT_EXHAUSTED, "a CRL of %zu entries has %zu bytes: the limit is %u", list->n, list->len,
+				 CRL_BYTES_MAX);
+	der = list->len + l->entry.len > list->room ? realloc(list->der, list->room ? 2 * list->room : 4096) : list->der;
+	if (!der)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu entries of a CRL", list->n);
+	if (der != list->der || list->len + l->entry.len > list->room)
+		list->room = list->room ? 2 * list->room : 4096;
+	list->der = der;
+	memcpy(list->der + list->len, l->entry.data, l->entry.len);
+	list->len += l->entry.len;
+	listed[list->n++] = (struct listed){ row->not_after, (uint8_t)l->entry.len };
+	if (row->not_after < list->soonest)
+		list->soonest = row->not_after;
+	list->changes++;
 	return NULL;
 }
 
@@ -275,7 +431,7 @@ ledger_end(struct ledger *l, const uint8_t serial[16], enum ledger_state state, 
 	ended.state = (uint8_t)state;
 	ended.reason = (uint8_t)reason;
 	ended.ended_at = time32(at);
-	err = list_add(&l->cas[row->ca], serial, &ended);
+	err = list_add(l, l->lists[row->list], serial, &ended);
 	if (err)
 		return err;
 	*row = ended;
@@ -341,23 +497,13 @@ ledger_edge(struct ledger *l, const uint8_t id[EDGE_ID], writ_time at, bool *ret
 	return NULL;
 }
 
-void
-ledger_prune(struct ledger *l, writ_time now)
+static void
+edges_prune(struct ledger *l, uint32_t before)
 {
-	const uint32_t before = time32(now - LEDGER_KEEP_S), edges_before = time32(now - LEDGER_EDGE_KEEP_S);
 	size_t kept = 0;
 
-	for (size_t i = 0; i < l->n_tables; i++) {
-		if (l->tables[i].last_not_after >= before || l->tables[i].minute >= before / 60)
-			l->tables[kept++] = l->tables[i];
-		else
-			free(l->tables[i].slots);
-	}
-	l->n_tables = kept;
-
-	kept = 0;
 	for (size_t i = 0; i < l->n_edges; i++) {
-		if (l->edges_at[i] < edges_before)
+		if (l->edges_at[i] < before)
 			continue;
 		memmove(l->edges[kept], l->edges[i], EDGE_ID);
 		l->edges_at[kept++] = l->edges_at[i];
@@ -367,19 +513,96 @@ ledger_prune(struct ledger *l, writ_time now)
 	l->n_edges = kept;
 }
 
-void
-ledger_list(const struct ledger *l, const uint8_t key[8], struct ledger_list *ret)
+/* In their order, and never the last: it is issued into.  What rows may name still is kept, empty. */
+static void
+shards_prune(struct ca *ca, uint32_t empty_before, uint32_t before)
 {
-	const struct ca *ca = ca_find(l, key);
+	size_t gone = 0;
+
+	while (ca->n > gone + 1) {
+		struct list *list = ca->shards[gone];
+
+		if (list->trim.on || list->last_not_after >= (list->n > 0 ? before : empty_before))
+			break;
+		free(list->der);
+		list->der = NULL;
+		list->n = list->len = list->room = 0;
+		gone++;
+	}
+	ca->n -= gone;
+	ca->first += (unsigned)gone;
+	memmove(ca->shards, ca->shards + gone, ca->n * sizeof(struct list *));
+}
+
+static bool
+is_shard(const struct ledger *l, const struct list *list)
+{
+	const struct ca *ca = ca_find(l, list->key);
+
+	for (size_t i = 0; ca && i < ca->n; i++)
+		if (ca->shards[i] == list)
+			return true;
+	return false;
+}
+
+void
+ledger_prune(struct ledger *l, writ_time now)
+{
+	const uint32_t before = time32(now - LEDGER_KEEP_S);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n_tables; i++) {
+		if (l->tables[i].last_not_after >= before || l->tables[i].minute >= before / 60)
+			l->tables[kept++] = l->tables[i];
+		else
+			free(l->tables[i].slots);
+	}
+	l->n_tables = kept;
+	for (size_t i = 0; i < l->n_cas; i++)
+		shards_prune(&l->cas[i], before, time32(now - SHARD_GONE_S));
+	for (size_t i = 0; i < l->n_lists; i++) {
+		const bool named = l->lists[i] && l->n_tables > 0 && l->tables[0].minute <= l->lists[i]->last_minute;
+
+		if (!l->lists[i] || named || is_shard(l, l->lists[i]))
+			continue;
+		list_free(l->lists[i]);
+		l->lists[i] = NULL;
+	}
+	edges_prune(l, time32(now - LEDGER_EDGE_KEEP_S));
+}
+
+void
+ledger_list(const struct ledger *l, const uint8_t key[8], unsigned shard, struct ledger_list *ret)
+{
+	const struct list *list = list_find(l, key, shard);
 
 	*ret = (struct ledger_list){ .n_edges = l->n_edges,
 				     .edges = (const uint8_t(*)[EDGE_ID])l->edges,
 				     .changes = l->edge_changes };
-	if (!ca)
+	if (!list)
 		return;
-	ret->entries = writ_view(&ca->der);
-	ret->n_entries = ca->n;
-	ret->changes += ca->changes;
+	assert(!list->trim.on);
+	ret->entries = (struct writ_bytes){ list->der, list->len };
+	ret->n_entries = list->n;
+	ret->changes += list->changes;
+}
+
+void
+ledger_shards(const struct ledger *l, const uint8_t key[8], writ_time now, struct ledger_shards *ret)
+{
+	const uint32_t since = time32(now - LEDGER_KEEP_S) / 60;
+	const struct ca *ca = ca_find(l, key);
+	const struct list *list;
+
+	*ret = (struct ledger_shards){ 0 };
+	if (!ca || ca->n == 0)
+		return;
+	ret->first = ca->first;
+	ret->last = ca->first + (unsigned)ca->n - 1;
+	list = ca->shards[ca->n - 1];
+	for (size_t i = 0; i < EXPIRING; i++)
+		if (list->expiring[i].minute >= since)
+			ret->n_live += list->expiring[i].n;
 }
 
 writ_time
@@ -390,38 +613,49 @@ ledger_last(const struct ledger *l, const uint8_t key[8])
 	return ca ? ca->last_not_after : 0;
 }
 
-void
-ledger_listed(struct ledger *l, const uint8_t key[8], writ_time this_update)
+/* Moves what stays to the front, in its order; what was added meanwhile stands behind it and is looked at too. */
+bool
+ledger_listed(struct ledger *l, const uint8_t key[8], unsigned shard, writ_time this_update, size_t most)
 {
-	struct ca *ca = ca_find(l, key);
-	size_t kept = 0, from = 0, to = 0;
+	struct list *list = list_find(l, key, shard);
+	struct trim *t = list ? &list->trim : NULL;
 
-	if (!ca)
-		return;
-	for (size_t i = 0; i < ca->n; i++) {
-		const struct listed one = ca->listed[i];
+	if (!list || (!t->on && list->soonest >= this_update))
+		return true;
+	if (!t->on)
+		*t = (struct trim){ .on = true, .soonest = UINT32_MAX };
+	for (; t->at < list->n && most > 0; t->at++, most--) {
+		const struct listed one = list->listed[t->at];
 
 		if (one.not_after >= this_update) {
-			if (to != from)
-				memmove(ca->der.data + to, ca->der.data + from, one.len);
-			ca->listed[kept++] = one;
-			to += one.len;
+			if (t->to != t->from)
+				memmove(list->der + t->to, list->der + t->from, one.len);
+			list->listed[t->kept++] = one;
+			t->to += one.len;
+			if (one.not_after < t->soonest)
+				t->soonest = one.not_after;
 		}
-		from += one.len;
+		t->from += one.len;
 	}
-	ca->n = kept;
-	ca->der.len = to;
+	if (t->at < list->n)
+		return false;
+	list->n = t->kept;
+	list->len = t->to;
+	list->soonest = t->soonest;
+	t->on = false;
+	return true;
 }
 
 void
-ledger_listed_perhaps(struct ledger *l, const uint8_t key[8], writ_time this_update)
+ledger_listed_perhaps(struct ledger *l, const uint8_t key[8], unsigned shard, writ_time this_update)
 {
-	struct ca *ca = ca_find(l, key);
+	struct list *list = list_find(l, key, shard);
 
-	if (!ca)
+	if (!list)
 		return;
-	ledger_listed(l, key, ca->perhaps);
-	ca->perhaps = this_update;
+	while (!ledger_listed(l, key, shard, list->perhaps, SIZE_MAX))
+		;
+	list->perhaps = this_update;
 }
 
 /* ---- serials ---- */

@@ -8,6 +8,9 @@
  *     CRL of the journal may never have been signed.
  *
  * Rows stand in tables by the minute of issue, which a serial begins with; a table goes as a whole once all in it have expired.
+ *
+ * A CA has one list, number 0, or several: shards, numbered in the order in which they were begun.  A leaf belongs to the one that it was issued into,
+ * for ever; a shard goes when the last of its leaves has expired.
  * Knows no certificate, no key, no journal.  Threading: one thread a ledger.
  */
 #ifndef WRIT_ISSUER_SIGNER_LEDGER_H
@@ -35,8 +38,9 @@ WRIT_CHECKED struct writ_err *ledger_new(struct ledger **ret);
 void ledger_free(struct ledger *);
 void ledger_freep(struct ledger **);
 
-/* WRIT_CONFLICT: the serial is there already. */
-WRIT_CHECKED struct writ_err *ledger_issue(struct ledger *, const uint8_t serial[16], const uint8_t key[8], writ_time not_after);
+/* Into a shard of that CA: one that is there, or the next one, which so begins.  WRIT_CONFLICT: the serial is there already. */
+WRIT_CHECKED struct writ_err *ledger_issue(struct ledger *, const uint8_t serial[16], const uint8_t key[8], unsigned shard,
+					   writ_time not_after);
 
 /* False: not a live serial of ours. */
 bool ledger_find(const struct ledger *, const uint8_t serial[16], struct ledger_row *ret);
@@ -51,26 +55,40 @@ WRIT_CHECKED struct writ_err *ledger_end(struct ledger *, const uint8_t serial[1
  */
 WRIT_CHECKED struct writ_err *ledger_edge(struct ledger *, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed, bool *ret_listed);
 
-/* Drops tables whose rows have all expired by LEDGER_KEEP_S, and old edges. */
+/* Drops tables whose rows have all expired by LEDGER_KEEP_S, old edges, and shards that have nothing to say any more. */
 void ledger_prune(struct ledger *, writ_time now);
 
-/* What a CRL of that CA says now; valid until the next change.  `changes` grows with every change of either. */
+/* What the CRL of that shard of a CA says now; valid until the next change.  `changes` grows with every change of either. */
 struct ledger_list {
 	struct writ_bytes entries;
 	size_t n_entries, n_edges;
 	const uint8_t (*edges)[EDGE_ID];
 	uint64_t changes;
 };
-void ledger_list(const struct ledger *, const uint8_t key[8], struct ledger_list *ret);
+void ledger_list(const struct ledger *, const uint8_t key[8], unsigned shard, struct ledger_list *ret);
+
+/* The shards of a CA: all from the first to the last are there.  A CA that never issued has one, number 0. */
+#define LEDGER_SHARD_MAX UINT16_MAX	/* the journal has 16 bits for it */
+struct ledger_shards {
+	unsigned first, last;
+	size_t n_live;			/* leaves of the last one that have not expired, or not LEDGER_KEEP_S ago: what its list could come to have */
+};
+void ledger_shards(const struct ledger *, const uint8_t key[8], writ_time now, struct ledger_shards *ret);
+
+/* Begins the next one, while the one before lives on; WRIT_EXHAUSTED: no memory, or no number left. */
+WRIT_CHECKED struct writ_err *ledger_shard_begin(struct ledger *, const uint8_t key[8]);
 
 /* The latest notAfter of all that this CA ever issued; 0: nothing. */
 writ_time ledger_last(const struct ledger *, const uint8_t key[8]);
 
-/* A CRL of that CA with this thisUpdate was made: what expired before it may go (3). */
-void ledger_listed(struct ledger *, const uint8_t key[8], writ_time this_update);
+/*
+ * A CRL of that shard with this thisUpdate was made: what expired before it may go (3).  Looks at `most` entries at a time, from where the call before
+ * stopped; until one returned true, ledger_list() of it must not be asked, and new ends may be added.
+ */
+WRIT_CHECKED bool ledger_listed(struct ledger *, const uint8_t key[8], unsigned shard, writ_time this_update, size_t most);
 
 /* The same for a replay, which knows of an entry that a list is about to be signed: the one before it counts as made. */
-void ledger_listed_perhaps(struct ledger *, const uint8_t key[8], writ_time this_update);
+void ledger_listed_perhaps(struct ledger *, const uint8_t key[8], unsigned shard, writ_time this_update);
 
 struct ledger_counts {
 	uint64_t issued, ended;		/* rows still kept */

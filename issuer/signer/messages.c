@@ -356,8 +356,11 @@ on_crl(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes body)
 	int fd;
 
 	err = signer_crl_read(body, &asked);
-	if (!err)
-		err = publish_crl(s, asked.key_id, &made);
+	if (err)
+		return err;
+	if (asked.shard != 0 || memcmp(asked.key_id, s->keys.anchor.key_id, sizeof(asked.key_id)) != 0)
+		return lists_ask(s, conn, id, &asked);
+	err = publish_anchor_crl(s, &made);
 	if (!err)
 		err = signer_crl_is_write(&made->is, &answer);
 	if (err)
@@ -424,12 +427,15 @@ on_certs(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bod
 		.issuing = keys->current->number,
 		.lowest = keys->gen[keys->n - 1]->number,
 	};
+	struct ledger_shards shards;
 	struct signer_certs asked;
 	struct writ_err *err;
 
 	err = signer_certs_read(body, &asked);
 	if (err)
 		return err;
+	ledger_shards(s->ledger, keys->current->cert.key_id, s->now.wall, &shards);
+	are.shard = (uint16_t)shards.last;
 	for (size_t i = keys->n; i-- > 0 && !are.more;) {
 		const struct generation *g = keys->gen[i];
 
@@ -438,7 +444,9 @@ on_certs(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bod
 		are.more = !signer_certs_are_fit(&are, writ_view(&g->der));
 		if (are.more)
 			break;
+		ledger_shards(s->ledger, g->cert.key_id, s->now.wall, &shards);
 		are.certs[are.n].number = g->number;
+		are.certs[are.n].shard = (uint16_t)shards.last;
 		are.certs[are.n++].der = writ_view(&g->der);
 	}
 	err = signer_certs_are_write(&are, &answer);

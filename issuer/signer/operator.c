@@ -194,7 +194,7 @@ step(struct signer *s)
 		return err;
 	}
 	s->operator.list_due = true;
-	err = publish_crl(s, s->keys.anchor.key_id, &made);
+	err = publish_anchor_crl(s, &made);
 	s->operator.list_due = false;
 	if (!err && made->is.next_update < rotation_ends(s))
 		err = writ_fail(WRIT_UNAVAILABLE, "the anchor's list was not renewed: see the events");

@@ -1,9 +1,9 @@
 /*
- * What the signer publishes: CRLs and OCSP responses, built from the ledger and nothing else (I9, I10).
+ * What the signer publishes: the anchor's CRL, from what key_revoke.c knows, and OCSP responses, from the ledger and nothing
+ * else (I9, I10).  The CRLs of issuing CAs: lists.c.
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/der.h"
 #include "base/event.h"
@@ -13,14 +13,6 @@
 
 #define CRL_MAX (512u * 1024 * 1024)
 #define ANCHOR_CRL_MAX (1024 * 1024)
-
-void
-crl_made_done(struct crl_made *made)
-{
-	if (made->fd >= 0)
-		close(made->fd);
-	*made = (struct crl_made){ .fd = -1 };
-}
 
 /* ---- CRLs ---- */
 
@@ -36,91 +28,70 @@ anchor_list_until(const struct signer *s)
 	return until;
 }
 
-/* Builds, journals, signs; the list in `ret_der`.  `by` NULL: the anchor's. */
-static struct writ_err *
-crl_sign(struct signer *s, struct generation *by, const struct ledger_list *list, struct signer_crl_is *is,
-	 struct writ_buf *ret_der)
+uint64_t
+crl_number_next(const struct signer *s)
+{
+	return (s->crl_number > (uint64_t)s->now.wall ? s->crl_number : (uint64_t)s->now.wall) + 1;
+}
+
+struct writ_err *
+crl_sign(struct signer *s, struct generation *by, unsigned shard, const struct crl_facts *facts, size_t n_entries,
+	 struct signer_crl_is *is, struct writ_buf *ret_der)
 {
 	AUTO(writ_buf_done) struct writ_buf tbs = WRIT_BUF(CRL_MAX);
 	AUTO(writ_buf_done) struct writ_buf signature = WRIT_BUF(SIGNATURE_MAX);
-	const struct ca_cert *ca = by ? &by->cert : &s->keys.anchor;
 	const bool in_device = !by || !by->soft.pkey;
-	/* Never backwards, also after an older journal was restored: the time is in it too. */
-	const uint64_t last = s->crl_number > (uint64_t)s->now.wall ? s->crl_number : (uint64_t)s->now.wall;
-	const struct crl_facts facts = {
-		.issuer_name = ca->subject,
-		.issuer_key_id = { ca->key_id, 20 },
-		.kind = ca->kind,
-		.number = last + 1,
-		.this_update = s->now.wall - SIGNER_BACKDATE_S,
-		.next_update = by ? s->now.wall + CRL_LIFE_S : anchor_list_until(s),
-		.entries = list->entries,
-		.n_edges = list->n_edges,
-		.edges = list->edges,
-	};
+	uint8_t digest[SHA256_LEN];
 	struct writ_err *err;
 
-	if (!by && !anchor_ready(s))
-		return anchor_away(s);
-	if (by && in_device && !device_ready(s)) /* before the journal has an entry of a list that nobody will see */
-		return device_away(s);
-	err = crl_build_tbs(&facts, &tbs);
+	err = crl_build_tbs(facts, &tbs);
 	if (!err && in_device && tbs.len > CUSTODY_MESSAGE_MAX)
 		return writ_fail(WRIT_EXHAUSTED,
 				 "a CRL of %zu entries has %zu bytes: the device signs at most %d (resident tier)",
-				 list->n_entries, tbs.len, CUSTODY_MESSAGE_MAX);
-	if (!err)
-		err = entry_crl(s, ca->key_id, facts.number, facts.next_update, list->n_entries, writ_view(&tbs));
+				 n_entries, tbs.len, CUSTODY_MESSAGE_MAX);
 	if (err)
 		return err;
-	s->crl_number = facts.number;
+	writ_sha256(writ_view(&tbs), digest);
+	err = entry_crl(s, facts->issuer_key_id.data, shard, facts->number, facts->next_update, n_entries, digest);
+	if (err)
+		return err;
+	s->crl_number = facts->number;
 	journal_sync(s->journal); /* I2 */
 	err = keys_sign(s, by, writ_view(&tbs), &signature);
 	if (!err)
-		err = x509_assemble(writ_view(&tbs), ca->kind, writ_view(&signature), ret_der);
-	*is = (struct signer_crl_is){ .number = facts.number,
-				      .this_update = facts.this_update,
-				      .next_update = facts.next_update,
+		err = x509_assemble(writ_view(&tbs), facts->kind, writ_view(&signature), ret_der);
+	*is = (struct signer_crl_is){ .number = facts->number,
+				      .this_update = facts->this_update,
+				      .next_update = facts->next_update,
 				      .len = (uint32_t)ret_der->len };
 	return err;
-}
-
-static struct writ_err *
-crl_make(struct signer *s, struct generation *g)
-{
-	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(CRL_MAX);
-	struct crl_made made = { .fd = -1 };
-	struct ledger_list list;
-	struct writ_err *err;
-
-	ledger_list(s->ledger, g->cert.key_id, &list);
-	made.changes = list.changes;
-	err = crl_sign(s, g, &list, &made.is, &der);
-	if (!err)
-		err = file_memfd("writ-crl", writ_view(&der), &made.fd);
-	if (err)
-		return err;
-	crl_made_done(&g->crl);
-	g->crl = made;
-	ledger_listed(s->ledger, g->cert.key_id, made.is.this_update);
-	return NULL;
 }
 
 static struct writ_err *
 anchor_crl_make(struct signer *s)
 {
 	AUTO(writ_buf_done) struct writ_buf entries = WRIT_BUF(REVOKED_CAS_MAX * CRL_ENTRY_MAX);
-	struct ledger_list list = { 0 };
 	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(ANCHOR_CRL_MAX);
-	struct crl_made made = { .fd = -1 };
+	struct crl_made made = { .fd = -1, .changes = s->revoked_cas.changes };
+	const struct ca_cert *ca = &s->keys.anchor;
+	struct crl_facts facts = {
+		.issuer_name = ca->subject,
+		.issuer_key_id = { ca->key_id, 20 },
+		.kind = ca->kind,
+		.number = crl_number_next(s),
+		.this_update = s->now.wall - SIGNER_BACKDATE_S,
+		.next_update = anchor_list_until(s),
+	};
 	char path[PATH_MAX];
 	struct writ_err *err;
+	size_t n = 0;
 
-	made.changes = s->revoked_cas.changes;
-	err = key_revoke_entries(s, &entries, &list.n_entries);
-	list.entries = writ_view(&entries);
+	if (!anchor_ready(s))
+		return anchor_away(s);
+	err = key_revoke_entries(s, &entries, &n);
+	facts.entries = writ_view(&entries);
 	if (!err)
-		err = crl_sign(s, NULL, &list, &made.is, &der);
+		err = crl_sign(s, NULL, 0, &facts, n, &made.is, &der);
 	if (!err)
 		err = file_replace(state_path(s, "certs", "anchor.crl", path), 0644, writ_view(&der));
 	if (!err)
@@ -157,38 +128,34 @@ publish_anchor_crl_load(struct signer *s)
 		err = file_memfd("writ-crl", writ_view(&der), &made->fd);
 	if (err)
 		return writ_because(err, "%s", path);
-	made->is = (struct signer_crl_is){ crl.number, crl.this_update, crl.next_update, (uint32_t)der.len };
+	made->is = (struct signer_crl_is){ .number = crl.number,
+					   .this_update = crl.this_update,
+					   .next_update = crl.next_update,
+					   .len = (uint32_t)der.len };
 	return NULL;
 }
 
 static bool
-crl_stale(const struct signer *s, const struct generation *g)
+anchor_crl_stale(const struct signer *s)
 {
-	const struct crl_made *made = g ? &g->crl : &s->keys.anchor_crl;
+	const struct crl_made *made = &s->keys.anchor_crl;
 	const writ_time age_s = s->now.wall - (made->is.this_update + SIGNER_BACKDATE_S);
-	struct ledger_list list;
 
 	if (made->fd < 0)
 		return true;
-	if (!g && s->conf->custody.operator)
+	if (s->conf->custody.operator)
 		return s->operator.list_due; /* nobody could sign it otherwise */
-	if (!g)
-		return s->revoked_cas.changes != made->changes || age_s >= ANCHOR_CRL_AGE_MAX_S || age_s < 0;
-	ledger_list(s->ledger, g->cert.key_id, &list);
-	return list.changes != made->changes || age_s >= CRL_AGE_MAX_S || age_s < 0;
+	return s->revoked_cas.changes != made->changes || age_s >= ANCHOR_CRL_AGE_MAX_S || age_s < 0;
 }
 
 struct writ_err *
-publish_crl(struct signer *s, const uint8_t key_id[20], const struct crl_made **ret)
+publish_anchor_crl(struct signer *s, const struct crl_made **ret)
 {
-	struct generation *g = keys_find(s, key_id);
-	const struct crl_made *made = g ? &g->crl : &s->keys.anchor_crl;
+	const struct crl_made *made = &s->keys.anchor_crl;
 	struct writ_err *err = NULL;
 
-	if (!g && memcmp(s->keys.anchor.key_id, key_id, 20) != 0)
-		return writ_fail(WRIT_NOT_FOUND, "no CA of ours has that key id");
-	if (crl_stale(s, g))
-		err = g ? crl_make(s, g) : anchor_crl_make(s);
+	if (anchor_crl_stale(s))
+		err = anchor_crl_make(s);
 	if (err && (made->fd < 0 || made->is.next_update <= s->now.wall))
 		return writ_because(err, "the CRL");
 	if (err) /* the old list is true until its nextUpdate */

@@ -160,9 +160,10 @@ resident_leaf(struct signer *s, struct conn *conn, uint64_t id, const struct sig
 	struct writ_err *err;
 	struct leaf leaf;
 	struct job *job;
+	unsigned shard;
 
 	writ_arena_clear(&s->arena);
-	err = gate_check(asked->tbs, &s->gate, s->now.wall, &s->arena, &leaf); /* (2) */
+	err = gate_check(asked->tbs, &s->gate, s->now.wall, &s->arena, &leaf, &shard); /* (2) */
 	if (err)
 		return err;
 	if (memcmp(s->queue_secret, none, sizeof(none)) == 0)

@@ -110,7 +110,7 @@ give_up(struct signer *s, uint64_t device, uid_t by)
 	if (!err && s->keys.n > 0)
 		err = generations_destroy(s, s->keys.n);
 	if (!err)
-		err = publish_crl(s, s->keys.anchor.key_id, &made);
+		err = publish_anchor_crl(s, &made);
 	if (err)
 		return err;
 	tell("anchor CRL: number %" PRIu64, made->is.number);

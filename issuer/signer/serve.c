@@ -79,7 +79,7 @@ certify_and_list(struct signer *s)
 		return;
 	err = responders_housekeep(s);
 	if (!err)
-		err = publish_crl(s, s->keys.anchor.key_id, &made);
+		err = publish_anchor_crl(s, &made);
 	if (!err)
 		return;
 	event(EVENT_ALARM, "signer.housekeeping", EV_ERR(err));
@@ -100,6 +100,7 @@ housekeep(struct signer *s)
 		ledger_prune(s->ledger, s->now.wall);
 		s->next_prune = s->now.wall + 60;
 	}
+	lists_tick(s);
 	device_tick(s);
 	rotation_housekeep(s);
 	certify_and_list(s);
@@ -191,7 +192,7 @@ signer_init(struct signer *s, const struct conf *conf)
 
 	*s = (struct signer){ .conf = conf, .uids = s->uids, .epoll = -1, .listener = -1, .signals = -1, .clock_ok = true,
 			      .admin = { .listener = -1, .sock = -1 } };
-	s->keys.anchor_crl.fd = -1;
+	s->keys.anchor_crl.fd = s->build.made.fd = -1;
 	s->json = WRIT_BUF(JOURNAL_ENTRY_MAX);
 	s->arena = WRIT_ARENA(256 * 1024);
 	s->now = clock_read();
@@ -256,7 +257,7 @@ sleep_ms(const struct signer *s)
 	const int64_t tick_ms = s->next_second_ms - s->now.mono_ms, patience_ms = resident_patience_ms(s);
 	const int64_t left_ms = patience_ms >= 0 && patience_ms < tick_ms ? patience_ms : tick_ms;
 
-	return left_ms > 0 ? (int)left_ms : 0;
+	return left_ms > 0 && !lists_busy(s) ? (int)left_ms : 0;
 }
 
 struct writ_err *
@@ -285,6 +286,8 @@ signer_serve(struct signer *s, int listener)
 			wake(s, &events[i]);
 		operator_step(s);
 		resident_collect(s);
+		lists_step(s);
+		lists_shard(s);
 		group_end(s);
 		admin_flush(s);
 		conns_reap(s);
@@ -303,6 +306,7 @@ signer_done(struct signer *s)
 	for (size_t i = 0; i < s->n_conns; i++)
 		conn_free(s, s->conns[i]);
 	admin_done(s);
+	crl_build_done(&s->build);
 	free(s->conns);
 	free(s->jobs);
 	free(s->owed);

@@ -16,7 +16,8 @@
  *	restore.c	an older copy, and the newest there is, made the newest again
  *	state.c		is this state directory the newest?  The device's counter says
  *	operator.c	an anchor whose PIN is an operator's: in use while writ init or writ rotate runs
- *	publish.c	CRLs and OCSP responses
+ *	lists.c		CRLs of the issuing CAs, in slices; shards
+ *	publish.c	the anchor's CRL, OCSP responses
  *	issue.c		LEAF: gate, serial, journal, signature
  *	resident.c	LEAF in the resident tier: waits for the device first, in queue.c's order
  *	conn.c		connections: packets in, answers out
@@ -66,6 +67,9 @@
 #define ANCHOR_CRL_AGE_MAX_S 43200
 #define OCSP_LIFE_S 120
 
+#define SHARDS_MAX 64			/* lists of one generation at once: then the last one grows beyond its size */
+#define CRL_ASKS_MAX 16			/* lists that are waited for at once: the issuer asks for one after the other */
+
 #define QUARANTINE_WHY 160
 
 /* A list made, in a sealed memfd. */
@@ -73,6 +77,35 @@ struct crl_made {
 	int fd;				/* -1: none yet */
 	struct signer_crl_is is;
 	uint64_t changes;		/* of the ledger, when it was made */
+};
+
+/* An issuing CA's list: the only one, or a shard. */
+struct crl_list {
+	unsigned shard;
+	bool with_idp;			/* made so */
+	writ_time replaced_at;		/* when the next one began, as far as we saw ourselves; 0: it is the last, or we did not */
+	struct crl_made made;
+};
+
+/* lists.c: a list on its way. */
+struct crl_build {
+	enum { CRL_BUILD_NONE, CRL_BUILD_COPY, CRL_BUILD_TRIM } stage;
+	uint8_t key_id[20];
+	unsigned shard;
+	bool with_idp;
+	size_t n_entries, entries_len, at;	/* bytes of entries, and how many of them are copied */
+	size_t begin, tbs_len;		/* where the TBSCertList begins in the memfd, and how much of it is there */
+	struct writ_buf tail;
+	struct writ_sha256 hash;
+	struct crl_made made;		/* its memfd until it is the list's */
+};
+
+struct crl_ask {
+	struct conn *conn;
+	uint64_t id;
+	uint8_t key_id[20];
+	unsigned shard;
+	bool begun;			/* the list under way was begun for it */
 };
 
 /* One issuing CA: made ready, then current, then retired; which of them, its number says (rotate.c). */
@@ -87,14 +120,15 @@ struct generation {
 	uint32_t handle;
 	char quarantine[QUARANTINE_WHY];/* the device signed wrongly with it: why it is not used; else empty */
 	struct pubkey public;		/* to verify what the device signed */
-	char crl_url[SIGNER_URL_MAX];	/* what its leaves name */
+	char crl_url[SIGNER_URL_MAX];	/* what its leaves name: those of the first shard */
 	writ_time signs_until;		/* notAfter - GENERATION_AFTER_S */
 	writ_time accepted_until;	/* retired: leaves that name it are signed until then */
 	bool revoked;			/* key_revoke.c: no leaf is signed, and none is good */
 	int64_t retired_ms;		/* monotonic: since when it signs no new ones, as far as we saw ourselves */
 	struct writ_buf responder;	/* certificate of our OCSP key by this CA; empty: none yet */
 	writ_time responder_from, responder_until;
-	struct crl_made crl;
+	size_t n_lists;			/* as the ledger has shards */
+	struct crl_list *lists;
 };
 
 struct keys {
@@ -236,6 +270,12 @@ struct signer {
 	struct writ_buf json;		/* scratch of entries.c */
 	struct writ_arena arena;	/* scratch of one LEAF */
 
+	/* lists.c */
+	struct crl_build build;
+	size_t n_crl_asks;
+	struct crl_ask crl_asks[CRL_ASKS_MAX];
+	int64_t next_shards_ms;		/* monotonic */
+
 	/* issue.c */
 	struct job *jobs;		/* SIGNER_QUEUE_MAX */
 	size_t n_group;			/* journalled in this wake-up, not yet signed: */
@@ -261,7 +301,7 @@ struct signer {
 
 /* ---- entries.c: each journals one entry; WRIT_EXHAUSTED when the disk is full ---- */
 
-WRIT_CHECKED struct writ_err *entry_issue(struct signer *, const struct leaf *, const uint8_t serial[16], struct writ_bytes tbs,
+WRIT_CHECKED struct writ_err *entry_issue(struct signer *, const struct leaf *, unsigned shard, const uint8_t serial[16], struct writ_bytes tbs,
 					  struct writ_bytes said, struct entry *ret);
 WRIT_CHECKED struct writ_err *entry_end(struct signer *, const struct owed *);
 WRIT_CHECKED struct writ_err *entry_deny(struct signer *, const char *what, const struct writ_err *why, struct writ_bytes tbs,
@@ -274,8 +314,9 @@ enum generation_event { GENERATION_SWITCHED = 1, GENERATION_DESTROYED };	/* the 
 #define KEY_REVOKED 16	/* likewise: plus the CRLReason (RFC 5280 5.3.1) */
 WRIT_CHECKED struct writ_err *entry_key_revoked(struct signer *, const struct generation *, enum crl_reason, uid_t by);
 WRIT_CHECKED struct writ_err *entry_generation(struct signer *, enum generation_event, uint64_t number, const uint8_t key_id[20]);
-WRIT_CHECKED struct writ_err *entry_crl(struct signer *, const uint8_t key_id[20], uint64_t number, writ_time next_update,
-					size_t n_entries, struct writ_bytes tbs);
+/* `digest`: SHA-256 of the TBSCertList. */
+WRIT_CHECKED struct writ_err *entry_crl(struct signer *, const uint8_t key_id[20], unsigned shard, uint64_t number, writ_time next_update,
+					size_t n_entries, const uint8_t digest[32]);
 WRIT_CHECKED struct writ_err *entry_settled(struct signer *, uint64_t index);
 WRIT_CHECKED struct writ_err *entry_state(struct signer *, enum state_event, uint64_t value, const char *why);
 WRIT_CHECKED struct writ_err *entry_start(struct signer *);
@@ -435,12 +476,39 @@ WRIT_CHECKED struct writ_err *state_accept(struct signer *, uint64_t device);
 /* `writ restore --accept-loss`; `by` asked for it.  Prints what it does, a line a step.  WRIT_CONFLICT: the state is not older than the device, or in use. */
 WRIT_CHECKED struct writ_err *restore_run(struct signer *, const struct conf *, uid_t by);
 
+/* ---- lists.c ---- */
+
+/* NULL: answered in this wake-up or a later one.  WRIT_NOT_FOUND: no CA of ours, or no such shard of it. */
+WRIT_CHECKED struct writ_err *lists_ask(struct signer *, struct conn *, uint64_t id, const struct signer_crl *);
+
+/* Once a wake-up: a slice of the list that is wanted. */
+void lists_step(struct signer *);
+bool lists_busy(const struct signer *);			/* there is more to do: the loop does not sleep */
+void lists_forget(struct signer *, const struct conn *);
+
+/* Once a wake-up: begins the next shard of the current generation, when the last one is full. */
+void lists_shard(struct signer *);
+/* Once a second: what the gate knows of shards. */
+void lists_tick(struct signer *);
+/* Which shards of a generation leaves may name now: both inclusive. */
+void lists_accepted(const struct signer *, const struct generation *, unsigned *ret_from, unsigned *ret_to);
+
+void lists_free(struct generation *);
+void crl_build_done(struct crl_build *);
+void crl_made_done(struct crl_made *);
+
 /* ---- publish.c ---- */
 
-/* The list of that CA, made anew when it must be; WRIT_NOT_FOUND: not a CA of ours.  `*ret` stays the signer's. */
-WRIT_CHECKED struct writ_err *publish_crl(struct signer *, const uint8_t key_id[20], const struct crl_made **ret);
+/* The anchor's list, made anew when it must be.  `*ret` stays the signer's. */
+WRIT_CHECKED struct writ_err *publish_anchor_crl(struct signer *, const struct crl_made **ret);
 WRIT_CHECKED struct writ_err *publish_anchor_crl_load(struct signer *);
-void crl_made_done(struct crl_made *);
+
+/* The next number of a CRL: never backwards, also after an older journal was restored, since the time is in it too. */
+uint64_t crl_number_next(const struct signer *);
+
+/* Builds a list as a whole, journals it, signs it.  `by` NULL: the anchor. */
+WRIT_CHECKED struct writ_err *crl_sign(struct signer *, struct generation *by, unsigned shard, const struct crl_facts *, size_t n_entries,
+				       struct signer_crl_is *, struct writ_buf *ret_der);
 
 /* WRIT_NOT_FOUND: another CA's, or not a live serial of ours (I9).  `status->response` is a view into `ret`. */
 WRIT_CHECKED struct writ_err *publish_ocsp(struct signer *, const struct signer_ocsp *, struct writ_buf *ret, struct signer_status *status);

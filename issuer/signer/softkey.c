@@ -211,6 +211,19 @@ soft_key_sign(struct soft_key *key, struct writ_bytes message, uint8_t out[SOFT_
 		   : NULL;
 }
 
+struct writ_err *
+soft_key_sign_digest(struct soft_key *key, const uint8_t digest[32], uint8_t out[SOFT_KEY_SIGNATURE_MAX], size_t *ret_len)
+{
+	struct writ_err *err;
+
+	*ret_len = SOFT_KEY_SIGNATURE_MAX;
+	if (EVP_PKEY_sign(key->sign, out, ret_len, digest, SHA256_LEN) != 1)
+		return writ_fail(WRIT_BROKEN, "a key in memory could not sign");
+	err = pubkey_verify_digest(&key->public, digest, (struct writ_bytes){ out, *ret_len });
+	return err ? writ_recode(err, WRIT_BROKEN, "a signature made in memory is wrong: bad memory or processor")
+		   : NULL;
+}
+
 void
 soft_key_done(struct soft_key *key)
 {

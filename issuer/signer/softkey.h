@@ -36,6 +36,10 @@ WRIT_CHECKED struct writ_err *soft_key_load(struct soft_key *, const struct writ
 WRIT_CHECKED struct writ_err *soft_key_sign(struct soft_key *, struct writ_bytes message, uint8_t out[SOFT_KEY_SIGNATURE_MAX],
 					    size_t *ret_len);
 
+/* The same for a message of which the SHA-256 is at hand; verified always. */
+WRIT_CHECKED struct writ_err *soft_key_sign_digest(struct soft_key *, const uint8_t digest[32], uint8_t out[SOFT_KEY_SIGNATURE_MAX],
+						   size_t *ret_len);
+
 void soft_key_done(struct soft_key *);
 
 static inline struct writ_bytes

@@ -268,6 +268,7 @@ signer_crl_write(const struct signer_crl *m, struct writ_buf *ret)
 	struct body_out out = body_write(ret);
 
 	put_fixed(&out, m->key_id, sizeof(m->key_id));
+	body_put16(&out, m->shard);
 	return written(&out, "CRL");
 }
 
@@ -277,6 +278,7 @@ signer_crl_read(struct writ_bytes body, struct signer_crl *ret)
 	struct body_in in = body_read(body);
 
 	body_get(&in, ret->key_id, sizeof(ret->key_id));
+	ret->shard = body_get16(&in);
 	return read_all(&in, true, "CRL");
 }
 
@@ -285,6 +287,8 @@ signer_crl_is_write(const struct signer_crl_is *m, struct writ_buf *ret)
 {
 	struct body_out out = body_write(ret);
 
+	body_put16(&out, m->first);
+	body_put16(&out, m->last);
 	body_put64(&out, m->number);
 	body_put64(&out, (uint64_t)m->this_update);
 	body_put64(&out, (uint64_t)m->next_update);
@@ -297,11 +301,13 @@ signer_crl_is_read(struct writ_bytes body, struct signer_crl_is *ret)
 {
 	struct body_in in = body_read(body);
 
+	ret->first = body_get16(&in);
+	ret->last = body_get16(&in);
 	ret->number = body_get64(&in);
 	ret->this_update = (writ_time)body_get64(&in);
 	ret->next_update = (writ_time)body_get64(&in);
 	ret->len = body_get32(&in);
-	return read_all(&in, true, "CRL answer");
+	return read_all(&in, ret->first <= ret->last && ret->last - ret->first < SIGNER_SHARDS_MAX, "CRL answer");
 }
 
 struct writ_err *
@@ -450,8 +456,8 @@ signer_certs_read(struct writ_bytes body, struct signer_certs *ret)
 	return read_all(&in, true, "CERTS");
 }
 
-#define CERTS_FIXED_LEN (8 + 8 + 8 + 1 + 2)
-#define CERT_FIXED_LEN (8 + 4)
+#define CERTS_FIXED_LEN (8 + 8 + 8 + 2 + 1 + 2)
+#define CERT_FIXED_LEN (8 + 2 + 4)
 
 bool
 signer_certs_are_fit(const struct signer_certs_are *m, struct writ_bytes der)
@@ -471,10 +477,12 @@ signer_certs_are_write(const struct signer_certs_are *m, struct writ_buf *ret)
 	body_put64(&out, m->changes);
 	body_put64(&out, m->issuing);
 	body_put64(&out, m->lowest);
+	body_put16(&out, m->shard);
 	body_put8(&out, m->more);
 	body_put16(&out, (uint16_t)m->n);
 	for (size_t i = 0; i < m->n && i < SIGNER_CERTS_MAX; i++) {
 		body_put64(&out, m->certs[i].number);
+		body_put16(&out, m->certs[i].shard);
 		body_put_bytes(&out, m->certs[i].der);
 	}
 	return written(&out, "certificates");
@@ -491,10 +499,12 @@ signer_certs_are_read(struct writ_bytes body, struct signer_certs_are *ret)
 	ret->changes = body_get64(&in);
 	ret->issuing = body_get64(&in);
 	ret->lowest = body_get64(&in);
+	ret->shard = body_get16(&in);
 	ret->more = get_bool(&in, &ok);
 	ret->n = get_count(&in, SIGNER_CERTS_MAX, &ok);
 	for (size_t i = 0; i < ret->n; i++) {
 		ret->certs[i].number = body_get64(&in);
+		ret->certs[i].shard = body_get16(&in);
 		ret->certs[i].der = body_get_bytes(&in);
 		ok = ok && ret->certs[i].number > last && ret->certs[i].der.len > 0;
 		last = ret->certs[i].number;
@@ -612,9 +622,38 @@ key_url(const char *status_url, const char *folder, const uint8_t key_id[20], co
 }
 
 char *
-signer_crl_url(const char *status_url, const uint8_t key_id[20], char out[SIGNER_URL_MAX])
+signer_crl_url(const char *status_url, const uint8_t key_id[20], unsigned shard, char out[SIGNER_URL_MAX])
 {
-	return key_url(status_url, "crl", key_id, "crl", out);
+	char hex[41];
+
+	if (shard == 0)
+		return key_url(status_url, "crl", key_id, "crl", out);
+	snprintf(out, SIGNER_URL_MAX, "%s/crl/%s-%u.crl", status_url, writ_hex((struct writ_bytes){ key_id, 20 }, hex),
+		 shard);
+	return out;
+}
+
+/* Strict: one way to write a number. */
+bool
+signer_crl_shard(struct writ_bytes first_url, struct writ_bytes url, unsigned *ret_shard)
+{
+	const size_t suffix = strlen(".crl"), stem = first_url.len - suffix;
+	unsigned shard = 0;
+
+	*ret_shard = 0;
+	if (writ_equal(url, first_url))
+		return true;
+	if (url.len < stem + 2 + suffix || url.len > stem + 6 + suffix || memcmp(url.data, first_url.data, stem) != 0 ||
+	    url.data[stem] != '-' || url.data[stem + 1] == '0' ||
+	    memcmp(url.data + url.len - suffix, first_url.data + stem, suffix) != 0)
+		return false;
+	for (size_t i = stem + 1; i < url.len - suffix; i++) {
+		if (url.data[i] < '0' || url.data[i] > '9')
+			return false;
+		shard = shard * 10 + (unsigned)(url.data[i] - '0');
+	}
+	*ret_shard = shard;
+	return shard <= UINT16_MAX;
 }
 
 char *

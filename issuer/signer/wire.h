@@ -86,13 +86,16 @@ struct signer_status {
 };
 
 /*
- * CRL: -> key id of the CA whose list is wanted (an issuing CA's or the anchor's); <- number, times, length, and the list in a sealed memfd beside
- * the frame.  The descriptor's offset is shared with other receivers: read it with pread() or mmap().
+ * CRL: -> key id of the CA whose list is wanted (an issuing CA's or the anchor's) and which shard of it; <- the shards there are, number, times,
+ * length, and the list in a sealed memfd beside the frame.  WRIT_NOT_FOUND: there is no such CA, or no such shard of it.  The descriptor's offset is shared with other receivers: read it with pread() or mmap().
  */
 struct signer_crl {
 	uint8_t key_id[20];
+	uint16_t shard;				/* of that CA's lists; 0 when it has one */
 };
+#define SIGNER_SHARDS_MAX 128			/* of one CA at once */
 struct signer_crl_is {
+	uint16_t first, last;			/* shards that this CA has now: all from the one to the other */
 	uint64_t number;
 	writ_time this_update, next_update;
 	uint32_t len;
@@ -151,10 +154,12 @@ struct signer_certs {
 struct signer_certs_are {
 	uint64_t changes;			/* as in HEALTH: pages of different ones do not belong together */
 	uint64_t issuing, lowest;		/* numbers: of the CA that issues now, and of the oldest that is left */
+	uint16_t shard;				/* of the CA that issues now: what its leaves name */
 	bool more;
 	size_t n;
 	struct {
 		uint64_t number;
+		uint16_t shard;			/* the last of its CRL */
 		struct writ_bytes der;
 	} certs[SIGNER_CERTS_MAX];
 };
@@ -223,7 +228,10 @@ struct writ_err *signer_error_read(struct writ_bytes);	/* never NULL */
 
 #define SIGNER_URL_MAX 512	/* bytes with the NUL */
 
-char *signer_crl_url(const char *status_url, const uint8_t key_id[20], char out[SIGNER_URL_MAX]);	/* STATUS/crl/KEYID.crl */
+/* STATUS/crl/KEYID.crl, or of a shard beyond the first STATUS/crl/KEYID-SHARD.crl, in decimal. */
+char *signer_crl_url(const char *status_url, const uint8_t key_id[20], unsigned shard, char out[SIGNER_URL_MAX]);
+/* Which shard an URL names, given that of shard 0; false: it is none of those. */
+bool signer_crl_shard(struct writ_bytes first_url, struct writ_bytes url, unsigned *ret_shard);
 char *signer_ca_url(const char *status_url, const uint8_t key_id[20], char out[SIGNER_URL_MAX]);	/* STATUS/ca/KEYID.cer */
 char *signer_ocsp_url(const char *status_url, char out[SIGNER_URL_MAX]);				/* STATUS/ocsp */
 

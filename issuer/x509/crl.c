@@ -7,7 +7,6 @@
 #include "issuer/x509/oid.h"
 #include "issuer/x509/parts.h"
 
-#define CRL_HEAD_MAX (NAME_MAX_LEN + 256) /* bytes of all fields before the entries */
 #define CRL_NUMBER_MAX INT64_MAX	  /* ours count up by one; others' fit 8 octets too or are refused */
 
 static const struct {
@@ -134,11 +133,10 @@ put_crl_extensions(struct der_out *out, const struct crl_facts *facts)
 /* Head and tail are small and made aside, so that the length is known and the entries are copied once, straight into
  * their place. */
 struct writ_err *
-crl_build_tbs(const struct crl_facts *facts, struct writ_buf *ret_tbs)
+crl_frame(const struct crl_facts *facts, size_t entries_len, struct writ_buf *ret_head, struct writ_buf *ret_tail)
 {
-	AUTO(writ_buf_done) struct writ_buf head = WRIT_BUF(CRL_HEAD_MAX);
-	AUTO(writ_buf_done) struct writ_buf tail = WRIT_BUF(1024 + URL_MAX + facts->n_edges * (EDGE_ID + 2));
-	struct der_out out = der_write(&head);
+	AUTO(writ_buf_done) struct writ_buf fields = WRIT_BUF(CRL_HEAD_MAX);
+	struct der_out out = der_write(&fields);
 	size_t list_len = 0;
 	struct writ_err *err;
 
@@ -153,20 +151,32 @@ crl_build_tbs(const struct crl_facts *facts, struct writ_buf *ret_tbs)
 	err = der_finish(&out, "the CRL's fields");
 	if (err)
 		return err;
-	out = der_write(&tail);
+	out = der_write(ret_tail);
 	put_crl_extensions(&out, facts);
 	err = der_finish(&out, "the CRL's extensions");
 	if (err)
 		return err;
 
-	if (facts->entries.len) /* an empty list must be absent (RFC 5280 5.1.2.6) */
-		list_len = header_len(facts->entries.len) + facts->entries.len;
-	err = put_header(ret_tbs, DER_SEQUENCE, head.len + list_len + tail.len);
+	if (entries_len) /* an empty list must be absent (RFC 5280 5.1.2.6) */
+		list_len = header_len(entries_len) + entries_len;
+	err = put_header(ret_head, DER_SEQUENCE, fields.len + list_len + ret_tail->len);
 	if (!err)
-		err = writ_buf_add(ret_tbs, writ_view(&head));
-	if (!err && facts->entries.len)
-		err = put_header(ret_tbs, DER_SEQUENCE, facts->entries.len);
-	if (!err && facts->entries.len)
+		err = writ_buf_add(ret_head, writ_view(&fields));
+	if (!err && entries_len)
+		err = put_header(ret_head, DER_SEQUENCE, entries_len);
+	return err;
+}
+
+struct writ_err *
+crl_build_tbs(const struct crl_facts *facts, struct writ_buf *ret_tbs)
+{
+	AUTO(writ_buf_done) struct writ_buf tail = WRIT_BUF(CRL_TAIL_MAX(facts->n_edges));
+	struct writ_err *err;
+
+	err = crl_frame(facts, facts->entries.len, ret_tbs, &tail);
+	if (err)
+		return err;
+	if (facts->entries.len)
 		err = writ_buf_add(ret_tbs, facts->entries);
 	if (!err)
 		err = writ_buf_add(ret_tbs, writ_view(&tail));

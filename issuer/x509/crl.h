@@ -18,6 +18,8 @@ const char *crl_reason_name(unsigned reason);			/* "keyCompromise", ... */
 bool crl_reason_from(struct writ_bytes name, enum crl_reason *ret);
 
 #define CRL_ENTRY_MAX 64
+#define CRL_HEAD_MAX (NAME_MAX_LEN + 256)		/* bytes before the entries */
+#define CRL_TAIL_MAX(n_edges) (1024 + URL_MAX + (n_edges) * (EDGE_ID + 2))	/* and behind them */
 
 /* Appends one encoded revokedCertificates entry: 35 bytes, 49 with a reason (16-octet serial). */
 WRIT_CHECKED struct writ_err *crl_entry_write(struct writ_bytes serial, writ_time revoked_at, enum crl_reason, struct writ_buf *ret);
@@ -36,6 +38,13 @@ struct crl_facts {
 
 /* Appends the TBSCertList; x509_assemble() makes the list of it. */
 WRIT_CHECKED struct writ_err *crl_build_tbs(const struct crl_facts *, struct writ_buf *ret_tbs);
+
+/*
+ * For lists too long to be put together in one go: what stands before their `entries_len` bytes of entries in the TBSCertList, and what stands behind
+ * them; `entries` of the facts is not looked at.
+ */
+WRIT_CHECKED struct writ_err *crl_frame(const struct crl_facts *, size_t entries_len, struct writ_buf *ret_head,
+					struct writ_buf *ret_tail);
 
 /* A CRL read back (verifier, CLI, delegators' CRLs): strict; entries are walked with crl_find(). */
 struct crl {

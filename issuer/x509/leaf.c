@@ -161,18 +161,29 @@ leaf_tbs_digest(const struct leaf *leaf, uint8_t out[32])
 }
 
 struct writ_err *
-x509_assemble(struct writ_bytes tbs, enum key_kind kind, struct writ_bytes signature, struct writ_buf *ret)
+x509_frame(size_t tbs_len, enum key_kind kind, struct writ_bytes signature, struct writ_buf *ret_head,
+	   struct writ_buf *ret_tail)
 {
 	const struct writ_bytes alg = key_signature_alg(kind);
-	struct der_out out = der_write(ret);
+	struct der_out out = der_write(ret_tail);
 	struct writ_err *err;
 
-	/* Lengths first: a CRL of 49 MB is copied once and never moved. */
-	err = put_header(ret, DER_SEQUENCE, tbs.len + alg.len + header_len(1 + signature.len) + 1 + signature.len);
+	err = put_header(ret_head, DER_SEQUENCE, tbs_len + alg.len + header_len(1 + signature.len) + 1 + signature.len);
 	if (err)
 		return err;
-	der_put_raw(&out, tbs);
 	der_put_raw(&out, alg);
 	der_put_bits(&out, signature);
 	return der_finish(&out, "the signed structure");
+}
+
+struct writ_err *
+x509_assemble(struct writ_bytes tbs, enum key_kind kind, struct writ_bytes signature, struct writ_buf *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf tail = WRIT_BUF(SIGNATURE_MAX + 64);
+	struct writ_err *err;
+
+	err = x509_frame(tbs.len, kind, signature, ret, &tail);
+	if (!err)
+		err = writ_buf_add(ret, tbs);
+	return err ? err : writ_buf_add(ret, writ_view(&tail));
 }

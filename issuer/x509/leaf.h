@@ -82,6 +82,10 @@ void leaf_fill(uint8_t *tbs, const struct leaf *, const uint8_t serial[LEAF_SERI
 /* SHA-256 of the TBS with the 40 bytes of the log reference zeroed: what the log entry holds (delegation.md 3.4). */
 void leaf_tbs_digest(const struct leaf *, uint8_t out[32]);
 
+/* What stands before and behind a TBS of that length in the signed structure: for one that is not in memory as a whole. */
+WRIT_CHECKED struct writ_err *x509_frame(size_t tbs_len, enum key_kind, struct writ_bytes signature, struct writ_buf *ret_head,
+					 struct writ_buf *ret_tail);
+
 /* TBS, AlgorithmIdentifier and signature as one certificate (also for CA certificates). */
 WRIT_CHECKED struct writ_err *x509_assemble(struct writ_bytes tbs, enum key_kind, struct writ_bytes signature, struct writ_buf *ret);
 

@@ -75,6 +75,32 @@ lists_forget(struct writ_verifier *v, writ_time now)
 	}
 }
 
+/*
+ * Room for one more: the shard that ended longest ago goes, if that was so long ago that no leaf can be valid that it lists (I5).  What it would have
+ * vouched for is not vouched for either way.
+ */
+static void
+lists_make_room(struct writ_verifier *v, writ_time now)
+{
+	struct list *oldest = NULL;
+
+	if (v->n_lists < LISTS_MAX)
+		return;
+	for (size_t i = 0; i < v->n_lists; i++) {
+		struct list *list = &v->lists[i];
+
+		if (list->of_anchor || list->index.crl.idp_url.len == 0 ||
+		    now - list->index.crl.next_update <= LEAF_LIFETIME_SEEN_MAX_S)
+			continue;
+		if (!oldest || list->index.crl.next_update < oldest->index.crl.next_update)
+			oldest = list;
+	}
+	if (!oldest)
+		return;
+	list_done(oldest);
+	*oldest = v->lists[--v->n_lists];
+}
+
 /* The list of the same CA and distribution point, held until now. */
 static struct list *
 list_before(struct writ_verifier *v, const struct crl *crl, const struct authority *issuer)
@@ -119,6 +145,8 @@ list_keep(struct writ_verifier *v, struct crl_index *index, writ_time now, struc
 	if (no)
 		return no;
 	lists_forget(v, now);
+	if (!list_before(v, &index->crl, issuer))
+		lists_make_room(v, now);
 	to = list_before(v, &index->crl, issuer); /* it may have moved */
 	if (!to && v->n_lists == LISTS_MAX)
 		return refuse(why, WRIT_REFUSED_MEMORY, "", "CRL: %d are held already", LISTS_MAX);
@@ -176,6 +204,7 @@ writ_verifier_crl(struct writ_verifier *v, const void *data, size_t len, int64_t
 /* What the lists say of one certificate: a fresh one vouches until its nextUpdate. */
 struct vouched {
 	bool fresh, stale;
+	bool elsewhere;	    /* there is a shard of its CA that it does not name */
 	writ_time until;    /* of the fresh one that ends last */
 	writ_time ended_at; /* of the stale one that ended last */
 };
@@ -183,8 +212,10 @@ struct vouched {
 static void
 vouch(const struct crl *crl, struct writ_bytes url, writ_time now, struct vouched *ret)
 {
-	if (crl->idp_url.len && !writ_equal(crl->idp_url, url))
-		return; /* a shard that does not speak of this certificate */
+	if (crl->idp_url.len && !writ_equal(crl->idp_url, url)) { /* a shard that does not speak of this certificate */
+		ret->elsewhere = true;
+		return;
+	}
 	if (now >= crl->this_update && now <= crl->next_update) {
 		ret->until = !ret->fresh || crl->next_update > ret->until ? crl->next_update : ret->until;
 		ret->fresh = true;
@@ -213,6 +244,10 @@ unvouched(const struct writ_verifier *v, const char *whose, const char *missing,
 	if (vouched->stale)
 		return refuse(why, WRIT_REFUSED_STATUS, "6.1.5", "%s CRL: stale: its nextUpdate was %lld s ago", whose,
 			      (long long)(now - vouched->ended_at));
+	if (v->options[demand] && vouched->elsewhere)
+		return refuse(why, WRIT_REFUSED_STATUS, "6.1.5",
+			      "%s CRL: the one that is held is of another distribution point than the %s", whose,
+			      demand == WRIT_DEMAND_STATUS ? "leaf's" : "issuing CA's");
 	return v->options[demand] ? refuse(why, WRIT_REFUSED_STATUS, "6.1.5", "%s", missing) : WRIT_OK;
 }
 

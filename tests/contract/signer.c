@@ -147,7 +147,7 @@ hello(struct house *h)
 	memcpy(h->welcome_bytes, answer.data, answer.len);
 	expect_ok(signer_welcome_read((struct writ_bytes){ h->welcome_bytes, answer.len }, &h->welcome));
 	expect_ok(ca_read(h->welcome.issuing, &h->issuing));
-	signer_crl_url(STATUS_URL, h->issuing.key_id, h->crl_url);
+	signer_crl_url(STATUS_URL, h->issuing.key_id, 0, h->crl_url);
 	signer_ocsp_url(STATUS_URL, h->ocsp_url);
 	writ_buf_done(&body);
 	writ_buf_done(&answer);

@@ -10,7 +10,7 @@ import struct
 
 TYPES = ["", "issue", "abort", "deny", "revoke", "task", "grant", "policy", "key", "crl", "settled", "admin", "start", "stop", "recover", "clock", "freeze", "state"]
 SEGMENT_HEADER = 64
-FIXED = struct.Struct("<32s8sBBHI16sq8sqI")  # leaf hash, check, type, reason, flags, entry length, serial, notAfter, key, time, milliseconds
+FIXED = struct.Struct("<32s8sBBBBI16sq8sqI")  # leaf hash, check, type, reason, flags, its high byte, entry length, serial, notAfter, key, time, milliseconds
 GROUP_FIRST = 1
 
 
@@ -21,7 +21,8 @@ class Damaged(Exception):
 class Entry:
     def __init__(self, index, segment, offset, fields, text, tbs):
         self.index, self.segment, self.offset, self.text, self.tbs = index, segment, offset, text, tbs
-        self.leaf_hash, self.check, kind, self.reason, self.flags, _, serial, self.not_after, self.key, self.time, self.time_ms = fields
+        self.leaf_hash, self.check, kind, reason, self.flags, high, _, serial, self.not_after, self.key, self.time, self.time_ms = fields
+        self.reason = reason | high << 8
         self.type, self.serial = TYPES[kind], serial.hex()
         self.json = json.loads(text, object_pairs_hook=self.canonical)
 
@@ -61,9 +62,9 @@ def record(data, offset):
     if len(body) < length or length <= FIXED.size:
         raise Damaged(f"offset {offset}: a record of {length} bytes goes past the end, or is too short")
     fields = FIXED.unpack_from(body)
-    text_len = fields[5]
+    text_len = fields[6]
     text, tbs = body[FIXED.size:FIXED.size + text_len], body[FIXED.size + text_len:]
-    if len(text) < text_len or not 1 <= fields[2] < len(TYPES) or fields[4] & ~GROUP_FIRST:
+    if len(text) < text_len or not 1 <= fields[2] < len(TYPES) or fields[4] & ~GROUP_FIRST or (fields[5] and TYPES[fields[2]] not in ("issue", "crl")):
         raise Damaged(f"offset {offset}: a header that no record has")
     if hashlib.sha256(b"\0" + text).digest() != fields[0]:
         raise Damaged(f"offset {offset}: the leaf hash is not the entry's")

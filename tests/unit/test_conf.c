@@ -305,7 +305,7 @@ unknown_keys_are_refused_everywhere(void **state)
 	expect_refused(parse(with_line(5, "api: {certificate: c, key: k, ca: x}")), WRIT_INVALID,
 		       "writ.yaml:5:31: unknown key \"ca\"; known here: listen, certificate, key");
 	expect_refused(parse(with_line(6, "status: {urls: x}")), WRIT_INVALID,
-		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url");
+		       "writ.yaml:6:10: unknown key \"urls\"; known here: listen, url, crl_shard_entries");
 	expect_refused(parse(with_line(8, "  software: true")), WRIT_INVALID,
 		       "writ.yaml:8:3: unknown key \"software\"; known here: tier, anchor, operator, rotation_s, standby, retiring, tpm, pkcs11");
 	expect_refused(parse(with_line(9, "  tpm: {tcti: a, auth_file: b, pcr: c}")), WRIT_INVALID,

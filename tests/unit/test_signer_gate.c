@@ -5,6 +5,7 @@
 #define NEW_CRL_URL "http://status.corp.example/crl/new.crl"
 
 static struct pki pki;
+static unsigned shard; /* of the leaf that passed last */
 static struct gate_issuer issuers[2]; /* the test PKI's, and room for one that replaced it */
 
 static struct gate_facts
@@ -39,7 +40,7 @@ gate_at(struct writ_bytes tbs, const struct gate_facts *facts, writ_time now)
 	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA(64 * 1024);
 	struct leaf leaf;
 
-	return gate_check(tbs, facts, now, &arena, &leaf);
+	return gate_check(tbs, facts, now, &arena, &leaf, &shard);
 }
 
 static struct writ_err *
@@ -177,6 +178,66 @@ a_generation_that_was_replaced_signs_until_its_overlap_ends(void **state)
 	expect_refused(gate_at(ours(), &facts, NOW), WRIT_INVALID, "gate: CRL address " CRL_URL " is not ours");
 }
 
+static struct writ_bytes
+naming(const char *crl_url)
+{
+	const struct leaf_facts facts = make_facts(&pki, 2);
+	struct leaf_issuer issuer = make_issuer(&pki);
+	struct writ_buf buf = WRIT_BUF(LEAF_MAX);
+
+	issuer.crl_url = writ_str(crl_url);
+	expect_ok(leaf_build(&issuer, &facts, &buf));
+	return make_keep(&buf);
+}
+
+/* Where the first list is STEM.crl, the others are STEM-1.crl and so on. */
+static void
+a_leaf_names_the_shard_that_takes_leaves_now_or_did_a_moment_ago(void **state)
+{
+#define STEM "http://status.corp.example/crl/issuing"
+	static const struct {
+		const char *url;
+		unsigned from, last;
+		int shard; /* -1: refused, */
+		const char *message;
+	} rows[] = {
+		{ STEM ".crl", 0, 0, 0, NULL },
+		{ STEM "-1.crl", 0, 1, 1, NULL },
+		{ STEM ".crl", 0, 1, 0, NULL },
+		{ STEM "-65535.crl", 65530, 65535, 65535, NULL },
+		{ STEM "-1.crl", 0, 0, -1,
+		  "gate: CRL address " STEM "-1.crl is that of shard 1: those that take leaves now are 0 to 0" },
+		{ STEM ".crl", 1, 2, -1,
+		  "gate: CRL address " STEM ".crl is that of shard 0: those that take leaves now are 1 to 2" },
+		{ STEM "-3.crl", 1, 2, -1,
+		  "gate: CRL address " STEM "-3.crl is that of shard 3: those that take leaves now are 1 to 2" },
+		{ STEM "-0.crl", 0, 1, -1, "gate: CRL address " STEM "-0.crl is not ours" },
+		{ STEM "-01.crl", 0, 1, -1, "gate: CRL address " STEM "-01.crl is not ours" },
+		{ STEM "-.crl", 0, 1, -1, "gate: CRL address " STEM "-.crl is not ours" },
+		{ STEM "-+1.crl", 0, 1, -1, "gate: CRL address " STEM "-+1.crl is not ours" },
+		{ STEM "-1x.crl", 0, 1, -1, "gate: CRL address " STEM "-1x.crl is not ours" },
+		{ STEM "-1", 0, 1, -1, "gate: CRL address " STEM "-1 is not ours" },
+		{ STEM "-1.crL", 0, 1, -1, "gate: CRL address " STEM "-1.crL is not ours" },
+		{ STEM "-65536.crl", 0, 1, -1, "gate: CRL address " STEM "-65536.crl is not ours" },
+		{ STEM "-123456.crl", 0, 1, -1, "gate: CRL address " STEM "-123456.crl is not ours" },
+		{ "http://status.corp.example/crl/another-1.crl", 0, 1, -1,
+		  "gate: CRL address http://status.corp.example/crl/another-1.crl is not ours" },
+	};
+	const struct gate_facts facts = our_facts();
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		issuers[0].shard_from = rows[i].from;
+		issuers[0].shard = rows[i].last;
+		if (rows[i].message) {
+			expect_refused(gate_at(naming(rows[i].url), &facts, NOW), WRIT_INVALID, rows[i].message);
+			continue;
+		}
+		expect_ok(gate_at(naming(rows[i].url), &facts, NOW));
+		assert_int_equal(shard, rows[i].shard);
+	}
+}
+
 static void
 no_key_of_ours_is_ever_certified_for_an_agent(void **state)
 {
@@ -311,6 +372,7 @@ main(void)
 		cmocka_unit_test(a_leaf_never_outlives_its_issuing_ca),
 		cmocka_unit_test(what_another_signer_would_take_is_refused_here),
 		cmocka_unit_test(a_generation_that_was_replaced_signs_until_its_overlap_ends),
+		cmocka_unit_test(a_leaf_names_the_shard_that_takes_leaves_now_or_did_a_moment_ago),
 		cmocka_unit_test(no_key_of_ours_is_ever_certified_for_an_agent),
 		cmocka_unit_test(what_the_signer_fills_in_must_be_empty),
 		cmocka_unit_test(agents_among_the_hops_are_ours),

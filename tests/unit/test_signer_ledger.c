@@ -27,7 +27,7 @@ fresh(unsigned n)
 
 	expect_ok(ledger_new(&l));
 	for (unsigned i = 0; i < n; i++)
-		expect_ok(ledger_issue(l, serial(i), key_a, NOW + 300));
+		expect_ok(ledger_issue(l, serial(i), key_a, 0, NOW + 300));
 	return l;
 }
 
@@ -66,7 +66,7 @@ a_serial_is_issued_once(void **state)
 	AUTO(ledger_freep) struct ledger *l = fresh(1);
 
 	(void)state;
-	expect_refused(ledger_issue(l, serial(0), key_a, NOW), WRIT_CONFLICT, "the ledger has this serial already");
+	expect_refused(ledger_issue(l, serial(0), key_a, 0, NOW), WRIT_CONFLICT, "the ledger has this serial already");
 }
 
 static void
@@ -95,7 +95,7 @@ n_listed(const struct ledger *l, const uint8_t key[8])
 {
 	struct ledger_list list;
 
-	ledger_list(l, key, &list);
+	ledger_list(l, key, 0, &list);
 	return list.n_entries;
 }
 
@@ -106,10 +106,10 @@ an_end_is_listed_by_its_own_ca_only(void **state)
 	struct ledger_list list;
 
 	(void)state;
-	expect_ok(ledger_issue(l, serial(9), key_b, NOW + 300));
+	expect_ok(ledger_issue(l, serial(9), key_b, 0, NOW + 300));
 	end(l, 9, LEDGER_REVOKED, REASON_SUPERSEDED);
 	assert_int_equal(n_listed(l, key_a), 0);
-	ledger_list(l, key_b, &list);
+	ledger_list(l, key_b, 0, &list);
 	assert_int_equal(list.n_entries, 1);
 	assert_int_equal(list.entries.len, 49); /* RFC 5280: serial, date, reason */
 }
@@ -122,10 +122,10 @@ a_replayed_list_that_may_not_have_been_signed_forgets_nothing(void **state)
 
 	(void)state;
 	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
-	ledger_listed_perhaps(l, key_a, NOW + 200);
-	ledger_listed_perhaps(l, key_a, NOW + 301); /* the first one past its expiry */
+	ledger_listed_perhaps(l, key_a, 0, NOW + 200);
+	ledger_listed_perhaps(l, key_a, 0, NOW + 301); /* the first one past its expiry */
 	assert_int_equal(n_listed(l, key_a), 1);
-	ledger_listed_perhaps(l, key_a, NOW + 361); /* another: that one was made */
+	ledger_listed_perhaps(l, key_a, 0, NOW + 361); /* another: that one was made */
 	assert_int_equal(n_listed(l, key_a), 0);
 }
 
@@ -138,11 +138,11 @@ an_entry_leaves_the_list_only_after_one_made_past_its_expiry(void **state)
 	(void)state;
 	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
 	end(l, 1, LEDGER_ABORTED, REASON_UNSPECIFIED);
-	ledger_listed(l, key_a, NOW + 300);
+	assert_true(ledger_listed(l, key_a, 0, NOW + 300, SIZE_MAX));
 	assert_int_equal(n_listed(l, key_a), 2);
 	ledger_prune(l, NOW + 100000); /* the rows may go, the list stays */
 	assert_int_equal(n_listed(l, key_a), 2);
-	ledger_listed(l, key_a, NOW + 301);
+	assert_true(ledger_listed(l, key_a, 0, NOW + 301, SIZE_MAX));
 	assert_int_equal(n_listed(l, key_a), 0);
 }
 
@@ -157,13 +157,13 @@ what_stays_listed_keeps_its_bytes_in_order(void **state)
 	for (unsigned i = 0; i < 10; i++) {
 		const enum crl_reason reason = i % 3 == 0 ? REASON_UNSPECIFIED : REASON_SUPERSEDED;
 
-		expect_ok(ledger_issue(l, serial(i), key_a, NOW + 10 + i % 2 * 100));
+		expect_ok(ledger_issue(l, serial(i), key_a, 0, NOW + 10 + i % 2 * 100));
 		end(l, i, LEDGER_REVOKED, reason);
 		if (i % 2 == 1)
 			expect_ok(crl_entry_write((struct writ_bytes){ serial(i), 16 }, NOW + 5, reason, &want));
 	}
-	ledger_listed(l, key_a, NOW + 50);
-	ledger_list(l, key_a, &list);
+	assert_true(ledger_listed(l, key_a, 0, NOW + 50, SIZE_MAX));
+	ledger_list(l, key_a, 0, &list);
 	assert_int_equal(list.n_entries, 5);
 	expect_bytes(list.entries, writ_view(&want));
 }
@@ -195,16 +195,16 @@ revoked_delegations_are_ascending_unique_and_forgotten(void **state)
 		assert_true(listed);
 		assert_int_equal(changed, i < 3);
 	}
-	ledger_list(l, key_a, &list);
+	ledger_list(l, key_a, 0, &list);
 	assert_int_equal(list.n_edges, 3);
 	assert_int_equal(list.edges[0][0], 1);
 	assert_int_equal(list.edges[1][0], 2);
 	assert_int_equal(list.edges[2][0], 3);
 	ledger_prune(l, NOW + LEDGER_EDGE_KEEP_S);
-	ledger_list(l, key_a, &list);
+	ledger_list(l, key_a, 0, &list);
 	assert_int_equal(list.n_edges, 3);
 	ledger_prune(l, NOW + LEDGER_EDGE_KEEP_S + 1);
-	ledger_list(l, key_a, &list);
+	ledger_list(l, key_a, 0, &list);
 	assert_int_equal(list.n_edges, 2);
 	assert_int_equal(list.edges[0][0], 1);
 }
@@ -224,9 +224,9 @@ what_the_list_has_no_room_for_is_taken_and_said_to_be_unlisted(void **state)
 		assert_true(changed);
 		assert_int_equal(listed, i < LEDGER_EDGES_MAX);
 		if (i + 1 == LEDGER_EDGES_MAX)
-			ledger_list(l, key_a, &before);
+			ledger_list(l, key_a, 0, &before);
 	}
-	ledger_list(l, key_a, &after);
+	ledger_list(l, key_a, 0, &after);
 	assert_int_equal(after.n_edges, LEDGER_EDGES_MAX);
 	assert_int_equal(after.changes, before.changes); /* so no list is signed for it */
 	writ_put32(id, 3);
@@ -247,12 +247,12 @@ every_change_shows_in_the_count_of_changes(void **state)
 	bool changed, listed;
 
 	(void)state;
-	ledger_list(l, key_a, &before);
+	ledger_list(l, key_a, 0, &before);
 	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
-	ledger_list(l, key_a, &after);
+	ledger_list(l, key_a, 0, &after);
 	assert_true(after.changes > before.changes);
 	expect_ok(ledger_edge(l, id, NOW, &changed, &listed));
-	ledger_list(l, key_a, &before);
+	ledger_list(l, key_a, 0, &before);
 	assert_true(before.changes > after.changes);
 }
 
@@ -279,11 +279,178 @@ a_serial_begins_with_the_minute_and_is_drawn_again_when_it_repeats(void **state)
 	(void)state;
 	expect_ok(serial_draw(l, NOW, always_the_same, out));
 	assert_int_equal(writ_get32(out), NOW / 60);
-	expect_ok(ledger_issue(l, out, key_a, NOW + 1));
+	expect_ok(ledger_issue(l, out, key_a, 0, NOW + 1));
 	expect_ok(serial_draw(l, NOW, the_third_is_new, out));
 	assert_int_equal(out[4], 8);
 	expect_refused(serial_draw(l, NOW, always_the_same, out), WRIT_BROKEN,
 		       "a serial of 96 random bits repeated 3 times: the random number generator has failed");
+}
+
+static size_t
+n_in(const struct ledger *l, unsigned shard)
+{
+	struct ledger_list list;
+
+	ledger_list(l, key_a, shard, &list);
+	return list.n_entries;
+}
+
+static struct ledger_shards
+shards_of(const struct ledger *l, writ_time now)
+{
+	struct ledger_shards shards;
+
+	ledger_shards(l, key_a, now, &shards);
+	return shards;
+}
+
+static void
+a_leaf_is_listed_by_the_shard_that_it_was_issued_into_and_by_no_other(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(2);
+	struct ledger_shards shards = shards_of(l, NOW);
+
+	(void)state;
+	assert_int_equal(shards.first, 0);
+	assert_int_equal(shards.last, 0);
+	assert_int_equal(shards.n_live, 2);
+	expect_refused(ledger_issue(l, serial(7), key_a, 2, NOW + 300), WRIT_CONFLICT,
+		       "shard 2 of an issuing key: there are 0 to 0");
+	expect_ok(ledger_shard_begin(l, key_a));
+	shards = shards_of(l, NOW);
+	assert_int_equal(shards.last, 1);
+	assert_int_equal(shards.n_live, 0);
+	expect_ok(ledger_issue(l, serial(2), key_a, 1, NOW + 300));
+	expect_ok(ledger_issue(l, serial(3), key_a, 0, NOW + 300)); /* built a moment before */
+	assert_int_equal(shards_of(l, NOW).n_live, 1);
+	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
+	end(l, 2, LEDGER_REVOKED, REASON_SUPERSEDED);
+	end(l, 3, LEDGER_ABORTED, REASON_UNSPECIFIED);
+	assert_int_equal(n_in(l, 0), 2);
+	assert_int_equal(n_in(l, 1), 1);
+	assert_int_equal(n_in(l, 2), 0); /* there is none */
+}
+
+static void
+what_has_expired_counts_for_no_shard(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(100);
+
+	(void)state;
+	assert_int_equal(shards_of(l, NOW + 300 + LEDGER_KEEP_S - 60).n_live, 100);
+	assert_int_equal(shards_of(l, NOW + 300 + LEDGER_KEEP_S + 60).n_live, 0);
+}
+
+static void
+a_shard_goes_when_its_last_list_was_made_past_its_last_expiry(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(2);
+	struct ledger_row row;
+
+	(void)state;
+	expect_ok(ledger_shard_begin(l, key_a));
+	expect_ok(ledger_issue(l, serial(2), key_a, 1, NOW + 600));
+	expect_ok(ledger_shard_begin(l, key_a));
+	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
+	end(l, 2, LEDGER_REVOKED, REASON_SUPERSEDED);
+	ledger_prune(l, NOW + 700); /* expired, and no list was made since */
+	assert_int_equal(shards_of(l, NOW).first, 0);
+	assert_true(ledger_listed(l, key_a, 0, NOW + 400, SIZE_MAX));
+	ledger_prune(l, NOW + 700);
+	assert_int_equal(shards_of(l, NOW).first, 1);
+	assert_int_equal(n_in(l, 1), 1);
+	assert_true(ledger_find(l, serial(0), &row)); /* rows of its minute are there still, and know their CA */
+	assert_memory_equal(row.key, key_a, 8);
+	expect_refused(ledger_issue(l, serial(7), key_a, 0, NOW + 300), WRIT_CONFLICT,
+		       "shard 0 of an issuing key: there are 1 to 2");
+	assert_true(ledger_listed(l, key_a, 1, NOW + 601, SIZE_MAX));
+	ledger_prune(l, NOW + 10000);
+	assert_int_equal(shards_of(l, NOW).first, 2); /* the last stays: it is issued into */
+	assert_int_equal(shards_of(l, NOW).last, 2);
+	assert_false(ledger_find(l, serial(0), &row));
+	expect_ok(ledger_issue(l, serial(8), key_a, 2, NOW + 10300));
+	assert_true(ledger_find(l, serial(8), &row));
+}
+
+/* The last list in a journal may not have been made: the shard that nobody can make one for goes in the end. */
+static void
+a_shard_that_no_list_was_made_of_goes_twenty_minutes_after_its_last_expiry(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(1);
+
+	(void)state;
+	end(l, 0, LEDGER_REVOKED, REASON_SUPERSEDED);
+	expect_ok(ledger_shard_begin(l, key_a));
+	ledger_prune(l, NOW + 300 + 1200);
+	assert_int_equal(shards_of(l, NOW).first, 0);
+	ledger_prune(l, NOW + 300 + 1201);
+	assert_int_equal(shards_of(l, NOW).first, 1);
+}
+
+static void
+a_journal_that_begins_with_a_later_shard_is_replayed_from_there(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+
+	(void)state;
+	expect_ok(ledger_issue(l, serial(1), key_a, 41, NOW + 300));
+	expect_ok(ledger_issue(l, serial(2), key_a, 42, NOW + 300));
+	assert_int_equal(shards_of(l, NOW).first, 41);
+	assert_int_equal(shards_of(l, NOW).last, 42);
+}
+
+static void
+after_shard_65535_there_is_none(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+
+	(void)state;
+	expect_ok(ledger_issue(l, serial(1), key_a, 65535, NOW + 300));
+	expect_refused(ledger_shard_begin(l, key_a), WRIT_EXHAUSTED,
+		       "shard 65536 of an issuing key: 65535 is the last that can be");
+}
+
+static void
+places_of_shards_that_are_gone_are_taken_again(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+	uint8_t id[16] = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 60000; i++) { /* with 65,536 places, and one kept a minute, more than twice as many */
+		const writ_time now = NOW + (writ_time)i * 60;
+
+		writ_put32(id, (uint32_t)(now / 60));
+		expect_ok(ledger_issue(l, id, key_a, i, now + 30));
+		expect_ok(ledger_shard_begin(l, key_a));
+		ledger_prune(l, now + 60);
+	}
+	assert_true(shards_of(l, NOW).first > 59900);
+}
+
+/* In slices, so that nobody waits for a million entries; what is revoked meanwhile is listed too. */
+static void
+a_list_forgets_in_slices_and_takes_what_comes_meanwhile(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(0);
+	struct ledger_list list;
+	unsigned slices = 1;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		expect_ok(ledger_issue(l, serial(i), key_a, 0, NOW + (i % 3 == 0 ? 300 : 600)));
+	for (unsigned i = 0; i < 900; i++)
+		end(l, i, i % 2 ? LEDGER_REVOKED : LEDGER_ABORTED, REASON_SUPERSEDED);
+	assert_true(ledger_listed(l, key_a, 0, NOW + 300, 1)); /* nothing has expired: not even looked at */
+	for (unsigned i = 900; !ledger_listed(l, key_a, 0, NOW + 301, 100); i++, slices++)
+		end(l, i, LEDGER_REVOKED, REASON_SUPERSEDED);
+	assert_int_equal(slices, 10);
+	ledger_list(l, key_a, 0, &list);
+	assert_int_equal(list.n_entries, 600 + 6); /* of the nine more, those that do not expire */
+	assert_true(crl_find(&(struct crl){ .entries = list.entries }, (struct writ_bytes){ serial(901), 16 }, &(writ_time){ 0 },
+			     &(enum crl_reason){ 0 }));
+	assert_false(crl_find(&(struct crl){ .entries = list.entries }, (struct writ_bytes){ serial(900), 16 }, &(writ_time){ 0 },
+			      &(enum crl_reason){ 0 }));
 }
 
 int
@@ -301,6 +468,14 @@ main(void)
 		cmocka_unit_test(revoked_delegations_are_ascending_unique_and_forgotten),
 		cmocka_unit_test(what_the_list_has_no_room_for_is_taken_and_said_to_be_unlisted),
 		cmocka_unit_test(every_change_shows_in_the_count_of_changes),
+		cmocka_unit_test(a_leaf_is_listed_by_the_shard_that_it_was_issued_into_and_by_no_other),
+		cmocka_unit_test(what_has_expired_counts_for_no_shard),
+		cmocka_unit_test(a_shard_goes_when_its_last_list_was_made_past_its_last_expiry),
+		cmocka_unit_test(a_shard_that_no_list_was_made_of_goes_twenty_minutes_after_its_last_expiry),
+		cmocka_unit_test(a_journal_that_begins_with_a_later_shard_is_replayed_from_there),
+		cmocka_unit_test(after_shard_65535_there_is_none),
+		cmocka_unit_test(places_of_shards_that_are_gone_are_taken_again),
+		cmocka_unit_test(a_list_forgets_in_slices_and_takes_what_comes_meanwhile),
 		cmocka_unit_test(a_serial_begins_with_the_minute_and_is_drawn_again_when_it_repeats),
 	};
 

@@ -311,7 +311,7 @@ urls_name_the_key(void **state)
 	char url[SIGNER_URL_MAX];
 
 	(void)state;
-	assert_string_equal(signer_crl_url("http://s:80", key_id, url),
+	assert_string_equal(signer_crl_url("http://s:80", key_id, 0, url),
 			    "http://s:80/crl/ab01000000000000000000000000000000000000.crl");
 	assert_string_equal(signer_ca_url("http://s:80", key_id, url),
 			    "http://s:80/ca/ab01000000000000000000000000000000000000.cer");

@@ -19,8 +19,8 @@ status_is_demanded_unless_the_caller_says_otherwise(void **state)
 	assert_int_equal(expires_at, NOW + 120);
 	assert_string_equal(given(v, make_list(&other_shard)), "OK");
 	assert_string_equal(verified(v, leaf_der), /* it speaks of other leaves */
-			    "STATUS 6.1.5 | leaf: its status is demanded, and neither a CRL nor an OCSP response is "
-			    "given");
+			    "STATUS 6.1.5 | issuing CA's CRL: the one that is held is of another distribution point than "
+			    "the leaf's");
 	assert_string_equal(given(v, make_list(&shard)), "OK");
 	assert_string_equal(verified_at(v, leaf_der, pki.issuing, none, NOW, &expires_at), "OK");
 	assert_int_equal(expires_at, NOW + 180);
@@ -193,6 +193,30 @@ lists_are_forgotten_when_their_ca_has_expired_and_256_are_held_until_then(void *
 	writ_verifier_free(v);
 }
 
+/* A verifier that runs for days meets many shards. */
+static void
+of_256_lists_a_shard_gives_way_that_ended_before_any_leaf_it_lists_was_issued(void **state)
+{
+	struct writ_verifier *v = make_verifier();
+	struct list_facts list = { 0 };
+	struct writ_bytes crl;
+	char url[256][40];
+
+	(void)state;
+	know_issuing(v);
+	for (unsigned i = 0; i < 256; i++) {
+		snprintf(url[i], sizeof(url[i]), "http://status.corp.example/%u.crl", i);
+		list.url = writ_str(url[i]);
+		assert_string_equal(given(v, make_list(&list)), "OK");
+	}
+	list.url = WRIT_LIT(CRL_URL);
+	list.this_update = NOW + 1000;
+	crl = make_list(&list);
+	assert_int_equal(writ_verifier_crl(v, crl.data, crl.len, NOW + 180 + 930, &why), WRIT_REFUSED_MEMORY);
+	assert_int_equal(writ_verifier_crl(v, crl.data, crl.len, NOW + 180 + 931, &why), WRIT_OK);
+	writ_verifier_free(v);
+}
+
 /* Serials that differ early, that differ late, and that begin one another: of 4 to 16 octets. */
 static struct writ_bytes
 numbered_serial(unsigned i, uint8_t out[16])
@@ -267,6 +291,7 @@ main(void)
 		cmocka_unit_test(the_issuing_ca_is_held_against_the_anchors_list),
 		cmocka_unit_test(a_list_is_taken_only_when_it_is_newer_and_its_cas_own),
 		cmocka_unit_test(lists_are_forgotten_when_their_ca_has_expired_and_256_are_held_until_then),
+		cmocka_unit_test(of_256_lists_a_shard_gives_way_that_ended_before_any_leaf_it_lists_was_issued),
 		cmocka_unit_test(a_long_list_finds_every_serial_that_is_on_it_and_no_other),
 		cmocka_unit_test(a_leaf_without_status_is_taken_as_long_as_that_is_allowed),
 	};

@@ -384,7 +384,7 @@ a_crl_that_proves_nothing_is_refused(void **state)
 	breaches +=
 		breach("another shard: it does not speak of this leaf",
 		       verify_crl(make_crl(&pki.issuing_key, pki.issuing_name, none, NULL, WRIT_LIT("http://other/"))),
-		       "chain: leaf: its status is demanded, and neither a CRL nor an OCSP response is given");
+		       "chain: issuing CA's CRL: the one that is held is of another distribution point than the leaf's");
 	expect_ok(verify_crl(make_crl(&pki.issuing_key, pki.issuing_name, none, NULL, WRIT_LIT(CRL_URL))));
 	w.crl = crl_der;
 	w.now = NOW + 180;
