@@ -220,6 +220,8 @@ read_limits(const struct conf_reader *r, const struct yaml_node *root)
 		{ "limits.handshakes_s", 500, 100000, &limits->handshakes_s },
 		{ "limits.leaves_per_edge", 16, 1000, &limits->leaves_per_edge },
 		{ "limits.children_per_edge", 100, 10000, &limits->children_per_edge },
+		{ "limits.ocsp_nonces_s", 200, 1000000, &limits->ocsp_nonces_s },
+		{ "limits.ocsp_misses_s", 5000, 1000000, &limits->ocsp_misses_s },
 	};
 	const char *keys[N_OF(all) + 1] = { NULL };
 	struct yaml_node *map;

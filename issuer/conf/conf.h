@@ -78,6 +78,8 @@ struct conf_limits {
 	uint32_t handshakes_s;			/* a loop thread; default 500 */
 	uint32_t leaves_per_edge;		/* live at once; default 16 */
 	uint32_t children_per_edge;		/* default 100 */
+	uint32_t ocsp_nonces_s;			/* OCSP answers signed with a nonce, a loop thread; default 200 */
+	uint32_t ocsp_misses_s;			/* and without one; default 5000 */
 };
 
 struct conf {

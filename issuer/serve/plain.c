@@ -205,6 +205,7 @@ sums_of(struct serve *serve, struct sums *s)
 		s->fronts.hits += f.hits;
 		s->fronts.misses += f.misses;
 		s->fronts.nonces += f.nonces;
+		s->fronts.nonces_over += f.nonces_over;
 		s->fronts.unauthorized += f.unauthorized;
 		s->fronts.malformed += f.malformed;
 		s->fronts.try_later += f.try_later;
@@ -268,6 +269,7 @@ levels_write(struct serve_loop *on, const struct condition *c, struct writ_buf *
 		{ "writ_ocsp_hits_total", "counter", s.fronts.hits },
 		{ "writ_ocsp_misses_total", "counter", s.fronts.misses },
 		{ "writ_ocsp_nonces_total", "counter", s.fronts.nonces },
+		{ "writ_ocsp_nonces_over_budget_total", "counter", s.fronts.nonces_over },
 		{ "writ_ocsp_unauthorized_total", "counter", s.fronts.unauthorized },
 		{ "writ_ocsp_malformed_total", "counter", s.fronts.malformed },
 		{ "writ_ocsp_try_later_total", "counter", s.fronts.try_later },

@@ -15,7 +15,7 @@
 #include "issuer/serve/shares.h"
 #include "issuer/serve/work.h"
 
-#define NONCES_PER_S 200		   /* signed on demand, each loop; above it answers have no nonce */
+#define STATUS_WINDOW (SIGNER_OUTSTANDING_MAX * 3 / 16) /* of the quarter that shares.c keeps from issuances */
 #define CACHE_BYTES_MAX ((size_t)64 << 20) /* OCSP responses, each loop */
 #define LOOP_TICK_MS 50
 
@@ -243,6 +243,7 @@ asked(struct link_call *call, struct writ_err *err, struct writ_bytes body)
 
 	if (!err)
 		err = signer_status_read(body, &status);
+	ask->on->n_statuses--;
 	status_front_answer(ask->on->front, ask->token, err, status.status == OCSP_GOOD, status.response,
 			    status.this_update, status.next_update);
 	writ_buf_done(&call->body);
@@ -257,7 +258,8 @@ ask_signer(void *ctx, struct writ_bytes cert_id, struct writ_bytes nonce, void *
 	struct writ_err *err;
 	struct ask *ask;
 
-	if (!link_is_open(on->link) || link_depth(on->link) >= 4 * SIGNER_OUTSTANDING_MAX)
+	/* More wait in the front: the loop is not paused, nor an issuance held up, by however many ask for status. */
+	if (!link_is_open(on->link) || on->n_statuses >= STATUS_WINDOW)
 		return false;
 	ask = calloc(1, sizeof(*ask));
 	if (!ask)
@@ -272,6 +274,7 @@ ask_signer(void *ctx, struct writ_bytes cert_id, struct writ_bytes nonce, void *
 		free(ask);
 		return false;
 	}
+	on->n_statuses++;
 	link_send(on->link, &ask->call);
 	return true;
 }
@@ -311,7 +314,8 @@ front_new(struct serve_loop *on)
 		.publish = on->serve->publish,
 		.ask = ask_signer,
 		.ctx = on,
-		.nonces_per_s = NONCES_PER_S,
+		.nonces_per_s = on->serve->conf.limits.ocsp_nonces_s,
+		.misses_per_s = on->serve->conf.limits.ocsp_misses_s,
 		.cache_bytes_max = CACHE_BYTES_MAX,
 	};
 

@@ -74,6 +74,7 @@ struct serve_loop {
 	struct work *free;	      /* pool */
 	struct turns *turns;	      /* who issues when: shares.h */
 	size_t n_at_signer;	      /* leaves */
+	size_t n_statuses;	      /* OCSP questions at the signer, or on their way */
 	struct roots *roots;	      /* of tasks seen lately */
 	size_t n_batched;	      /* items of batches under way */
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */

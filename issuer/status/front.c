@@ -2,7 +2,8 @@
  * The plain-HTTP front: /ocsp, what is published, and whatever the program adds.
  *
  * One OCSP request: parse in place; is it about an issuer of ours; what does the table say of the serial; is a signed
- * answer ready that still holds?  Then it is copied out.  Otherwise the signer is asked, once however many wait for it.
+ * answer ready that still holds?  Then it is sent from there.  Otherwise the signer is asked, once however many wait
+ * for it, within a budget a second: status must not take the signer from those who issue and revoke.
  *
  * - (1) A ready answer is sent only while the table's entry is of the generation that it was asked for, and before its
  * nextUpdate (I8).
@@ -12,7 +13,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include "base/digest.h"
 #include "base/event.h"
@@ -21,6 +21,7 @@
 #include "issuer/status/issuers.h"
 #include "issuer/status/ocsp_get.h"
 #include "issuer/status/publish.h"
+#include "issuer/status/questions.h"
 #include "issuer/status/status.h"
 
 #define MAX_AGE_S 30 /* for HTTP caches: delegation.md R5 counts with it */
@@ -29,36 +30,25 @@
 #define UNISSUED_TELL_S 60
 #define OCSP_TYPE "application/ocsp-response"
 #define NO_STORE "Cache-Control: no-store\r\n"
+#define COME_BACK NO_STORE "Retry-After: 1\r\n"		  /* a budget is a second's */
 #define DATE_AT (sizeof("HTTP/1.1 200 OK\r\nDate: ") - 1) /* as http_response() writes it */
 
-struct waiter {
-	struct http_later *later;
-	struct waiter *next;
-};
+enum count { HITS, MISSES, NONCES, NONCES_OVER, UNAUTHORIZED, MALFORMED, TRY_LATER, DOCUMENTS, NOT_MODIFIED, N_COUNTS };
 
-/* A question to the signer; the token. */
-struct question {
-	LIST_ENTRY(question) link;
-	struct loop *loop;
-	uint64_t hash;
-	uint8_t serial[16];
-	uint32_t generation; /* of the table's entry when it was asked */
-	struct waiter *waiters;
-	size_t cert_id_len, nonce_len;
-	uint8_t bytes[]; /* CertID, nonce */
+/* Of signatures, in each second. */
+struct budget {
+	writ_time second;
+	unsigned left;
 };
-
-enum count { HITS, MISSES, NONCES, UNAUTHORIZED, MALFORMED, TRY_LATER, DOCUMENTS, NOT_MODIFIED, N_COUNTS };
 
 struct status_front {
 	struct status_front_conf conf;
 	struct issuers issuers;
 	struct cache *cache;
-	LIST_HEAD(, question) questions; /* without an answer yet; the signer's window bounds them */
-	struct writ_buf decoded;	 /* of a GET */
-	struct writ_buf built;		 /* an HTTP response on its way into the cache */
-	writ_time nonces_second;
-	unsigned nonces_left;
+	struct questions questions; /* without an answer yet */
+	struct writ_buf decoded;    /* of a GET */
+	struct writ_buf built;	    /* an HTTP response on its way into the cache */
+	struct budget nonces, misses;
 	writ_time date_second;
 	char date[WRIT_HTTP_DATE_LEN + 1];
 	writ_time unissued_told;
@@ -82,6 +72,7 @@ status_front_new(const struct status_front_conf *conf, struct status_front **ret
 	if (!front)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a status front");
 	front->conf = *conf;
+	questions_init(&front->questions, conf->ask, conf->ctx);
 	front->decoded = WRIT_BUF(OCSP_GET_MAX);
 	front->built = WRIT_BUF(HTTP_RESPONSE_MAX);
 	err = cache_new(conf->cache_bytes_max, &front->cache);
@@ -93,29 +84,12 @@ status_front_new(const struct status_front_conf *conf, struct status_front **ret
 	return NULL;
 }
 
-static void
-question_free(struct question *question)
-{
-	while (question->waiters) {
-		struct waiter *next = question->waiters->next;
-
-		free(question->waiters);
-		question->waiters = next;
-	}
-	free(question);
-}
-
 void
 status_front_free(struct status_front *front)
 {
 	if (!front)
 		return;
-	while (!LIST_EMPTY(&front->questions)) {
-		struct question *question = LIST_FIRST(&front->questions);
-
-		LIST_REMOVE(question, link);
-		question_free(question); /* what waits is the loop's, which frees it too */
-	}
+	questions_done(&front->questions);
 	cache_free(front->cache);
 	writ_buf_done(&front->decoded);
 	writ_buf_done(&front->built);
@@ -139,10 +113,15 @@ void
 status_front_counts(const struct status_front *front, struct status_front_counts *ret)
 {
 	uint64_t *const to[N_COUNTS] = {
-		[HITS] = &ret->hits,	       [MISSES] = &ret->misses,
-		[NONCES] = &ret->nonces,       [UNAUTHORIZED] = &ret->unauthorized,
-		[MALFORMED] = &ret->malformed, [TRY_LATER] = &ret->try_later,
-		[DOCUMENTS] = &ret->documents, [NOT_MODIFIED] = &ret->not_modified,
+		[HITS] = &ret->hits,
+		[MISSES] = &ret->misses,
+		[NONCES] = &ret->nonces,
+		[NONCES_OVER] = &ret->nonces_over,
+		[UNAUTHORIZED] = &ret->unauthorized,
+		[MALFORMED] = &ret->malformed,
+		[TRY_LATER] = &ret->try_later,
+		[DOCUMENTS] = &ret->documents,
+		[NOT_MODIFIED] = &ret->not_modified,
 	};
 
 	for (size_t i = 0; i < N_COUNTS; i++)
@@ -157,7 +136,7 @@ unsigned_answer(enum ocsp_error error)
 	return (struct http_answer){
 		.status = 200, /* HTTP went well; the OCSP response says what did not (RFC 6960 A.2) */
 		.content_type = OCSP_TYPE,
-		.headers = WRIT_LIT(NO_STORE),
+		.headers = error == OCSP_TRY_LATER ? WRIT_LIT(COME_BACK) : WRIT_LIT(NO_STORE),
 		.body = ocsp_error_response(error)
 	};
 }
@@ -306,75 +285,50 @@ make_ready(struct status_front *front, const struct question *question, struct w
 
 /* ---- asking the signer ---- */
 
-static struct writ_bytes
-question_id(const struct question *question)
-{
-	return (struct writ_bytes){ question->bytes, question->cert_id_len };
-}
-
-static struct question *
-question_pending(const struct status_front *front, uint64_t hash, struct writ_bytes cert_id)
-{
-	struct question *question;
-
-	LIST_FOREACH(question, &front->questions, link)
-	if (question->hash == hash && question->nonce_len == 0 && writ_equal(question_id(question), cert_id))
-		return question;
-	return NULL;
-}
-
+/* A budget for each second. */
 static bool
-question_ask(struct status_front *front, struct question *question)
+budget_take(struct budget *budget, unsigned per_s, writ_time now)
 {
-	return front->conf.ask(front->conf.ctx, question_id(question),
-			       (struct writ_bytes){ question->bytes + question->cert_id_len, question->nonce_len },
-			       question);
+	if (budget->second != now)
+		*budget = (struct budget){ now, per_s };
+	if (budget->left == 0)
+		return false;
+	budget->left--;
+	return true;
 }
 
-/* A question that has been put to the signer, or NULL. */
+/* What a question is about, and who may ask it: a nonce was paid for before. */
 static struct question *
 question_new(struct status_front *front, const struct http_request *request, const struct ocsp_request *about,
 	     uint64_t hash, uint32_t generation, struct writ_bytes nonce)
 {
-	struct question *question = malloc(sizeof(*question) + about->cert_id.len + nonce.len);
+	struct question question = { .loop = request->loop, .hash = hash, .generation = generation };
 
-	if (!question)
+	if (nonce.len == 0 && front->conf.misses_per_s > 0 &&
+	    !budget_take(&front->misses, front->conf.misses_per_s, request->now.wall))
 		return NULL;
-	*question = (struct question){ .loop = request->loop,
-				       .hash = hash,
-				       .generation = generation,
-				       .cert_id_len = about->cert_id.len,
-				       .nonce_len = nonce.len };
-	memcpy(question->serial, about->serial.data, sizeof(question->serial));
-	memcpy(question->bytes, about->cert_id.data, about->cert_id.len);
-	if (nonce.len > 0)
-		memcpy(question->bytes + about->cert_id.len, nonce.data, nonce.len);
-	if (!question_ask(front, question)) {
-		free(question);
-		return NULL;
-	}
-	LIST_INSERT_HEAD(&front->questions, question, link);
-	return question;
+	memcpy(question.serial, about->serial.data, sizeof(question.serial));
+	return questions_new(&front->questions, &question, about->cert_id, nonce);
 }
 
-/* Asks, or joins those who have asked; the client waits. */
-static void
+/* Asks, or joins those who have asked; the client waits.  False: nobody can be asked now. */
+static bool
 ask_for(struct status_front *front, struct http_request *request, const struct ocsp_request *about, uint64_t hash,
 	uint32_t generation, struct writ_bytes nonce)
 {
-	struct question *question = nonce.len > 0 ? NULL : question_pending(front, hash, about->cert_id);
+	struct question *question = nonce.len > 0 ? NULL : questions_find(&front->questions, hash, about->cert_id);
 	struct waiter *waiter = malloc(sizeof(*waiter));
 
-	count(front, nonce.len > 0 ? NONCES : MISSES);
 	if (waiter && !question)
 		question = question_new(front, request, about, hash, generation, nonce);
 	if (!waiter || !question) {
 		free(waiter);
-		answer_unsigned(front, request, OCSP_TRY_LATER);
-		return;
+		return false;
 	}
+	count(front, nonce.len > 0 ? NONCES : MISSES);
 	*waiter = (struct waiter){ .later = http_defer(request), .next = question->waiters };
 	question->waiters = waiter;
+	return true;
 }
 
 /* Before half of its time is over nobody needs to wait for the next one. */
@@ -383,7 +337,7 @@ refresh(struct status_front *front, const struct http_request *request, const st
 	struct cached *ready)
 {
 	ready->refresh_at = request->now.wall + RETRY_S;
-	if (!question_pending(front, ready->hash, about->cert_id))
+	if (!questions_find(&front->questions, ready->hash, about->cert_id))
 		(void)question_new(front, request, about, ready->hash, ready->generation, (struct writ_bytes){ 0 });
 }
 
@@ -436,10 +390,8 @@ question_answered(struct status_front *front, struct question *question, bool go
 	}
 	if (entry.generation != question->generation) { /* (2) */
 		question->generation = entry.generation;
-		if (question_ask(front, question))
-			return true;
-		waiters_unsigned(front, question, OCSP_TRY_LATER);
-		return false;
+		questions_again(&front->questions, question);
+		return true;
 	}
 	/* Good to a signer that has not heard of the revocation: it was away when the store took it (I8). */
 	if (next_update <= now || (good && entry.state != STATUS_GOOD)) {
@@ -467,28 +419,33 @@ status_front_answer(struct status_front *front, void *token, struct writ_err *er
 {
 	struct question *question = token;
 
+	bool again = false;
+
 	if (err)
 		question_failed(front, question, err);
-	else if (question_answered(front, question, good, response, this_update, next_update))
-		return;
-	LIST_REMOVE(question, link);
-	question_free(question);
+	else
+		again = question_answered(front, question, good, response, this_update, next_update);
+	if (!again)
+		questions_drop(&front->questions, question);
+	questions_pump(&front->questions);
+	while ((question = questions_stranded(&front->questions))) {
+		waiters_unsigned(front, question, OCSP_TRY_LATER);
+		questions_drop(&front->questions, question);
+	}
 }
 
 /* ---- requests ---- */
 
-/* A budget for each second: a nonce costs a signature, and without one the answer is as true. */
+/* A nonce costs a signature, and without one the answer is as true (RFC 9919 allows that). */
 static bool
-nonce_allowed(struct status_front *front, writ_time now)
+ask_with_nonce(struct status_front *front, struct http_request *request, const struct ocsp_request *about,
+	       uint64_t hash, uint32_t generation)
 {
-	if (front->nonces_second != now) {
-		front->nonces_second = now;
-		front->nonces_left = front->conf.nonces_per_s;
-	}
-	if (front->nonces_left == 0)
-		return false;
-	front->nonces_left--;
-	return true;
+	if (budget_take(&front->nonces, front->conf.nonces_per_s, request->now.wall) &&
+	    ask_for(front, request, about, hash, generation, about->nonce))
+		return true;
+	count(front, NONCES_OVER);
+	return false;
 }
 
 /* Somebody asks for what we never issued, or forgot long ago: worth a line, but not a line each. */
@@ -530,13 +487,12 @@ answer_ocsp(struct status_front *front, struct http_request *request, struct wri
 	}
 	/* The serial's random bytes are random enough; the rest tells the forms of one CertID apart. */
 	hash = writ_get64(about.serial.data + 8) ^ about.cert_id.len * UINT64_C(0x9e3779b97f4a7c15);
-	if (about.nonce.len > 0 && nonce_allowed(front, now)) {
-		ask_for(front, request, &about, hash, entry.generation, about.nonce);
+	if (about.nonce.len > 0 && ask_with_nonce(front, request, &about, hash, entry.generation))
 		return;
-	}
 	ready = cache_find(front->cache, hash, about.cert_id);
 	if (!ready || ready->generation != entry.generation || ready->next_update <= now) { /* (1) */
-		ask_for(front, request, &about, hash, entry.generation, (struct writ_bytes){ 0 });
+		if (!ask_for(front, request, &about, hash, entry.generation, (struct writ_bytes){ 0 }))
+			answer_unsigned(front, request, OCSP_TRY_LATER);
 		return;
 	}
 	if (now >= ready->refresh_at)

@@ -84,13 +84,16 @@ struct status_front_conf {
 	struct publish *publish;
 	/*
 	 * Asks the signer; must end in status_front_answer() with the same token, later, on this loop's thread. Returns
-	 * false when it cannot take it now (then the front answers tryLater).
+	 * false when it cannot take it now: then the front asks again when an answer has come, and answers tryLater
+	 * when none is to come, or when too many wait.
 	 */
 	bool (*ask)(void *ctx, struct writ_bytes cert_id, struct writ_bytes nonce, void *token);
 	/* The plain listener's other paths (/healthz, /metrics): true when it answered. */
 	bool (*other)(void *ctx, struct http_request *);
 	void *ctx;
-	unsigned nonces_per_s; /* budget; above it the answer has no nonce (RFC 9919 allows that) */
+	/* Budgets: above it an answer has no nonce (0: never one); and of questions without a nonce, above it tryLater
+	 * (0: no limit).  Those that join a question cost nothing. */
+	unsigned nonces_per_s, misses_per_s;
 	size_t cache_bytes_max;
 };
 
@@ -114,7 +117,7 @@ void status_front_answer(struct status_front *, void *token, struct writ_err *er
 			 struct writ_bytes response, writ_time this_update, writ_time next_update);
 
 struct status_front_counts {
-	uint64_t hits, misses, nonces, unauthorized, malformed, try_later, documents, not_modified;
+	uint64_t hits, misses, nonces, nonces_over, unauthorized, malformed, try_later, documents, not_modified;
 };
 void status_front_counts(const struct status_front *, struct status_front_counts *ret);
 

@@ -48,7 +48,9 @@ struct rig {
 	atomic_bool says_good;
 	atomic_uint n_asked, n_with_nonce;
 	atomic_int valid_s; /* of the stub's answers */
-	struct held *held;  /* the loop thread's */
+	atomic_uint window; /* so many questions it takes at once */
+	unsigned n_taken;   /* the loop thread's, and */
+	struct held *held;
 };
 
 static void
@@ -82,6 +84,7 @@ stub_answer(void *arg)
 		err = writ_fail(WRIT_NOT_FOUND, "no such serial");
 	if (atomic_load(&rig->mode) == STUB_UNAVAILABLE)
 		err = writ_fail(WRIT_UNAVAILABLE, "the signer is away");
+	rig->n_taken--;
 	status_front_answer(rig->front, held->token, err, atomic_load(&rig->says_good), writ_str(text), now - 30,
 			    now + atomic_load(&rig->valid_s));
 	free(held);
@@ -95,8 +98,9 @@ stub_ask(void *ctx, struct writ_bytes cert_id, struct writ_bytes nonce, void *to
 
 	if (cert_id.len == 0)
 		abort();
-	if (atomic_load(&rig->mode) == STUB_REFUSES)
+	if (atomic_load(&rig->mode) == STUB_REFUSES || rig->n_taken >= atomic_load(&rig->window))
 		return false;
+	rig->n_taken++;
 	held = malloc(sizeof(*held));
 	*held = (struct held){ .rig = rig, .token = token, .number = atomic_fetch_add(&rig->n_asked, 1) + 1 };
 	if (nonce.len > 0)
@@ -147,9 +151,9 @@ run(void *arg)
 }
 
 static void
-rig_start(struct rig *rig, unsigned nonces_per_s, size_t cache_bytes_max)
+rig_start_budgets(struct rig *rig, unsigned nonces_per_s, unsigned misses_per_s, size_t cache_bytes_max)
 {
-	*rig = (struct rig){ .valid_s = 120 };
+	*rig = (struct rig){ .valid_s = 120, .window = 1000 };
 	must(status_table_new(1, &rig->table));
 	must(publish_new(&rig->publish));
 	must(loop_new(&(struct loop_conf){ 0 }, &rig->loop));
@@ -159,6 +163,7 @@ rig_start(struct rig *rig, unsigned nonces_per_s, size_t cache_bytes_max)
 							   .other = other,
 							   .ctx = rig,
 							   .nonces_per_s = nonces_per_s,
+							   .misses_per_s = misses_per_s,
 							   .cache_bytes_max = cache_bytes_max },
 			      &rig->front));
 	writ_random((uint8_t *)&rig->issuer, sizeof(rig->issuer));
@@ -168,6 +173,12 @@ rig_start(struct rig *rig, unsigned nonces_per_s, size_t cache_bytes_max)
 					      .ctx = rig->front };
 	must(loop_listen(rig->loop, "127.0.0.1", 0, false, &rig->handler, &rig->port));
 	assert_int_equal(pthread_create(&rig->thread, NULL, run, rig), 0);
+}
+
+static void
+rig_start(struct rig *rig, unsigned nonces_per_s, size_t cache_bytes_max)
+{
+	rig_start_budgets(rig, nonces_per_s, 0, cache_bytes_max);
 }
 
 static void
@@ -465,6 +476,132 @@ a_nonce_is_signed_each_time_within_its_budget(void **state)
 	assert_in_range(asked, 2, 8); /* two a second */
 	assert_int_equal(counts(&rig).nonces, asked);
 	assert_int_equal(counts(&rig).hits, 21 - asked); /* the others: true as well, without the nonce */
+	assert_int_equal(counts(&rig).nonces_over, 21 - asked);
+	rig_stop(&rig);
+}
+
+static int
+post_begin(struct rig *rig, uint8_t serial[16])
+{
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(OCSP_REQUEST_MAX);
+
+	issue(rig, serial);
+	request_der(&rig->issuer, false, serial, 16, "", &der);
+	return post_send(rig, writ_view(&der), TYPE);
+}
+
+static void
+wait_asked(struct rig *rig, unsigned n)
+{
+	for (unsigned i = 0; i < 2000 && atomic_load(&rig->n_asked) < n; i++)
+		sleep_ms(5);
+	assert_int_equal(atomic_load(&rig->n_asked), n);
+}
+
+static void
+nothing(void *arg)
+{
+	atomic_store((atomic_bool *)arg, true);
+}
+
+/* All that was sent before has been read, and what follows from it done. */
+static void
+wait_read(struct rig *rig, unsigned n_requests)
+{
+	struct loop_counts seen = { 0 };
+	atomic_bool done = false;
+
+	for (unsigned i = 0; i < 2000 && seen.requests < n_requests; i++, sleep_ms(5))
+		loop_counts(rig->loop, &seen);
+	loop_post(rig->loop, nothing, &done);
+	for (unsigned i = 0; i < 2000 && !atomic_load(&done); i++)
+		sleep_ms(5);
+	assert_true(atomic_load(&done));
+}
+
+static void
+questions_that_are_not_taken_yet_wait_their_turn_and_none_is_forgotten(void **state)
+{
+	enum { N = 7 };
+	struct rig rig;
+	uint8_t serial[N][16];
+	int fd[N], again;
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(OCSP_REQUEST_MAX);
+
+	(void)state;
+	rig_start(&rig, 0, 1 << 20);
+	atomic_store(&rig.window, 2);
+	atomic_store(&rig.mode, STUB_HOLDS);
+	for (unsigned i = 0; i < N; i++) {
+		fd[i] = post_begin(&rig, serial[i]);
+		wait_read(&rig, i + 1);
+	}
+	assert_int_equal(atomic_load(&rig.n_asked), 2);
+	request_der(&rig.issuer, false, serial[6], 16, "", &der); /* who asks for what waits joins it there */
+	again = post_send(&rig, writ_view(&der), TYPE);
+	wait_read(&rig, N + 1);
+	for (unsigned n = 4; n <= 6; n += 2) {
+		loop_post(rig.loop, stub_release, &rig);
+		wait_asked(&rig, n);
+	}
+	atomic_store(&rig.mode, STUB_ANSWERS);
+	loop_post(rig.loop, stub_release, &rig);
+	for (unsigned i = 0; i < N; i++) {
+		char said[32];
+
+		snprintf(said, sizeof(said), "signed-%u.", i + 1);
+		assert_string_equal(hear(fd[i])->body, said);
+	}
+	assert_string_equal(hear(again)->body, "signed-7.");
+	assert_int_equal(atomic_load(&rig.n_asked), N);
+	assert_int_equal(counts(&rig).try_later, 0);
+	rig_stop(&rig);
+}
+
+static void
+questions_that_wait_for_a_signer_that_went_away_are_told_to_come_back(void **state)
+{
+	struct rig rig;
+	uint8_t serial[3][16];
+	int fd[3];
+
+	(void)state;
+	rig_start(&rig, 0, 1 << 20);
+	atomic_store(&rig.window, 1);
+	atomic_store(&rig.mode, STUB_HOLDS);
+	for (unsigned i = 0; i < 3; i++) {
+		fd[i] = post_begin(&rig, serial[i]);
+		wait_read(&rig, i + 1);
+	}
+	atomic_store(&rig.window, 0); /* it takes none any more, and this is its last answer */
+	loop_post(rig.loop, stub_release, &rig);
+	assert_string_equal(hear(fd[0])->body, "signed-1.");
+	for (unsigned i = 1; i < 3; i++) {
+		struct reply *reply = hear(fd[i]);
+
+		assert_unsigned(reply, OCSP_TRY_LATER);
+		assert_has(reply, "\r\nRetry-After: 1\r\n");
+	}
+	rig_stop(&rig);
+}
+
+static void
+misses_over_their_budget_are_told_to_come_back_and_what_is_ready_is_served(void **state)
+{
+	struct rig rig;
+	uint8_t ready[16], serial[16];
+	unsigned n = 1;
+
+	(void)state;
+	rig_start_budgets(&rig, 0, 1, 1 << 20);
+	issue(&rig, ready);
+	assert_string_equal(post(&rig, ready)->body, "signed-1.");
+	for (; n < 1000 && counts(&rig).try_later == 0; n++) /* one a second: the next, unless each takes a second */
+		(void)hear(post_begin(&rig, serial));
+	assert_int_equal(counts(&rig).try_later, 1);
+	assert_int_equal(atomic_load(&rig.n_asked), n - 1);
+	assert_string_equal(post(&rig, ready)->body, "signed-1.");
+	assert_int_equal(counts(&rig).unauthorized, 0);
 	rig_stop(&rig);
 }
 
@@ -827,6 +964,9 @@ main(void)
 		cmocka_unit_test(a_revocation_ends_what_was_ready),
 		cmocka_unit_test(an_answer_that_a_revocation_overtook_is_asked_for_again),
 		cmocka_unit_test(a_nonce_is_signed_each_time_within_its_budget),
+		cmocka_unit_test(questions_that_are_not_taken_yet_wait_their_turn_and_none_is_forgotten),
+		cmocka_unit_test(questions_that_wait_for_a_signer_that_went_away_are_told_to_come_back),
+		cmocka_unit_test(misses_over_their_budget_are_told_to_come_back_and_what_is_ready_is_served),
 		cmocka_unit_test(what_we_do_not_know_is_unauthorized_without_asking),
 		cmocka_unit_test(what_is_no_request_is_malformed),
 		cmocka_unit_test(all_forms_of_a_get_share_one_answer_with_post),

@@ -65,6 +65,8 @@ static const char whole[] = "version: 1\n"
 			    "  handshakes_s: 2\n"
 			    "  leaves_per_edge: 1\n"
 			    "  children_per_edge: 10000\n"
+			    "  ocsp_nonces_s: 11\n"
+			    "  ocsp_misses_s: 12\n"
 			    "log: {node: b2}\n"
 			    "users: {issuer: writ-issuer, signer: writ-signer, device: _writ, log_group: writ-log}\n"
 			    "threads: 64\n"
@@ -180,6 +182,8 @@ a_small_file_gets_the_defaults(void **state)
 	assert_int_equal(conf.limits.waiting, 2048);
 	assert_int_equal(conf.limits.wait_ms, 2000);
 	assert_int_equal(conf.limits.handshakes_s, 500);
+	assert_int_equal(conf.limits.ocsp_nonces_s, 200);
+	assert_int_equal(conf.limits.ocsp_misses_s, 5000);
 	assert_int_equal(conf.limits.leaves_per_edge, 16);
 	assert_int_equal(conf.limits.children_per_edge, 100);
 	assert_string_equal(conf.log_origin, "agents.corp.example/writ/n1");
@@ -225,6 +229,8 @@ everything_that_can_be_said_is_read(void **state)
 	assert_int_equal(conf.limits.waiting, 7);
 	assert_int_equal(conf.limits.wait_ms, 8);
 	assert_int_equal(conf.limits.handshakes_s, 2);
+	assert_int_equal(conf.limits.ocsp_nonces_s, 11);
+	assert_int_equal(conf.limits.ocsp_misses_s, 12);
 	assert_int_equal(conf.limits.leaves_per_edge, 1);
 	assert_int_equal(conf.limits.children_per_edge, 10000);
 	assert_string_equal(conf.log_origin, "agents.corp.example/writ/b2");
