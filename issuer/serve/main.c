@@ -1,12 +1,17 @@
 /*
  * writ-issuerd: the issuer.  Started by writd; see writd(8).
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "issuer/serve/keeper.h"
+
+/* A thread's heap shrinks when it has this much to give back.  By default it does at 128 KiB, which is what the requests of
+ * one wake-up take and give back: two mprotect() and the page faults after them a request. */
+#define HEAP_SLACK (8 * 1024 * 1024)
 
 int
 main(int argc, char **argv)
@@ -22,6 +27,8 @@ main(int argc, char **argv)
 	}
 	umask(027);
 	setrlimit(RLIMIT_CORE, &none);
+	mallopt(M_TRIM_THRESHOLD, HEAP_SLACK);
+	mallopt(M_MMAP_THRESHOLD, 256 * 1024); /* setting one ends the other's growing by itself */
 	err = keeper_run(argv[2]);
 	if (!err)
 		return 0;

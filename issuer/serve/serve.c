@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/event.h"
 #include "issuer/serve/api.h"
 #include "issuer/serve/cas.h"
@@ -338,6 +339,7 @@ serve_loop_new(struct serve *serve, unsigned number, struct rules *rules)
 
 	*on = (struct serve_loop){ .serve = serve, .number = number, .rules = rules };
 	on->jobs_end = &on->jobs;
+	writ_random((uint8_t *)&on->first_request, sizeof(on->first_request));
 	snprintf(uri, sizeof(uri), "sqlite:%s/writ.db", conf_path(serve->conf.state, "store", dir));
 	err = loop_new(&conf, &on->loop);
 	if (!err)

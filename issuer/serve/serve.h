@@ -76,6 +76,7 @@ struct serve_loop {
 	size_t n_at_signer;	      /* leaves */
 	size_t n_statuses;	      /* OCSP questions at the signer, or on their way */
 	struct roots *roots;	      /* of tasks seen lately */
+	uint64_t first_request, n_requests; /* request ids: from a random number on; a name, not a secret */
 	size_t n_batched;	      /* items of batches under way */
 	struct job *jobs, **jobs_end; /* for the writer, handed over at the end of the wake-up */
 	size_t n_jobs;

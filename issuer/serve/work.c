@@ -52,7 +52,7 @@ work_new(struct serve_loop *on)
 	work->denied = NULL;
 	work->turn = (struct turn){ 0 };
 	work->root = 0;
-	writ_random(work->id, sizeof(work->id));
+	writ_put64(work->id, on->first_request + on->n_requests++);
 	return work;
 }
 

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -769,12 +770,22 @@ sqlite_open_into(struct sqlite *s, const char *path, enum store_mode mode)
 	return connection_ready(s, path, mode);
 }
 
+/* Counting what every allocation takes, under one lock of all threads, is for whoever asks for the counts. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+library_setup(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static struct writ_err *
 sqlite_open(const char *path, enum store_mode mode, struct store **ret)
 {
 	struct sqlite *s = calloc(1, sizeof(*s));
 	struct writ_err *err;
 
+	pthread_once(&once, library_setup);
 	if (!s)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a store");
 	s->lock_fd = -1;
