@@ -343,8 +343,10 @@ stored(struct job *job)
 		work_fail(work, err);
 		return;
 	}
-	if (root)
+	if (root) {
+		known_opened(work->on->serve->known, work->revision, &work->task, &work->edge);
 		note_task(work);
+	}
 	note_grant(work);
 	metrics_add(&work->on->serve->metrics, root ? METRIC_TASKS : METRIC_DELEGATIONS, 1);
 	work_answer(work, WORK_ANSWER_STATUS, writ_view(&work->answer));
@@ -469,6 +471,7 @@ delegate_open_task(struct work *work)
 	err = task_name(work, asked.body.task_id, &work->task.id);
 	if (err)
 		return err;
+	work->revision = writer_revision(work->on->serve->writer, work->task.id);
 	decide(work, &asked);
 	return go_on(work, &asked, STORE_OPEN_TASK);
 }

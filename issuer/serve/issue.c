@@ -64,6 +64,8 @@ dead(struct work *work, struct writ_err **ret)
 	char edge[2 * EDGE_ID_LEN + 1];
 	bool blocked;
 
+	if (work->held)
+		return false;
 	if (l->task.state != TASK_OPEN) {
 		work_deny(work, "L4", l->task.id,
 			  l->task.state == TASK_COMPLETE  ? "the task is complete"
@@ -78,6 +80,8 @@ dead(struct work *work, struct writ_err **ret)
 		return true;
 	}
 	*ret = store_key_blocked(work->on->store, l->edge.spki_sha256, &blocked);
+	if (!*ret && !blocked)
+		known_keep(work->on->serve->known, work->revision, l);
 	if (*ret || !blocked)
 		return false;
 	work_deny(work, "R2", WRIT_LIT("the key"), "it was revoked for keyCompromise", "make a new key");
@@ -93,6 +97,40 @@ issue_leaf(struct work *work)
 	return err ? err : issue_item(work);
 }
 
+/* What is known is live, and so is all of it but its parent's newest leaf. */
+WRIT_CHECKED static struct writ_err *
+known_newest(struct work *work)
+{
+	struct lineage *l = &work->lineage;
+
+	return l->has_parent ? store_newest_leaf(work->on->store, l->edge.parent, work->now.wall, &l->parent_newest)
+			     : NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+lineage_of_key(struct work *work)
+{
+	struct serve *serve = work->on->serve;
+
+	work->revision = writer_revision(serve->writer, work->path_id);
+	if (known_by_key(serve->known, work->revision, work->path_id, work->csr.spki_sha256, &work->lineage,
+			 &work->held))
+		return known_newest(work);
+	return lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,
+			      &work->lineage);
+}
+
+WRIT_CHECKED static struct writ_err *
+lineage_of_leaf(struct work *work)
+{
+	struct serve *serve = work->on->serve;
+
+	work->revision = writer_revision(serve->writer, work->who->task);
+	if (known_by_edge(serve->known, work->revision, work->who->edge, &work->lineage, &work->held))
+		return known_newest(work);
+	return lineage_by_edge(work->on->store, work->who->edge, work->now.wall, &work->arena, &work->lineage);
+}
+
 struct writ_err *
 issue_item(struct work *work)
 {
@@ -101,8 +139,7 @@ issue_item(struct work *work)
 
 	if (err)
 		return err;
-	err = lineage_by_key(work->on->store, work->path_id, work->csr.spki_sha256, work->now.wall, &work->arena,
-			     &work->lineage);
+	err = lineage_of_key(work);
 	if (err && err->code == WRIT_NOT_FOUND) {
 		struct writ_err *waits = approve_waits(work, work->csr.spki_sha256);
 
@@ -134,7 +171,7 @@ issue_renewal(struct work *work)
 	work->renewal = true;
 	/* Task, scope, hops, SAN and key are the edge's, so they are the same as before by construction
 	 * (delegation.md 1.4). */
-	err = lineage_by_edge(work->on->store, work->who->edge, work->now.wall, &work->arena, &work->lineage);
+	err = lineage_of_leaf(work);
 	if (err)
 		return err;
 	if (!writ_equal(edge->agent, work->who->principal) || !writ_equal(edge->task, work->who->task) ||

@@ -715,6 +715,8 @@ shared_new(struct serve *serve)
 	if (!err)
 		err = once_new(&serve->once);
 	if (!err)
+		err = known_new(&serve->known);
+	if (!err)
 		err = status_table_new(serve->conf.threads, &serve->status);
 	if (!err)
 		err = status_changes_new(STATUS_CHANGES_KEPT, &serve->changes);
@@ -764,6 +766,7 @@ shared_free(struct serve *serve)
 	status_table_free(serve->status);
 	status_changes_free(serve->changes);
 	once_free(serve->once);
+	known_free(serve->known);
 	admission_free(serve->admission);
 	conf_done(&serve->conf);
 	free(serve);

@@ -43,6 +43,7 @@ WRIT_CHECKED struct writ_err *issuing_new(const struct signer_welcome *, const s
 struct issuing *issuing_ref(struct issuing *);
 void issuing_unref(struct issuing *);
 
+struct known;
 struct work;
 struct roots;
 struct turns;
@@ -115,6 +116,7 @@ struct serve {
 	struct metrics metrics;
 	struct admission *admission;
 	struct once *once;
+	struct known *known;
 	struct status_table *status;
 	struct status_changes *changes; /* of it, for responders */
 	struct publish *publish;

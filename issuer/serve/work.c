@@ -103,6 +103,7 @@ work_give_back(struct work *work)
 	if (work->once.len > 0)
 		once_release(on->serve->once, work->once);
 	proof_release(work);
+	held_done(TAKE(work->held));
 	rules_unref(work->rules);
 	work->rules = NULL;
 	issuing_unref(work->issuing);

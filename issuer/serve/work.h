@@ -9,7 +9,7 @@
 #define WRIT_ISSUER_SERVE_WORK_H
 
 #include "issuer/serve/answer.h"
-#include "issuer/serve/lineage.h"
+#include "issuer/serve/known.h"
 #include "issuer/serve/proof.h"
 #include "issuer/serve/request.h"
 #include "issuer/serve/serve.h"
@@ -60,6 +60,8 @@ struct work {
 
 	/* issuance: issue.c */
 	struct lineage lineage;
+	struct held *held; /* whose texts those of the lineage are; NULL: the arena's */
+	uint64_t revision; /* the store's, before anything of the task was read, or opened */
 	struct verdict verdict;
 	const struct store_denied *denied; /* what a refusal keeps; NULL: nothing */
 	struct request_leaf asked;

@@ -76,6 +76,12 @@ struct writer {
 	uint64_t marks[LOOPS_MAX];
 };
 
+uint64_t
+writer_revision(const struct writer *w, struct writ_bytes task)
+{
+	return store_revision(w->store, task);
+}
+
 /* ---- the queue ---- */
 
 void

@@ -36,6 +36,9 @@ WRIT_CHECKED struct writ_err *writer_start(struct writer *);
 /* Works off the queue, then ends the thread and closes the store. */
 void writer_free(struct writer *);
 
+/* store_revision() of the store it writes; any thread. */
+uint64_t writer_revision(const struct writer *, struct writ_bytes task);
+
 /* A list of jobs, in order. */
 void writer_put(struct writer *, struct job *first, size_t n);
 

@@ -8,6 +8,8 @@
 #ifndef WRIT_ISSUER_STORE_BACKEND_H
 #define WRIT_ISSUER_STORE_BACKEND_H
 
+#include <stdatomic.h>
+
 #include "issuer/store/store.h"
 
 struct store_ops {
@@ -63,10 +65,13 @@ struct store_ops {
 	struct writ_err *(*counts)(struct store *, writ_time now, struct store_counts *ret);
 };
 
+#define STORE_REVISIONS 1024 /* counters that tasks share */
+
 /* A backend embeds it as its first member. */
 struct store {
 	const struct store_ops *ops;
 	enum store_mode mode;
+	atomic_uint_least64_t all_revision, revisions[STORE_REVISIONS]; /* of a writer: store.c */
 };
 
 extern const struct store_ops store_sqlite;

@@ -226,6 +226,33 @@ clear_results(struct store_item *item)
 	item->n_given = 0;
 }
 
+/* FNV-1a: which tasks share a counter is nobody's interest. */
+static unsigned
+revision_slot(struct writ_bytes task)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < task.len; i++)
+		hash = (hash ^ task.data[i]) * 16777619u;
+	return hash % STORE_REVISIONS;
+}
+
+uint64_t
+store_revision(const struct store *store, struct writ_bytes task)
+{
+	return atomic_load(&store->all_revision) + atomic_load(&store->revisions[revision_slot(task)]);
+}
+
+/* Also of what failed: nobody knows how far it came.  A revocation may reach into any task; an end that came, one. */
+static void
+revision_move(struct store *store, const struct store_item *item)
+{
+	if (item->op == STORE_REVOKE || item->op == STORE_THAW)
+		atomic_fetch_add(&store->all_revision, 1);
+	else if (item->op == STORE_CLOSE && item->task)
+		atomic_fetch_add(&store->revisions[revision_slot(item->task->id)], 1);
+}
+
 struct writ_err *
 store_commit(struct store *store, struct store_item *items, size_t n)
 {
@@ -239,6 +266,7 @@ store_commit(struct store *store, struct store_item *items, size_t n)
 	}
 	err = store->ops->commit(store, items, n);
 	for (size_t i = 0; i < n; i++) {
+		revision_move(store, &items[i]);
 		if (err || items[i].result)
 			clear_results(&items[i]);
 		if (err)

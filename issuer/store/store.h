@@ -283,6 +283,13 @@ void store_closep(struct store **);
  */
 WRIT_CHECKED struct writ_err *store_commit(struct store *, struct store_item *items, size_t n);
 
+/*
+ * Counts what may have been taken back of a task: while it is the same, what was read of it since is still so - task open, edges live, keys not
+ * blocked - even if somebody else has written.  Has moved when the store_commit() that took something back returns.  Of the store that writes; any
+ * thread.
+ */
+uint64_t store_revision(const struct store *, struct writ_bytes task);
+
 /* The writer has nothing to do: the store may tidy up (SQLite: checkpoint).  Never fails; what could not be done is done later. */
 void store_idle(struct store *);
 

@@ -1684,6 +1684,36 @@ close_task(unsigned n, writ_time now)
 }
 
 static void
+the_revision_of_a_task_moves_when_something_of_it_may_have_been_taken_back(void **state)
+{
+	const struct store_task first = task_of(1);
+	struct store_item item;
+	uint64_t one, two;
+
+	(void)state;
+	plant_tree();
+	one = store_revision(w.store, WRIT_LIT("t1"));
+	two = store_revision(w.store, WRIT_LIT("t2"));
+	expect_ok(issue(16, 5, NOW + 600));
+	expect_ok(add_edge(6, 5, 2));
+	expect_ok(open_task(3, 7));
+	assert_int_equal(store_revision(w.store, WRIT_LIT("t1")), one);
+	assert_int_equal(store_revision(w.store, WRIT_LIT("t2")), two);
+
+	expect_ok(commit(&(struct store_item){ .op = STORE_CLOSE, .task = &first, .now = NOW + 3601 }));
+	assert_int_not_equal(store_revision(w.store, WRIT_LIT("t1")), one);
+	assert_int_equal(store_revision(w.store, WRIT_LIT("t2")), two);
+
+	expect_ok(revoke_one(REVOKE_EDGE, edge_id(5), 5, &item)); /* any task may lie below */
+	one = store_revision(w.store, WRIT_LIT("t1"));
+	assert_int_not_equal(store_revision(w.store, WRIT_LIT("t2")), two);
+	two = store_revision(w.store, WRIT_LIT("t2"));
+	expect_ok(revoke_one(REVOKE_ALL, WRIT_LIT(""), 0, &item));
+	assert_int_not_equal(store_revision(w.store, WRIT_LIT("t1")), one);
+	assert_int_not_equal(store_revision(w.store, WRIT_LIT("t2")), two);
+}
+
+static void
 a_task_closes_once_its_end_has_passed(void **state)
 {
 	struct store_item item;
@@ -2688,6 +2718,7 @@ main(int argc, char **argv)
 		CLAIM(freezes_are_listed_and_twice_is_once),
 		CLAIM(freezes_have_a_limit_that_everything_passes),
 		CLAIM(what_cannot_be_frozen_is_refused),
+		CLAIM(the_revision_of_a_task_moves_when_something_of_it_may_have_been_taken_back),
 		CLAIM(a_task_closes_once_its_end_has_passed),
 		CLAIM(a_note_stays_with_its_item_until_the_journal_has_it),
 		CLAIM(pruning_takes_slices_of_what_has_expired_and_nothing_else),
