@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -416,4 +417,75 @@ pubkey_verify(const struct pubkey *key, struct writ_bytes message, struct writ_b
 		break;
 	}
 	return writ_fail(WRIT_BROKEN, "a signature was to be checked without a key");
+}
+
+/* ---- keys that come once ---- */
+
+/* A key of each curve whose point is replaced; its context looks at the key as it is when it verifies. */
+struct once_keys {
+	struct pubkey of[N_OF(keys)];
+};
+
+static pthread_once_t once_keys_once = PTHREAD_ONCE_INIT;
+static pthread_key_t once_keys_of_thread;
+static bool once_keys_fit;
+
+static void
+once_keys_free(void *of_thread)
+{
+	struct once_keys *all = of_thread;
+
+	for (size_t i = 0; i < N_OF(all->of); i++)
+		pubkey_done(&all->of[i]);
+	free(all);
+}
+
+static void
+once_keys_start(void)
+{
+	once_keys_fit = pthread_key_create(&once_keys_of_thread, once_keys_free) == 0;
+}
+
+/* The thread's key of this curve; NULL: it has none, nor room for it. */
+static struct pubkey *
+once_key(enum key_kind kind)
+{
+	struct once_keys *all;
+
+	if (pthread_once(&once_keys_once, once_keys_start) != 0 || !once_keys_fit)
+		return NULL;
+	all = pthread_getspecific(once_keys_of_thread);
+	if (!all) {
+		all = calloc(1, sizeof(*all));
+		if (!all || pthread_setspecific(once_keys_of_thread, all) != 0) {
+			free(all);
+			return NULL;
+		}
+	}
+	return &all->of[kind];
+}
+
+struct writ_err *
+pubkey_load_once(struct writ_bytes spki, const struct pubkey **ret)
+{
+	struct writ_bytes raw;
+	enum key_kind kind;
+	struct pubkey *key;
+	struct writ_err *err;
+
+	err = spki_parse(spki, &kind, &raw);
+	if (err)
+		return err;
+	*ret = key = once_key(kind);
+	if (!key)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for a public key");
+	if (!key->ctx) { /* the first of its kind; no Ed25519 key has one */
+		pubkey_done(key);
+		return pubkey_load(spki, key);
+	}
+	if (EVP_PKEY_set1_encoded_public_key(key->pkey, raw.data, raw.len) == 1)
+		return NULL;
+	ERR_clear_error();
+	pubkey_done(key); /* whatever is in it now */
+	return writ_fail(WRIT_INVALID, "public key: the point is not on the curve %s", keys[kind].name);
 }

@@ -105,13 +105,13 @@ csr_parse(struct writ_bytes der, struct csr *ret)
 struct writ_err *
 csr_verify(const struct csr *csr)
 {
-	AUTO(pubkey_done) struct pubkey key = { 0 };
+	const struct pubkey *key;
 	struct writ_err *err;
 
-	err = pubkey_load(csr->spki, &key);
+	err = pubkey_load_once(csr->spki, &key);
 	if (err)
 		return writ_because(err, "CSR");
-	err = pubkey_verify(&key, csr->info, csr->signature);
+	err = pubkey_verify(key, csr->info, csr->signature);
 	if (err)
 		return writ_because(err, "CSR: no proof that the asker has the key");
 	return NULL;

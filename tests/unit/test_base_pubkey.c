@@ -258,6 +258,48 @@ a_raw_key_of_the_wrong_length_is_not_built(void **state)
 		       "a signature was to be checked without a key");
 }
 
+/* Keys take each other's place in a thread: what one has signed must never count for the next. */
+static void
+keys_that_come_once_verify_what_they_signed_and_nothing_else(void **state)
+{
+	static const enum key_kind kinds[] = { KEY_P256, KEY_P384, KEY_P256, KEY_ED25519, KEY_P256, KEY_P384 };
+	static const uint8_t off_curve[] = P256_PREFIX "\x04" X32 X32;
+	uint8_t room[N_OF(kinds)][1024], signatures[N_OF(kinds)][200];
+	struct writ_bytes spki[N_OF(kinds)], signature[N_OF(kinds)];
+	const struct writ_bytes message = WRIT_LIT("the same words of everybody");
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(kinds); i++) {
+		EVP_PKEY *pkey = make(kinds[i]);
+		EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+		size_t len = sizeof(signatures[i]);
+		const EVP_MD *md = kinds[i] == KEY_P256	  ? EVP_sha256()
+				   : kinds[i] == KEY_P384 ? EVP_sha384()
+							  : NULL;
+
+		assert_int_equal(EVP_DigestSignInit(ctx, NULL, md, NULL, pkey), 1);
+		assert_int_equal(EVP_DigestSign(ctx, signatures[i], &len, message.data, message.len), 1);
+		spki[i] = spki_of(pkey, room[i]);
+		signature[i] = (struct writ_bytes){ signatures[i], len };
+		EVP_MD_CTX_free(ctx);
+		EVP_PKEY_free(pkey);
+	}
+	for (unsigned round = 0; round < 3; round++)
+		for (size_t i = 0; i < N_OF(kinds); i++)
+			for (size_t j = 0; j < N_OF(kinds); j++) {
+				const struct pubkey *key;
+				struct writ_err *err;
+
+				expect_ok(pubkey_load_once(spki[i], &key));
+				err = pubkey_verify(key, message, signature[j]);
+				assert_int_equal(err == NULL, i == j);
+				writ_err_free(err);
+				if (round == 1)
+					expect_refused(pubkey_load_once((struct writ_bytes){ off_curve, sizeof(off_curve) - 1 }, &key),
+						       WRIT_INVALID, "public key: the point is not on the curve P-256");
+			}
+}
+
 int
 main(void)
 {
@@ -268,6 +310,7 @@ main(void)
 		cmocka_unit_test(explicit_parameters_and_compressed_points_are_refused),
 		cmocka_unit_test(a_public_key_with_one_thing_wrong_is_refused_for_that_thing),
 		cmocka_unit_test(a_signature_has_one_encoding),
+		cmocka_unit_test(keys_that_come_once_verify_what_they_signed_and_nothing_else),
 		cmocka_unit_test(a_raw_key_of_the_wrong_length_is_not_built),
 	};
 
