@@ -506,6 +506,7 @@ policy_decide(const struct policy *policy, const struct policy_facts *facts, wri
 			ret->by = rule->name;
 			ret->line = rule->line;
 			ret->max_lifetime_s = rule->max_lifetime_s;
+			ret->no_rev_avail = rule->no_rev_avail;
 			words(ret->rule, sizeof(ret->rule), "%.*s", ALL(rule->name));
 			if (facts->act != ACT_DELEGATE)
 				leaf_times(facts, rule, now, ret);

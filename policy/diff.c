@@ -215,6 +215,8 @@ diff_items(struct differ *d, const char *what, const struct rule *a, const struc
 		err = differs(d, "%s: max_grant: %u s -> %u s", what, a->max_grant_s, b->max_grant_s);
 	if (!err && a->max_depth != b->max_depth)
 		err = differs(d, "%s: max_depth: %u -> %u", what, a->max_depth, b->max_depth);
+	if (!err && a->no_rev_avail != b->no_rev_avail)
+		err = differs(d, "%s: no_rev_avail: %s -> %s", what, no_yes[a->no_rev_avail], no_yes[b->no_rev_avail]);
 	if (!err && a->approvals != b->approvals)
 		err = differs(d, "%s: approvals: %u -> %u", what, a->approvals, b->approvals);
 	words(list, sizeof(list), "%s: approvals by", what);
@@ -242,7 +244,9 @@ diff_rule(struct differ *d, const struct rule *a, const struct rule *b)
 	if (err || inner.n == 0)
 		return err;
 	err = differs(d, "rule '%.*s' (line %u, was %u): allows %s", ALL(b->name), b->line, a->line,
-		      less && more ? (same_approvals ? "the same in other words" : "the same, under other approvals")
+		      less && more ? (!same_approvals			 ? "the same, under other approvals"
+				      : a->no_rev_avail != b->no_rev_avail ? "the same, in leaves with another status"
+									 : "the same in other words")
 		      : less	   ? "less than before"
 		      : more	   ? "more than before"
 				   : "other than before");

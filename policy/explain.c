@@ -15,9 +15,10 @@ explain_pending(const struct verdict *v, struct writ_buf *ret)
 
 	err = writ_buf_printf(ret,
 			      "verdict: pending by rule '%s' (line %u): %u approval%s within %u s, by others than the "
-			      "delegator; then leaves of at most %u s\n",
+			      "delegator; then leaves of at most %u s%s\n",
 			      v->rule, v->line, v->approvals, v->approvals == 1 ? "" : "s", v->approve_within_s,
-			      v->max_lifetime_s);
+			      v->max_lifetime_s,
+			      v->no_rev_avail ? ", without a status to look up (noRevAvail)" : "");
 	for (size_t i = 0; i < v->approvers.n && !err; i++)
 		err = writ_buf_printf(ret, "  may approve: %.*s\n", ALL(v->approvers.list[i]));
 	return err;
@@ -26,16 +27,17 @@ explain_pending(const struct verdict *v, struct writ_buf *ret)
 static struct writ_err *
 explain_verdict(const struct verdict *v, struct writ_buf *ret)
 {
+	const char *without = v->no_rev_avail ? ", without a status to look up (noRevAvail)" : "";
 	char from[WRIT_RFC3339_LEN + 1], to[WRIT_RFC3339_LEN + 1];
 
 	switch (v->kind) {
 	case VERDICT_ALLOW:
 		if (v->not_after)
-			return writ_buf_printf(ret, "verdict: allowed by rule '%s' (line %u): a leaf from %s to %s\n",
+			return writ_buf_printf(ret, "verdict: allowed by rule '%s' (line %u): a leaf from %s to %s%s\n",
 					       v->rule, v->line, writ_time_rfc3339(v->not_before, from),
-					       writ_time_rfc3339(v->not_after, to));
-		return writ_buf_printf(ret, "verdict: allowed by rule '%s' (line %u): leaves of at most %u s\n",
-				       v->rule, v->line, v->max_lifetime_s);
+					       writ_time_rfc3339(v->not_after, to), without);
+		return writ_buf_printf(ret, "verdict: allowed by rule '%s' (line %u): leaves of at most %u s%s\n",
+				       v->rule, v->line, v->max_lifetime_s, without);
 	case VERDICT_PENDING:
 		return explain_pending(v, ret);
 	case VERDICT_RETRY:

@@ -198,7 +198,7 @@ lint_shadow(struct linter *l, const struct rule *rule)
 				"too",
 				ALL(rule->name), rule->approvals, ALL(a->name), a->line, a->approvals, ALL(a->name));
 	for (const struct rule *a = rule + 1; a < end; a++)
-		if (rule_allows_all_of(a, rule) && !rule_allows_all_of(rule, a))
+		if (a->no_rev_avail == rule->no_rev_avail && rule_allows_all_of(a, rule) && !rule_allows_all_of(rule, a))
 			return remark(l, rule->line,
 				      "rule '%.*s' limits nothing: what it refuses, rule '%.*s' (line %u) below "
 				      "allows; narrow '%.*s', or remove one of them",
@@ -556,6 +556,11 @@ lint_limits(struct linter *l, const struct rule *rule)
 			     "rule '%.*s': a leaf may name an audience by wildcard; leave wildcard_audience out where "
 			     "each can be named",
 			     ALL(rule->name));
+	if (!err && rule->no_rev_avail)
+		err = remark(l, key_line(l, rule, "no_rev_avail"),
+			     "rule '%.*s': no relying party can find its leaves revoked, for up to %u s, and those that "
+			     "demand a status refuse them; leave no_rev_avail out where a revocation must be heard of",
+			     ALL(rule->name), rule->max_lifetime_s);
 	return err;
 }
 

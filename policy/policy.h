@@ -85,6 +85,7 @@ struct verdict {
 	/* ALLOW, PENDING: */
 	struct writ_bytes by;	/* the rule's name; borrowed from the policy */
 	uint32_t max_lifetime_s;	/* of leaves of this edge */
+	bool no_rev_avail;		/* they carry noRevAvail (RFC 9608) instead of where their status is found */
 	writ_time not_before, not_after;	/* ISSUE, RENEW: of the leaf */
 	writ_time renew_at;	/* hint: 60 % of the life, not before the parent's own renewal */
 	uint32_t retry_after_s;

@@ -142,6 +142,8 @@ print_rule(struct writ_buf *out, const struct rule *rule)
 		err = writ_buf_printf(out, "    max_grant: %us\n", rule->max_grant_s);
 	if (!err && rule->max_depth != DEPTH_DEFAULT)
 		err = writ_buf_printf(out, "    max_depth: %u\n", rule->max_depth);
+	if (!err && rule->no_rev_avail)
+		err = writ_buf_add(out, WRIT_LIT("    no_rev_avail: true\n"));
 	return err || rule->approvals == 0 ? err : print_approvals(out, rule);
 }
 

@@ -207,6 +207,31 @@ read_limits(const struct reader *r, const struct yaml_node *map, struct rule *ru
 	return node ? yaml_bool(r->yaml, node, "wildcard_audience", &rule->wildcard_audience) : NULL;
 }
 
+/* Nothing of it is left to chance: all leaves of such a rule are short and delegate nothing, or it is no policy. */
+static struct writ_err *
+read_no_rev_avail(const struct reader *r, const struct yaml_node *map, struct rule *rule)
+{
+	struct yaml_node *node = yaml_get(map, "no_rev_avail");
+	struct writ_err *err;
+
+	if (!node)
+		return NULL;
+	err = yaml_bool(r->yaml, node, "no_rev_avail", &rule->no_rev_avail);
+	if (err || !rule->no_rev_avail)
+		return err;
+	if (rule->max_lifetime_s > NO_REV_AVAIL_MAX_S)
+		return yaml_fail(r->yaml, node,
+				 "no_rev_avail: max_lifetime is %u s: at most %d, so that what cannot be found revoked "
+				 "ends soon",
+				 rule->max_lifetime_s, NO_REV_AVAIL_MAX_S);
+	if (rule->max_depth > 0)
+		return yaml_fail(r->yaml, node,
+				 "no_rev_avail: max_depth is %u: only 0, nothing hangs below a leaf that cannot be found "
+				 "revoked",
+				 rule->max_depth);
+	return NULL;
+}
+
 /* An agent never approves, so a pattern says whose approval counts: a human's or a service's. */
 static struct writ_err *
 approver_check(struct writ_bytes text)
@@ -289,6 +314,7 @@ read_rule(const struct reader *r, const struct yaml_node *item, struct rule *rul
 					    "max_lifetime",
 					    "max_grant",
 					    "max_depth",
+					    "no_rev_avail",
 					    "approvals",
 					    NULL };
 	struct yaml_node *node;
@@ -320,6 +346,8 @@ read_rule(const struct reader *r, const struct yaml_node *item, struct rule *rul
 	if (err)
 		return err;
 	err = read_limits(r, item, rule);
+	if (!err)
+		err = read_no_rev_avail(r, item, rule);
 	return err ? err : read_approvals(r, item, rule);
 }
 

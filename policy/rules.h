@@ -14,6 +14,7 @@
 #define PRINCIPALS_MAX 256 /* a list of them: duplicates are looked for pair by pair */
 #define GRANT_DEFAULT_S 3600
 #define DEPTH_DEFAULT 2
+#define NO_REV_AVAIL_MAX_S 120 /* delegation.md 2: a revocation would not be heard of much sooner */
 #define APPROVE_WITHIN_DEFAULT_S 3600
 #define APPROVE_WITHIN_MIN_S 5 /* approvers may be services */
 
@@ -27,6 +28,7 @@ struct rule {
 	bool wildcard_audience;
 	uint32_t max_lifetime_s, max_grant_s;
 	unsigned max_depth;
+	bool no_rev_avail; /* then max_depth is 0 and max_lifetime at most NO_REV_AVAIL_MAX_S */
 	unsigned approvals;	/* 0: none; else who opens a task waits for so many */
 	struct texts approvers; /* patterns; none unless approvals > 0, as the next */
 	uint32_t approve_within_s;

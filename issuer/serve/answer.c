@@ -273,6 +273,8 @@ answer_issued(const struct answer_leaf *leaf, struct writ_buf *ret)
 	out_close(&out, '}');
 	if (leaf->ocsp.len > 0)
 		out_base64(&out, "ocsp", leaf->ocsp);
+	if (leaf->no_rev_avail)
+		out_bool(&out, "no_rev_avail", true);
 	out_close(&out, '}');
 	return out_done(&out);
 }

@@ -63,7 +63,8 @@ struct answer_leaf {
 	writ_time not_before, not_after, renew_at;
 	struct writ_bytes log_id;
 	uint64_t log_index;
-	struct writ_bytes ocsp; /* empty: not asked for */
+	struct writ_bytes ocsp; /* empty: not asked for, or there is none */
+	bool no_rev_avail;
 };
 WRIT_CHECKED struct writ_err *answer_issued(const struct answer_leaf *, struct writ_buf *ret);
 

@@ -274,6 +274,7 @@ build(struct work *work)
 		.san = l->edge.agent,
 		.not_before = work->verdict.not_before,
 		.not_after = work->verdict.not_after,
+		.no_rev_avail = work->verdict.no_rev_avail,
 	};
 	struct writ_err *err;
 
@@ -308,6 +309,8 @@ readback(struct work *work)
 
 	if (leaf->not_before != work->verdict.not_before || leaf->not_after != work->verdict.not_after)
 		differs = "validity";
+	else if (leaf->no_rev_avail != work->verdict.no_rev_avail)
+		differs = "status";
 	else if (memcmp(leaf->spki_sha256, l->edge.spki_sha256, 32) != 0)
 		differs = "key";
 	else if (!writ_equal(leaf->san, l->edge.agent))
@@ -538,7 +541,7 @@ issue_signed(struct link_call *call, struct writ_err *failed, struct writ_bytes 
 	stage_end(work, STAGE_SIGN);
 	work->job.refused = assemble(work, &s);
 
-	if (work->asked.ocsp && !work->job.refused && link_is_open(work->on->link)) {
+	if (work->asked.ocsp && !work->verdict.no_rev_avail && !work->job.refused && link_is_open(work->on->link)) {
 		err = staple_ask(work);
 		if (!err)
 			return;
@@ -582,6 +585,7 @@ issue_store(struct work *work)
 		.log_id = work->issuing->leaf.log_id,
 		.log_index = work->cert.log_index,
 		.ocsp = writ_view(&work->staple),
+		.no_rev_avail = work->verdict.no_rev_avail,
 	};
 
 	/* The answer first: it is kept in the same transaction, so that a retry gets the same certificate. */

@@ -119,6 +119,56 @@ decided(const struct policy_facts *facts)
 /* ---- roots ---- */
 
 static void
+leaves_of_a_rule_without_a_status_are_told_and_those_of_others_have_one(void **state)
+{
+	static const char text[] =
+		"version: 1\nid: p\nrules:\n"
+		"  - name: blinks\n"
+		"    delegator: [\"" TD "/human/corp/**\"]\n    kind: human\n    agents: [\"" BOT "\"]\n"
+		"    entitlements: [{actions: [\"invoices:read\"], resources: [\"https://erp/v2/**\"]}]\n"
+		"    audience: [\"https://erp\"]\n    max_lifetime: 2m\n    max_depth: 0\n    no_rev_avail: true\n"
+		"  - name: invoices\n"
+		"    delegator: [\"" TD "/human/corp/**\"]\n    kind: human\n    agents: [\"" BOT "\"]\n"
+		"    entitlements: [{actions: [\"invoices:read\"], resources: [\"https://erp/v2/**\"]}]\n"
+		"    audience: [\"https://erp\"]\n    max_lifetime: 5m\n";
+	static const struct {
+		enum policy_act act;
+		unsigned depth;
+		uint32_t lifetime_s;
+		const char *by;
+		bool without;
+		const char *explained;
+	} rows[] = {
+		{ ACT_DELEGATE, 0, 0, "blinks", true, "leaves of at most 120 s, without a status to look up (noRevAvail)\n" },
+		{ ACT_DELEGATE, 1, 0, "invoices", false, "leaves of at most 300 s\n" },
+		{ ACT_ISSUE, 0, 0, "blinks", true, "to 2026-11-23T20:53:36Z, without a status to look up (noRevAvail)\n" },
+		{ ACT_RENEW, 0, 120, "blinks", true, "to 2026-11-23T20:53:36Z, without a status to look up (noRevAvail)\n" },
+		{ ACT_ISSUE, 0, 121, "invoices", false, "to 2026-11-23T20:53:37Z\n" },
+		{ ACT_ISSUE, 1, 60, "invoices", false, "to 2026-11-23T20:52:36Z\n" },
+	};
+	const struct grant grant = reading();
+	struct policy_facts facts = from_olga(&grant);
+	AUTO(policy_freep) struct policy *two = NULL;
+
+	(void)state;
+	expect_ok(policy_parse("p.yaml", writ_str(text), &two));
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		AUTO(writ_buf_done) struct writ_buf told = WRIT_BUF(65536);
+		const size_t len = strlen(rows[i].explained);
+
+		facts.act = rows[i].act;
+		facts.depth = rows[i].depth;
+		facts.lifetime_s = rows[i].lifetime_s;
+		policy_decide(two, &facts, NOW, &verdict);
+		assert_string_equal(verdict.rule, rows[i].by);
+		assert_int_equal(verdict.no_rev_avail, rows[i].without);
+		expect_ok(policy_explain(two, &facts, NOW, &told));
+		assert_true(told.len > len);
+		assert_memory_equal(told.data + told.len - len, rows[i].explained, len);
+	}
+}
+
+static void
 what_a_rule_covers_is_allowed_in_its_name(void **state)
 {
 	const struct grant grant = reading();
@@ -923,6 +973,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(leaves_of_a_rule_without_a_status_are_told_and_those_of_others_have_one),
 		cmocka_unit_test(what_a_rule_covers_is_allowed_in_its_name),
 		cmocka_unit_test(the_first_rule_that_allows_wins_not_the_first_that_applies),
 		cmocka_unit_test(a_rule_with_approvals_allows_once_others_have_approved),

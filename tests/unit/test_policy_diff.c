@@ -78,6 +78,8 @@ a_changed_rule_is_summed_up_and_told_item_by_item(void **state)
 	expect_diff(TWO(PEOPLE, ""), TWO("", "\n" PEOPLE_WITH(WHAT, "    wildcard_audience: true\n")),
 		    "rule 'people' (line 5, was 4): allows more than before\n"
 		    "rule 'people': wildcard_audience: false -> true\n");
+	expect_diff(TWO(PEOPLE_WITH(WHAT, "    max_depth: 0\n"), ""),
+		    TWO(PEOPLE_WITH(WHAT, "    max_depth: 0\n    no_rev_avail: false\n"), ""), "");
 	expect_diff(
 		TWO(PEOPLE, ""),
 		TWO(PEOPLE_WITH(

@@ -381,6 +381,22 @@ a_wildcard_audience_is_told(void **state)
 }
 
 static void
+leaves_without_a_status_are_told(void **state)
+{
+	(void)state;
+	expect_lint(HEAD "  - {name: one, kind: human, delegator: [" CORP "], agents: [" BOT "],\n     entitlements: [" READ
+			 "],\n     audience: [\"https://h\"], max_lifetime: 90s, max_depth: 0,\n     no_rev_avail: true}\n",
+		    "line 8: rule 'one': no relying party can find its leaves revoked, for up to 90 s, and those that demand a "
+		    "status refuse them; leave no_rev_avail out where a revocation must be heard of\n");
+	/* and that rule does not limit nothing: what the other allows is another leaf */
+	expect_lint(HEAD "  - {name: one, kind: human, delegator: [" CORP "], agents: [" BOT "],\n     entitlements: [" READ
+			 "],\n     audience: [\"https://h\"], max_lifetime: 90s, max_depth: 0,\n     no_rev_avail: true}\n" RULE(
+				 "two", "human", CORP, BOT, READ, ", max_depth: 0"),
+		    "line 8: rule 'one': no relying party can find its leaves revoked, for up to 90 s, and those that demand a "
+		    "status refuse them; leave no_rev_avail out where a revocation must be heard of\n");
+}
+
+static void
 roles_of_everybody_and_of_agents_are_told(void **state)
 {
 	(void)state;
@@ -435,6 +451,7 @@ main(void)
 		cmocka_unit_test(a_window_that_has_ended_is_told),
 		cmocka_unit_test(what_allows_everything_is_told),
 		cmocka_unit_test(a_wildcard_audience_is_told),
+		cmocka_unit_test(leaves_without_a_status_are_told),
 		cmocka_unit_test(roles_of_everybody_and_of_agents_are_told),
 		cmocka_unit_test(remarks_stop_at_the_limit_of_the_buffer),
 	};

@@ -163,7 +163,7 @@ the_top_of_the_file_is_checked_key_by_key(void **state)
 #define NAMED(name) HEAD "rules:\n  - name: " name "\n"
 #define KNOWN_IN_RULE                                                                                                  \
 	"name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, "          \
-	"max_depth, approvals"
+	"max_depth, no_rev_avail, approvals"
 
 static void
 who_may_delegate_to_whom_is_checked(void **state)
@@ -341,6 +341,17 @@ limits_are_checked_against_the_hard_ones(void **state)
 		  "p.yaml:13:5: max_depth: found \"8\", wanted a number from 0 to 7" },
 		{ RULE_WITH(WHO, WHAT, LIMITS "    max_depth: -1\n"),
 		  "p.yaml:13:5: max_depth: found \"-1\", wanted a number from 0 to 7" },
+		{ RULE_WITH(WHO, WHAT, LIMITS "    no_rev_avail: yes\n"),
+		  "p.yaml:13:5: no_rev_avail: found \"yes\", wanted true or false, without quotes" },
+		{ RULE_WITH(WHO, WHAT, "    max_lifetime: 121s\n    max_depth: 0\n    no_rev_avail: true\n"),
+		  "p.yaml:14:5: no_rev_avail: max_lifetime is 121 s: at most 120, so that what cannot be found revoked "
+		  "ends soon" },
+		{ RULE_WITH(WHO, WHAT, "    max_lifetime: 2m\n    no_rev_avail: true\n"),
+		  "p.yaml:13:5: no_rev_avail: max_depth is 2: only 0, nothing hangs below a leaf that cannot be found "
+		  "revoked" },
+		{ RULE_WITH(WHO, WHAT, "    max_lifetime: 2m\n    max_depth: 1\n    no_rev_avail: true\n"),
+		  "p.yaml:14:5: no_rev_avail: max_depth is 1: only 0, nothing hangs below a leaf that cannot be found "
+		  "revoked" },
 		{ RULE_WITH(WHO, WHAT, LIMITS "    wildcard_audience: on\n"),
 		  "p.yaml:13:5: wildcard_audience: found \"on\", wanted true or false, without quotes" },
 		{ RULE_WITH(WHO, WHAT,
@@ -415,7 +426,10 @@ static const char everything[] =
 	"      within: 30m\n"
 	"  - name: second\n    delegator: [\"" TD "/agent/invoice-bot/*\"]\n    kind: agent\n"
 	"    agents: [\"" TD "/agent/*\"]\n    entitlements: [{actions: [a], resources: [\"https://h\"]}]\n"
-	"    audience: [\"https://h\"]\n    max_lifetime: 60\n";
+	"    audience: [\"https://h\"]\n    max_lifetime: 60\n"
+	"  - name: third\n    delegator: [\"" TD "/agent/invoice-bot/*\"]\n    kind: agent\n"
+	"    agents: [\"" TD "/agent/*\"]\n    entitlements: [{actions: [b], resources: [\"https://h\"]}]\n"
+	"    audience: [\"https://h\"]\n    max_lifetime: 2m\n    max_depth: 0\n    no_rev_avail: true\n";
 
 static void
 what_is_printed_parses_to_the_same_policy(void **state)
@@ -446,7 +460,11 @@ what_is_printed_parses_to_the_same_policy(void **state)
 		"  - name: \"second\"\n    delegator: [\"" TD "/agent/invoice-bot/*\"]\n    kind: agent\n"
 		"    agents: [\"" TD "/agent/*\"]\n    entitlements:\n"
 		"      - actions: [\"a\"]\n        resources: [\"https://h\"]\n"
-		"    audience: [\"https://h\"]\n    max_lifetime: 60s\n";
+		"    audience: [\"https://h\"]\n    max_lifetime: 60s\n"
+		"  - name: \"third\"\n    delegator: [\"" TD "/agent/invoice-bot/*\"]\n    kind: agent\n"
+		"    agents: [\"" TD "/agent/*\"]\n    entitlements:\n"
+		"      - actions: [\"b\"]\n        resources: [\"https://h\"]\n"
+		"    audience: [\"https://h\"]\n    max_lifetime: 120s\n    max_depth: 0\n    no_rev_avail: true\n";
 
 	(void)state;
 	expect_ok(policy_print(policy, &first));
