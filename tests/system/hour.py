@@ -58,6 +58,7 @@ class Watch(threading.Thread):
     def __init__(self, words, asks):
         super().__init__(daemon=True)
         self.words, self.asks, self.stopped, self.error, self.next_lists = words, asks, False, None, 0.0
+        self.overslept_s = 0.0  # what this machine makes of a sleep of 50 ms: no claim can be finer
 
     def once(self):
         self.words.look(self.asks)
@@ -70,7 +71,10 @@ class Watch(threading.Thread):
             while not self.stopped:
                 at = time.monotonic()
                 self.once()
-                time.sleep(max(0.05, 1 - (time.monotonic() - at)))
+                while not self.stopped and (left := at + 1 - time.monotonic()) > 0:
+                    slept, now = min(0.05, left), time.monotonic()
+                    time.sleep(slept)
+                    self.overslept_s = max(self.overslept_s, time.monotonic() - now - slept)
         except Exception as error:  # pylint: disable=broad-except
             self.error = repr(error)
 
@@ -147,9 +151,9 @@ def journal_agrees(house):
     return None
 
 
-def report(words, loads, disturbances, memory, journal_fault, seconds):
+def report(words, loads, disturbances, memory, journal_fault, seconds, overslept_s):
     faults = list(words.disagreements)
-    print(f"\n{seconds:.0f} s; {len(words.serials)} certificates compared, in {words.looks} looks at the store")
+    print(f"\n{seconds:.0f} s; {len(words.serials)} certificates compared, in {words.looks} looks at the store; a sleep was late by at most {overslept_s * 1e3:.0f} ms")
     for source in (*words.sources, words.lists):
         print(f"  {source.name:<14} {source.heard:>9} words, {source.away} times none; differed for at most {source.longest_s * 1e3:.0f} ms {source.worst}")
     for end, told in loads.items():
@@ -174,7 +178,7 @@ def report(words, loads, disturbances, memory, journal_fault, seconds):
         "seconds": round(seconds), "certificates": len(words.serials), "words": words.words,
         "longest_ms": {source.name: round(source.longest_s * 1e3) for source in (*words.sources, words.lists)},
         "load": {end: {"compared": told.get("compared"), "disagreed": told.get("disagreed"), "exit": told["exit"]} for end, told in loads.items()},
-        "disturbances": len(disturbances), "memory_mib": memory, "disagreements": len(faults)}
+        "disturbances": len(disturbances), "overslept_ms": round(overslept_s * 1e3), "memory_mib": memory, "disagreements": len(faults)}
     print("hour: " + json.dumps(outcome))
     return faults, outcome
 
@@ -211,4 +215,5 @@ def run(house, responders, seconds, rate=4, asks=120, rest_s=None, list_s=LIST_S
         time.sleep(list_s)
         words.look(100000)
         words.look_at_lists()
-    return report(words, loads.told(), disturbances.done, {"early": early, "end": roles(house, responders)}, journal_agrees(house), time.monotonic() - began)
+    return report(words, loads.told(), disturbances.done, {"early": early, "end": roles(house, responders)}, journal_agrees(house), time.monotonic() - began,
+                  watch.overslept_s)

@@ -209,18 +209,19 @@ class Words:
                         *[Responder(name, port) for name, port in responders]]
         self.seen, self.asked, self.suspected = {}, {}, {}  # serial: (state, since when); serial: when asked; (who, serial): wrong since
         self.disagreements, self.serials, self.looks = [], set(), 0
-        self.list_s, self.lists_may_lag_until = list_s, 0.0
+        self.list_s, self.lists_may_lag_until, self.away_at = list_s, 0.0, time.monotonic()
 
     def away(self):
         """Whoever makes lists is, or was until now."""
-        self.lists_may_lag_until = time.monotonic() + self.list_s
+        self.away_at = time.monotonic()
+        self.lists_may_lag_until = self.away_at + self.list_s
 
     @property
     def words(self):
         return {source.name: source.heard for source in (*self.sources, self.lists)}
 
     def disagree(self, source, text):
-        self.disagreements.append(f"{source.name}: {text}")
+        self.disagreements.append(f"{source.name}: {text}; {time.monotonic() - self.away_at:.1f} s after the last disturbance")
 
     def look(self, at_most=400):
         """Once at the store, and at all that changed there since, and at some of the rest, as the turn comes."""
