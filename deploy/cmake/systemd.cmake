@@ -2,7 +2,7 @@
 # installation; folders are /etc/writ, /var/lib/writ and /run/writ wherever it is.
 include(GNUInstallDirs)
 set(BINDIR ${CMAKE_INSTALL_FULL_BINDIR})
-foreach(role device signer issuer fetch)
+foreach(role device signer issuer fetch responder)
 	configure_file(deploy/systemd/writ-${role}.service.in ${PROJECT_BINARY_DIR}/systemd/writ-${role}.service @ONLY)
 	install(FILES ${PROJECT_BINARY_DIR}/systemd/writ-${role}.service DESTINATION lib/systemd/system COMPONENT systemd)
 endforeach()

@@ -19,7 +19,6 @@
 #define URL_MAX 200	 /* stands in every certificate, twice */
 #define CRL_SHARD_ENTRIES_MAX 5000000 /* what a list holds at most: 245 MB */
 #define ORIGIN_MAX 200
-#define ARENA_LIMIT ((size_t)1024 * 1024)
 
 static const char lower_digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -44,8 +43,8 @@ address_from(const char *text, struct conf_address *ret)
 	return inet_pton(v6 ? AF_INET6 : AF_INET, ret->host, binary) == 1;
 }
 
-static struct writ_err *
-read_listen(const struct conf_reader *r, const struct yaml_node *map, const char *what, struct conf_address *ret)
+struct writ_err *
+conf_listen(const struct conf_reader *r, const struct yaml_node *map, const char *what, struct conf_address *ret)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
@@ -63,8 +62,8 @@ read_listen(const struct conf_reader *r, const struct yaml_node *map, const char
 	return NULL;
 }
 
-static struct writ_err *
-read_version(const struct conf_reader *r, const struct yaml_node *root)
+struct writ_err *
+conf_version(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct yaml_node *node;
 	struct writ_err *err;
@@ -137,7 +136,7 @@ read_api(const struct conf_reader *r, const struct yaml_node *root)
 	err = conf_map(r, root, "api", READER_NEEDED, keys, &map);
 	if (err)
 		return err;
-	err = read_listen(r, map, "api.listen", &conf->api);
+	err = conf_listen(r, map, "api.listen", &conf->api);
 	if (err)
 		return err;
 	err = conf_file_path(r, map, "api.certificate", &conf->api_certificate);
@@ -186,7 +185,7 @@ read_status(const struct conf_reader *r, const struct yaml_node *root)
 	err = conf_map(r, root, "status", READER_NEEDED, keys, &map);
 	if (err)
 		return err;
-	err = read_listen(r, map, "status.listen", &conf->status);
+	err = conf_listen(r, map, "status.listen", &conf->status);
 	if (err)
 		return err;
 	if (conf->status.port == conf->api.port && strcmp(conf->status.host, conf->api.host) == 0)
@@ -282,6 +281,22 @@ read_log(const struct conf_reader *r, const struct yaml_node *root)
 	return NULL;
 }
 
+struct writ_err *
+conf_user(const struct conf_reader *r, const struct yaml_node *map, const char *what, const char **ret)
+{
+	struct writ_err *err = conf_text(r, map, what, READER_OPTIONAL, ret);
+
+	if (err || !*ret)
+		return err;
+	if (strlen(*ret) > 32 || strchr("0123456789-", **ret) ||
+	    strspn(*ret, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(*ret))
+		return yaml_fail(r->yaml, yaml_get(map, conf_key(what)),
+				 "%s: found \"%.80s\", wanted a name of 1 to 32 of a-z 0-9 _ -, beginning with a "
+				 "letter or _",
+				 what, *ret);
+	return NULL;
+}
+
 static struct writ_err *
 read_users(const struct conf_reader *r, const struct yaml_node *root)
 {
@@ -305,23 +320,15 @@ read_users(const struct conf_reader *r, const struct yaml_node *root)
 	if (err || !map)
 		return err;
 	for (size_t i = 0; i < N_OF(all); i++) {
-		err = conf_text(r, map, all[i].what, READER_OPTIONAL, all[i].ret);
+		err = conf_user(r, map, all[i].what, all[i].ret);
 		if (err)
 			return err;
-		if (*all[i].ret &&
-		    (strlen(*all[i].ret) > 32 || strchr("0123456789-", **all[i].ret) ||
-		     strspn(*all[i].ret, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(*all[i].ret)))
-			return yaml_fail(
-				r->yaml, yaml_get(map, conf_key(all[i].what)),
-				"%s: found \"%.80s\", wanted a name of 1 to 32 of a-z 0-9 _ -, beginning with a "
-				"letter or _",
-				all[i].what, *all[i].ret);
 	}
 	return NULL;
 }
 
-static struct writ_err *
-read_process(const struct conf_reader *r, const struct yaml_node *root)
+struct writ_err *
+conf_process(const struct conf_reader *r, const struct yaml_node *root)
 {
 	struct conf *conf = r->conf;
 	struct yaml_node *node;
@@ -356,9 +363,9 @@ read_root(const struct conf_reader *r, const struct yaml_node *root)
 					    "limits",  "log",	       "users",	     "threads",	  "log_level",
 					    NULL };
 	static struct writ_err *(*const readers[])(const struct conf_reader *, const struct yaml_node *) = {
-		read_version,	 read_trust_domain, read_folders, read_api,   read_status,  conf_custody,
+		conf_version,	 read_trust_domain, read_folders, read_api,   read_status,  conf_custody,
 		conf_delegators, conf_oidc,	    conf_grants,  read_limits,  read_log,     read_users,
-		read_process,
+		conf_process,
 	};
 	struct writ_err *err;
 
@@ -383,7 +390,7 @@ parse_into(const char *name, const char *dir, struct writ_bytes text, struct con
 	const struct conf_reader r = { .yaml = &yaml, .dir = dir, .conf = conf };
 	struct writ_err *err;
 
-	conf->arena = WRIT_ARENA(ARENA_LIMIT);
+	conf->arena = WRIT_ARENA(CONF_ARENA_MAX);
 	conf->api = (struct conf_address){ .host = "127.0.0.1", .port = 8443 };
 	conf->status = (struct conf_address){ .host = "127.0.0.1", .port = 8080 };
 	writ_sha256(text, conf->digest);
@@ -411,27 +418,38 @@ conf_parse(const char *name, const char *dir, struct writ_bytes text, struct con
 }
 
 struct writ_err *
-conf_read(const char *path, struct conf *ret)
+conf_file_read(const char *path, struct writ_buf *ret, char dir[CONF_DIR_MAX])
 {
-	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
 	const char *slash = strrchr(path, '/');
-	char folder[PATH_MAX], dir[PATH_MAX];
+	char folder[PATH_MAX], resolved[PATH_MAX];
 	struct writ_err *err;
 
-	*ret = (struct conf){ 0 };
 	if (strlen(path) >= sizeof(folder))
 		return writ_fail(WRIT_INVALID, "configuration: a path of %zu bytes, at most %d are allowed",
 				 strlen(path), PATH_MAX - 1);
-	err = file_read(path, FILE_CONFIG, &text);
+	err = file_read(path, FILE_CONFIG, ret);
 	if (err)
 		return writ_because(err, "configuration");
 	if (slash)
 		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
 	else
 		snprintf(folder, sizeof(folder), ".");
-	if (!realpath(folder, dir))
+	if (!realpath(folder, resolved))
 		return writ_fail(WRIT_UNAVAILABLE, "configuration: the folder of %.80s cannot be resolved", path);
-	return conf_parse(path, strcmp(dir, "/") == 0 ? "" : dir, writ_view(&text), ret);
+	snprintf(dir, CONF_DIR_MAX, "%s", strcmp(resolved, "/") == 0 ? "" : resolved);
+	return NULL;
+}
+
+struct writ_err *
+conf_read(const char *path, struct conf *ret)
+{
+	AUTO(writ_buf_done) struct writ_buf text = WRIT_BUF(YAML_BYTES_MAX);
+	char dir[CONF_DIR_MAX];
+	struct writ_err *err;
+
+	*ret = (struct conf){ 0 };
+	err = conf_file_read(path, &text, dir);
+	return err ? err : conf_parse(path, dir, writ_view(&text), ret);
 }
 
 void

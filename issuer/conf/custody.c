@@ -76,10 +76,10 @@ read_approvals(const struct conf_reader *r, const struct yaml_node *map)
 
 /* A file; or `credential:NAME` and `fd:N`, by which a service manager hands it over.  Nothing else: a secret has no
  * place in this file, in an argument or in the environment (I11). */
-static struct writ_err *
-secret_source(const struct conf_reader *r, const struct yaml_node *map, const char *what, const char **ret)
+struct writ_err *
+conf_secret_source(const struct conf_reader *r, const struct yaml_node *map, const char *what, const char **ret)
 {
-	const struct yaml_node *node = yaml_get(map, strrchr(what, '.') + 1);
+	const struct yaml_node *node = yaml_get(map, conf_key(what));
 	const char *text;
 	struct writ_err *err;
 	uint64_t number;
@@ -128,7 +128,7 @@ read_tpm(const struct conf_reader *r, const struct yaml_node *map)
 	err = read_approvals(r, map);
 	if (err)
 		return err;
-	return secret_source(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
+	return conf_secret_source(r, map, "custody.tpm.auth_file", &conf->custody.auth_file);
 }
 
 /* NAME=VALUE for the module's process.  The loader's own variables would make it another module than the one named. */
@@ -245,7 +245,7 @@ read_pkcs11(const struct conf_reader *r, const struct yaml_node *map)
 		return yaml_fail(
 			r->yaml, yaml_get(map, "uri"),
 			"custody.pkcs11.uri carries a PIN attribute: a PIN comes by custody.pkcs11.pin_file only");
-	err = secret_source(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
+	err = conf_secret_source(r, map, "custody.pkcs11.pin_file", &conf->custody.pin_file);
 	if (err)
 		return err;
 	err = read_environment(r, map, &conf->custody.environment, &conf->custody.n_environment);

@@ -55,6 +55,27 @@ WRIT_CHECKED struct writ_err *conf_number(const struct conf_reader *, const stru
 WRIT_CHECKED struct writ_err *conf_word(const struct conf_reader *, const struct yaml_node *, const char *what,
 					const char *first, const char *second, bool *ret_second);
 
+/* "127.0.0.1:8443" or "[::1]:8443"; `*ret` stays as it is when the key is not there. */
+WRIT_CHECKED struct writ_err *conf_listen(const struct conf_reader *, const struct yaml_node *map, const char *what,
+					  struct conf_address *ret);
+
+/* An optional name of a user or group. */
+WRIT_CHECKED struct writ_err *conf_user(const struct conf_reader *, const struct yaml_node *map, const char *what,
+					const char **ret);
+
+/* A needed file, made absolute, or `credential:NAME` or `fd:N`. */
+WRIT_CHECKED struct writ_err *conf_secret_source(const struct conf_reader *, const struct yaml_node *map, const char *what,
+						 const char **ret);
+
+/* Keys of every file of ours: `version`; `threads` and `log_level`. */
+WRIT_CHECKED struct writ_err *conf_version(const struct conf_reader *, const struct yaml_node *root);
+WRIT_CHECKED struct writ_err *conf_process(const struct conf_reader *, const struct yaml_node *root);
+
+/* The text of a configuration, and the folder that paths in it are relative to ("" for /). */
+#define CONF_DIR_MAX 4096
+#define CONF_ARENA_MAX ((size_t)1024 * 1024)
+WRIT_CHECKED struct writ_err *conf_file_read(const char *path, struct writ_buf *ret, char dir[CONF_DIR_MAX]);
+
 WRIT_CHECKED struct writ_err *conf_custody(const struct conf_reader *, const struct yaml_node *root);
 WRIT_CHECKED struct writ_err *conf_delegators(const struct conf_reader *, const struct yaml_node *root);
 WRIT_CHECKED struct writ_err *conf_grants(const struct conf_reader *, const struct yaml_node *root);

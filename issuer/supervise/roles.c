@@ -23,7 +23,6 @@
 #define ARGUMENTS_MAX 96
 #define ROLE_SOCKET_FD 3
 #define ROLE_ADMIN_FD 4
-#define ROLE_SECRET_FD 5
 #define ROLE_FDS_END 6
 #define PCRS_TEXT_MAX (32 * 3 + 1)
 
@@ -296,7 +295,14 @@ credential_open(const char *name, int *ret_fd)
 struct writ_err *
 role_secret(const struct conf *conf, int *ret_fd)
 {
-	const char *const source = secret_source(conf);
+	struct writ_err *err = role_secret_open(secret_source(conf), ret_fd);
+
+	return err ? writ_because(err, "the device's secret") : NULL;
+}
+
+struct writ_err *
+role_secret_open(const char *source, int *ret_fd)
+{
 	uint64_t number;
 
 	*ret_fd = -1;
@@ -307,7 +313,7 @@ role_secret(const struct conf *conf, int *ret_fd)
 	if (writ_decimal(writ_str(source + 3), 1023, &number))
 		*ret_fd = fcntl((int)number, F_DUPFD_CLOEXEC, ROLE_FDS_END);
 	if (*ret_fd < 0)
-		return writ_fail(WRIT_INVALID, "the device's secret: no descriptor %s is open here", source);
+		return writ_fail(WRIT_INVALID, "no descriptor %s is open here", source);
 	return NULL;
 }
 

@@ -55,6 +55,9 @@ WRIT_CHECKED struct writ_err *role_admin_socket(const struct conf *, int *ret_fd
  * may not be able to open it.  -1 when it is a path, which writ-deviced reads itself. */
 WRIT_CHECKED struct writ_err *role_secret(const struct conf *, int *ret_fd);
 
+/* The same of `source`, whatever key names it. */
+WRIT_CHECKED struct writ_err *role_secret_open(const char *source, int *ret_fd);
+
 /* The folder our own program is in: the others are beside it. */
 WRIT_CHECKED struct writ_err *role_bin_dir(char out[4096]);
 
@@ -69,6 +72,7 @@ WRIT_CHECKED struct writ_err *role_arguments(const struct conf *, const struct r
  * Starts it: own user and groups, umask 027, no descriptor but 0 to 2 and those of `fds`, an environment of PATH, LANG
  * and - in test builds - WRIT_FAULT; ends with its parent (PDEATHSIG).
  */
+#define ROLE_SECRET_FD 5
 struct role_fds {
 	int socket; /* becomes its descriptor 3; -1: none */
 	int admin;  /* becomes its descriptor 4; -1: none */

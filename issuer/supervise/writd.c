@@ -23,6 +23,7 @@
 #include "base/event.h"
 #include "base/file.h"
 #include "issuer/supervise/handed.h"
+#include "issuer/supervise/responder.h"
 
 #define CRASH_MS 2000
 #define CRASHES_MAX 3
@@ -301,16 +302,20 @@ main(int argc, char **argv)
 	AUTO(supervisor_done) struct supervisor s = { .arena = WRIT_ARENA(1024 * 1024) };
 	const struct rlimit none = { 0, 0 };
 	enum role role = ROLE_N;
+	bool responder;
 	char pid_path[4096];
 	struct writ_err *err;
 
+	responder = argc == 5 && strcmp(argv[3], "--role") == 0 && strcmp(argv[4], "responder") == 0;
 	if ((argc != 3 && argc != 5) || strcmp(argv[1], "--config") != 0 ||
-	    (argc == 5 && (strcmp(argv[3], "--role") != 0 || !handed_role_from(argv[4], &role)))) {
-		fprintf(stderr, "usage: writd --config FILE [--role device|signer|issuer|fetch]\n");
+	    (argc == 5 && !responder && (strcmp(argv[3], "--role") != 0 || !handed_role_from(argv[4], &role)))) {
+		fprintf(stderr, "usage: writd --config FILE [--role device|signer|issuer|fetch|responder]\n");
 		return 2;
 	}
 	umask(022);
 	setrlimit(RLIMIT_CORE, &none);
+	if (responder)
+		return complain(responder_become(argv[2]));
 	if (argc == 5)
 		return one_role(&s.conf, argv[2], role);
 	err = prepare(&s, argv[2]);

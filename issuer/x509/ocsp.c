@@ -227,6 +227,19 @@ ocsp_request_build(const struct ocsp_issuer *issuer, bool sha1, struct writ_byte
 	return der_finish(&out, "the OCSP request");
 }
 
+struct writ_err *
+ocsp_request_about(struct writ_bytes cert_id, struct writ_buf *ret)
+{
+	struct der_out out = der_write(ret);
+
+	for (int i = 0; i < 4; i++)
+		der_open(&out, DER_SEQUENCE);
+	der_put_raw(&out, cert_id);
+	for (int i = 0; i < 4; i++)
+		der_close(&out);
+	return der_finish(&out, "the OCSP request");
+}
+
 /* ---- the answer ---- */
 
 static struct writ_err *
@@ -554,5 +567,6 @@ ocsp_response_verify(struct writ_bytes response, const struct ocsp_issuer *issue
 	if (err)
 		return writ_because(err, "OCSP response");
 	*ret = r.answer;
+	ret->cert_id = r.about.cert_id;
 	return NULL;
 }

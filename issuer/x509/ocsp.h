@@ -57,12 +57,16 @@ struct writ_bytes ocsp_error_response(enum ocsp_error);
 WRIT_CHECKED struct writ_err *ocsp_request_build(const struct ocsp_issuer *, bool sha1, struct writ_bytes serial, struct writ_bytes nonce,
 						 struct writ_buf *ret);
 
+/* The same about a CertID as it stands, in whatever form; no nonce. */
+WRIT_CHECKED struct writ_err *ocsp_request_about(struct writ_bytes cert_id, struct writ_buf *ret);
+
 /* A response read and verified: signed by `issuer_spki` or by a delegate it certified; about `serial`; fresh at `now`. */
 struct ocsp_answer {
 	enum ocsp_status status;
 	writ_time revoked_at;
 	unsigned reason;
 	writ_time this_update, next_update;
+	struct writ_bytes cert_id;		/* in the response: in the form that was asked, of an honest responder */
 };
 WRIT_CHECKED struct writ_err *ocsp_response_verify(struct writ_bytes response, const struct ocsp_issuer *, struct writ_bytes issuer_spki,
 						   struct writ_bytes serial, writ_time now, struct ocsp_answer *ret);

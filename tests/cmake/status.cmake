@@ -6,5 +6,5 @@ add_executable(bench_front bench/front.c)
 target_link_libraries(bench_front PRIVATE writ_status)
 # What responders follow.
 writ_test(test_status_feed SOURCES unit/test_status_feed.c DEPS writ_status LABELS unit)
-writ_test(contract_status_changes SOURCES contract/changes.c DEPS writ_status Threads::Threads LABELS contract)
+writ_test(contract_status_changes SOURCES contract/changes.c DEPS writ_status Threads::Threads LABELS contract threads)
 writ_fuzz(status_feed DEPS writ_status)

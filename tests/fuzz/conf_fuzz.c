@@ -1,7 +1,8 @@
 /*
- * Input: one writ.yaml.  What is accepted keeps every promise that its readers rely on without looking again.
+ * Input: one writ.yaml, or one configuration of a responder.  What is accepted keeps every promise that its readers rely
+ * on without looking again.
  */
-#include "issuer/conf/conf.h"
+#include "issuer/conf/responder.h"
 #include "tests/fuzz/fuzz.h"
 
 static void
@@ -27,12 +28,26 @@ check(const struct conf *conf)
 	}
 }
 
+static void
+responder_check(const struct conf_responder *conf)
+{
+	FUZZ_CHECK(conf->common.status.port > 0 && conf->common.threads >= 1 && conf->common.threads <= 64);
+	FUZZ_CHECK(strncmp(conf->issuer, "https://", 8) == 0 && conf->issuer[strlen(conf->issuer) - 1] != '/');
+	FUZZ_CHECK(strncmp(conf->upstream, "http", 4) == 0 && conf->upstream[strlen(conf->upstream) - 1] != '/');
+	FUZZ_CHECK(strlen(conf->issuer) <= 256 && strlen(conf->upstream) <= 256);
+	FUZZ_CHECK(conf->ca[0] == '/' && conf->certificate[0] == '/' && conf->key[0] != '\0');
+	FUZZ_CHECK(conf->lag_max_s >= CONF_LAG_MIN_S && conf->entries_max >= 1 && conf->connections >= 1);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	AUTO(conf_responder_done) struct conf_responder responder = { 0 };
 	AUTO(conf_done) struct conf conf = { 0 };
 
 	if (fuzz_accepted(conf_parse("writ.yaml", "/etc/writ", (struct writ_bytes){ data, len }, &conf)))
 		check(&conf);
+	if (fuzz_accepted(conf_responder_parse("responder.yaml", "/etc/writ", (struct writ_bytes){ data, len }, &responder)))
+		responder_check(&responder);
 	return 0;
 }
