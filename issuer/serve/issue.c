@@ -477,7 +477,10 @@ assemble(struct work *work, const struct signer_signed *s)
 	return err;
 }
 
-/* CertID with SHA-256 (RFC 9919 asks new clients for it). */
+/*
+ * CertID with SHA-1: who is shown a stapled response makes the CertID it looks for with SHA-1, whatever the responder would
+ * like (libcurl, Java).  The hash tells certificates apart and proves nothing: the signature is over all of it.
+ */
 WRIT_CHECKED static struct writ_err *
 cert_id_write(const struct ocsp_issuer *issuer, const uint8_t serial[SERIAL_LEN], struct writ_buf *ret)
 {
@@ -485,11 +488,11 @@ cert_id_write(const struct ocsp_issuer *issuer, const uint8_t serial[SERIAL_LEN]
 
 	der_open(&out, DER_SEQUENCE);
 	der_open(&out, DER_SEQUENCE);
-	der_put_oid(&out, OID_SHA256);
+	der_put_oid(&out, OID_SHA1);
 	der_put_null(&out);
 	der_close(&out);
-	der_put(&out, DER_OCTET_STRING, (struct writ_bytes){ issuer->name_sha256, SHA256_LEN });
-	der_put(&out, DER_OCTET_STRING, (struct writ_bytes){ issuer->key_sha256, SHA256_LEN });
+	der_put(&out, DER_OCTET_STRING, (struct writ_bytes){ issuer->name_sha1, SHA1_LEN });
+	der_put(&out, DER_OCTET_STRING, (struct writ_bytes){ issuer->key_sha1, SHA1_LEN });
 	der_put_integer_bytes(&out, DER_INTEGER, (struct writ_bytes){ serial, SERIAL_LEN });
 	der_close(&out);
 	return der_finish(&out, "CertID");

@@ -2,6 +2,8 @@
 
 A missing reader fails the run: an untested claim is no claim.
 """
+import base64
+import ctypes
 import os
 import subprocess
 import sys
@@ -20,6 +22,7 @@ sys.path.insert(0, INTEROP)
 import peers  # noqa: E402
 
 HOST = "host-like-task.corp.example"
+SSL_INVALIDCERTSTATUS = 91  # of libcurl
 
 
 def openssl(*arguments, ok=True):
@@ -125,6 +128,63 @@ def test_gnutls_verifies_path_crl_ocsp_and_names(files):
                   f"{d}/{name}.ocsp")
         assert "Success" in out, out
         assert word in run("ocsptool", "--response-info", "--inder", "--load-response", f"{d}/{name}.ocsp").replace("Certificate ", "")
+
+
+def test_gnutls_asks_itself_with_a_nonce_and_without(files, one):
+    d = files.dir("good")
+    ask = ["ocsptool", "--ask=" + one.status_url("/ocsp"), "--load-issuer", d + "/issuing.pem", "--load-trust", d + "/issuing.pem", "--load-cert"]
+    for more in ([], ["--nonce"]):
+        assert "Verifying OCSP Response: Success" in run(*ask, d + "/leaf.pem", *more)
+        refused = subprocess.run([*ask, files.dir("revoked") + "/leaf.pem", *more], capture_output=True, text=True, check=False, timeout=60)
+        assert "revoked" in refused.stdout, refused
+
+
+def curl_cert_status(port, anchor):
+    """What `curl --cert-status` does, without the host name that a leaf has not: then curl(1) has no option.  Code and message."""
+    lib, message = ctypes.CDLL("libcurl.so.4"), ctypes.create_string_buffer(256)
+    lib.curl_easy_init.restype = ctypes.c_void_p
+    handle = ctypes.c_void_p(lib.curl_easy_init())
+    url, cainfo, errorbuffer, timeout, verifypeer, verifyhost, nosignal, connect_only, verifystatus = 10002, 10065, 10010, 13, 64, 81, 99, 141, 232
+    for option, value in ((url, f"https://127.0.0.1:{port}/".encode()), (cainfo, anchor.encode()), (errorbuffer, message)):
+        assert lib.curl_easy_setopt(handle, ctypes.c_int(option), value) == 0
+    for option, value in ((timeout, 20), (verifypeer, 1), (verifyhost, 0), (nosignal, 1), (connect_only, 1), (verifystatus, 1)):
+        assert lib.curl_easy_setopt(handle, ctypes.c_int(option), ctypes.c_long(value)) == 0
+    code = lib.curl_easy_perform(handle)
+    lib.curl_easy_cleanup(handle)
+    return code, message.value.decode()
+
+
+def test_curl_takes_the_first_response_stapled_by_whoever_holds_the_leaf_and_nothing_else(files, one):
+    from house import Agent, free_port, wait_for
+    stapler = Agent(one, "stapler")
+    task = one.open_task(stapler).json["task"]
+    stapler.take(one.leaf(task, stapler, ocsp=True).json)
+    anchor = files.dir("good") + "/anchor.pem"
+
+    def served(staple):
+        port = free_port()
+        more = ["-status_file", staple] if staple else []
+        server = subprocess.Popen(["openssl", "s_server", "-accept", str(port), "-cert", stapler.cert_file, "-key", stapler.key_file, "-cert_chain",
+                                   stapler.cert_file, "-www", *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        try:
+            wait_for("s_server listens", lambda: openssl("s_client", "-connect", f"127.0.0.1:{port}", ok=False).returncode == 0)
+            return curl_cert_status(port, anchor)
+        finally:
+            server.kill()
+            server.wait()
+
+    def staple(name, der):
+        with open(one.path(name), "wb") as f:
+            f.write(der)
+        return one.path(name)
+    good = served(staple("first.der", base64.b64decode(stapler.issued["ocsp"])))
+    assert good == (0, ""), good
+    assert served(None) == (SSL_INVALIDCERTSTATUS, "No OCSP response received")
+    others = served(files.dir("good") + "/good.ocsp")
+    assert others == (SSL_INVALIDCERTSTATUS, "Could not find certificate ID in OCSP response")
+    assert one.person("olga").ask("POST", "/v1/revocations", {"serial": stapler.serial, "reason": "keyCompromise"}).status == 200
+    revoked = served(staple("now.der", ocsp_der(one, stapler)))
+    assert revoked == (SSL_INVALIDCERTSTATUS, "SSL certificate revocation reason: keyCompromise (1)")
 
 
 def test_python_reads_every_field(files):

@@ -5,12 +5,17 @@
 package main
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -59,6 +64,17 @@ func pool(c ...*x509.Certificate) *x509.CertPool {
 	return p
 }
 
+func checkStatus(what string, leaf, issuing *x509.Certificate, answer *http.Response, err error) {
+	must(what, err)
+	der, err := io.ReadAll(answer.Body)
+	must(what, err)
+	response, err := ocsp.ParseResponseForCert(der, leaf, issuing)
+	must(what, err)
+	if response.Status != ocsp.Good || answer.Header.Get("Content-Type") != "application/ocsp-response" {
+		refused(what, nil)
+	}
+}
+
 func main() {
 	leaf, issuing, anchor, corp := cert("leaf.pem"), cert("issuing.pem"), cert("anchor.pem"), cert("corp.pem")
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth} {
@@ -84,6 +100,16 @@ func main() {
 		if response.Status != want || response.NextUpdate.IsZero() {
 			refused("status in "+name, nil)
 		}
+	}
+
+	for _, hash := range []crypto.Hash{crypto.SHA1, crypto.SHA256} {
+		request, err := ocsp.CreateRequest(leaf, issuing, &ocsp.RequestOptions{Hash: hash})
+		must("make a request", err)
+		responder := leaf.OCSPServer[0]
+		posted, err := http.Post(responder, "application/ocsp-request", bytes.NewReader(request))
+		checkStatus("asked by POST", leaf, issuing, posted, err)
+		got, err := http.Get(responder + "/" + url.PathEscape(base64.StdEncoding.EncodeToString(request)))
+		checkStatus("asked by GET", leaf, issuing, got, err)
 	}
 
 	pair, err := tls.LoadX509KeyPair(dir+"leaf.pem", dir+"leaf.key")
