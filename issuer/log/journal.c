@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -87,10 +88,32 @@ last_take(struct journal *j, struct segment *s, const struct walk *w, struct jou
 	return NULL;
 }
 
-static struct writ_err *
-segments_check(struct journal *j, const struct segments *segments, struct walk *w, struct journal_cut *ret_cut)
+/* The segment that entry is in, or would be. */
+static size_t
+segment_of(const struct segments *segments, uint64_t index)
 {
-	for (size_t i = 0; i < segments->n; i++) {
+	size_t i = 0;
+
+	while (i + 1 < segments->n && segments->first[i + 1] <= index)
+		i++;
+	return i;
+}
+
+/* The end of the walk came before the mark's place. */
+static struct writ_err *
+mark_missing(const struct walk *w)
+{
+	if (!w->mark)
+		return NULL;
+	return writ_fail(WRIT_INVALID, "the journal ends at entry %" PRIu64 ", before %" PRIu64, w->index,
+			 w->mark->index);
+}
+
+static struct writ_err *
+segments_check(struct journal *j, const struct segments *segments, size_t from, struct walk *w,
+	       struct journal_cut *ret_cut)
+{
+	for (size_t i = from; i < segments->n; i++) {
 		AUTO(segment_done) struct segment s = { .fd = -1 };
 		const bool last = i + 1 == segments->n;
 		struct writ_err *err;
@@ -102,6 +125,8 @@ segments_check(struct journal *j, const struct segments *segments, struct walk *
 			err = segment_walk(&s, w);
 		if (!err && !last && segment_used(&s) > s.end)
 			err = segment_damaged(&s, w, s.bad ? s.bad->message : "something stands behind the end mark");
+		if (!err && last)
+			err = mark_missing(w);
 		if (!err && last)
 			err = last_take(j, &s, w, ret_cut);
 		if (err)
@@ -127,10 +152,18 @@ struct writ_err *
 journal_open(const char *dir, struct writ_bytes origin, journal_each *each, void *ctx, struct journal_cut *ret_cut,
 	     struct journal **ret)
 {
+	return journal_open_from(dir, origin, NULL, each, ctx, ret_cut, ret);
+}
+
+struct writ_err *
+journal_open_from(const char *dir, struct writ_bytes origin, const struct journal_mark *mark, journal_each *each,
+		  void *ctx, struct journal_cut *ret_cut, struct journal **ret)
+{
 	AUTO(segments_done) struct segments segments = { 0 };
 	AUTO(journal_closep) struct journal *j = calloc(1, sizeof(*j));
-	struct walk w = { .chained = true, .each = each, .ctx = ctx };
+	struct walk w = { .chained = !mark, .of_log = true, .mark = mark, .each = each, .ctx = ctx };
 	struct writ_err *err;
+	size_t from = 0;
 
 	*ret = NULL;
 	*ret_cut = (struct journal_cut){ 0 };
@@ -150,9 +183,15 @@ journal_open(const char *dir, struct writ_bytes origin, journal_each *each, void
 	if (segments.n == 0)
 		return writ_fail(WRIT_NOT_FOUND, "there is no journal in %s: it is made by writ init, never by itself",
 				 dir);
+	if (mark) {
+		from = segment_of(&segments, mark->index);
+		w.index = segments.first[from];
+		w.from = mark->index;
+		w.last_time = mark->time;
+	}
 	err = file_lock(dir, &j->lock_fd);
 	if (!err)
-		err = segments_check(j, &segments, &w, ret_cut);
+		err = segments_check(j, &segments, from, &w, ret_cut);
 	if (!err)
 		err = reserve_check(j);
 	if (err)
@@ -312,6 +351,13 @@ journal_last_hash(const struct journal *j)
 	return j->last_hash;
 }
 
+void
+journal_mark(const struct journal *j, struct journal_mark *ret)
+{
+	*ret = (struct journal_mark){ .index = j->next, .time = j->last_time };
+	memcpy(ret->hash, j->last_hash, sizeof(ret->hash));
+}
+
 writ_time
 journal_last_time(const struct journal *j)
 {
@@ -363,33 +409,47 @@ journal_closep(struct journal **j)
 
 /* ---- reading beside the writer ---- */
 
-struct writ_err *
-journal_read(const char *dir, uint64_t from, journal_each *each, void *ctx)
+static struct writ_err *
+read_segments(const char *dir, struct walk *w)
 {
 	AUTO(segments_done) struct segments segments = { 0 };
-	struct walk w = { .from = from, .each = each, .ctx = ctx };
 	struct writ_err *err;
-	size_t i = 0;
+	size_t i;
 
 	err = segments_find(dir, &segments);
 	if (err)
 		return err;
-	while (i + 1 < segments.n && segments.first[i + 1] <= from)
-		i++;
-	w.index = segments.n > 0 ? segments.first[i] : 0;
+	i = segment_of(&segments, w->from);
+	w->index = segments.n > 0 ? segments.first[i] : 0;
 	for (; i < segments.n; i++) {
 		AUTO(segment_done) struct segment s = { .fd = -1 };
 
 		err = segment_load(dir, segments.first[i], O_RDONLY, &s);
 		if (!err)
-			err = segment_header_check(&s, segments.first[i], &w);
+			err = segment_header_check(&s, segments.first[i], w);
 		if (!err)
-			err = segment_walk(&s, &w);
+			err = segment_walk(&s, w);
 		/* In the last one a bad record is the writer's, at work; earlier ones are written no more. */
 		if (!err && i + 1 < segments.n && segment_used(&s) > s.end)
-			err = segment_damaged(&s, &w, s.bad ? s.bad->message : "something stands behind the end mark");
+			err = segment_damaged(&s, w, s.bad ? s.bad->message : "something stands behind the end mark");
 		if (err)
 			return err;
 	}
-	return NULL;
+	return mark_missing(w);
+}
+
+struct writ_err *
+journal_read(const char *dir, uint64_t from, journal_each *each, void *ctx)
+{
+	struct walk w = { .from = from, .each = each, .ctx = ctx };
+
+	return read_segments(dir, &w);
+}
+
+struct writ_err *
+journal_read_from(const char *dir, const struct journal_mark *mark, journal_each *each, void *ctx)
+{
+	struct walk w = { .from = mark->index, .mark = mark, .each = each, .ctx = ctx };
+
+	return read_segments(dir, &w);
 }

@@ -80,12 +80,26 @@ struct journal_cut {		/* what open had to cut */
 /* `writ init` only: the first segment; WRIT_CONFLICT when there is one. */
 WRIT_CHECKED struct writ_err *journal_create(const char *dir, struct writ_bytes origin);
 
+/* A place in the journal, as a snapshot names it (snapshot.h). */
+struct journal_mark {
+	uint64_t index;		/* of the first entry behind it; above 0 */
+	uint8_t hash[32];	/* leaf hash of the entry before */
+	writ_time time;		/* the latest of the entries before */
+};
+
 /*
  * Opens for writing, locks, checks every record, calls `each` for every entry in order, cuts a torn tail.  WRIT_BROKEN names segment and offset of
  * damage; WRIT_CONFLICT when another process has it.
  */
 WRIT_CHECKED struct writ_err *journal_open(const char *dir, struct writ_bytes origin, journal_each *, void *ctx,
 					   struct journal_cut *ret_cut, struct journal **ret);
+
+/*
+ * The same from a mark on: `each` sees the entries behind it.  Segments before the one that the mark is in are not read, nor is damage in them
+ * found.  WRIT_INVALID when the journal does not hold that place; `each` was not called then.
+ */
+WRIT_CHECKED struct writ_err *journal_open_from(const char *dir, struct writ_bytes origin, const struct journal_mark *, journal_each *, void *ctx,
+						struct journal_cut *ret_cut, struct journal **ret);
 
 /* Numbers the entry, fills in index and leaf hash, and buffers it; nothing is durable yet.  WRIT_EXHAUSTED: the disk is full (see (5)). */
 WRIT_CHECKED struct writ_err *journal_add(struct journal *, struct entry *);
@@ -95,6 +109,7 @@ void journal_sync(struct journal *);
 
 uint64_t journal_next(const struct journal *);		/* index of the next entry */
 uint64_t journal_durable(const struct journal *);	/* entries below are durable */
+void journal_mark(const struct journal *, struct journal_mark *ret);	/* behind the last entry, which must be durable */
 bool journal_can_issue(struct journal *);		/* false: only the reserve is left */
 writ_time journal_last_time(const struct journal *);
 const uint8_t *journal_last_hash(const struct journal *);	/* 32 bytes: leaf hash of the last entry */
@@ -103,6 +118,9 @@ void journal_closep(struct journal **);
 
 /* Reads what is durable, without a lock, from entry `from` on: the issuer's recovery, auditors. */
 WRIT_CHECKED struct writ_err *journal_read(const char *dir, uint64_t from, journal_each *, void *ctx);
+
+/* The same from a mark on; WRIT_INVALID, and `each` not called, when the journal does not hold that place. */
+WRIT_CHECKED struct writ_err *journal_read_from(const char *dir, const struct journal_mark *, journal_each *, void *ctx);
 
 /* One record out of a segment's bytes (the reader's core; fuzzed).  `*ret_len` is 0 at the end mark. */
 WRIT_CHECKED struct writ_err *record_read(struct writ_bytes at, struct entry *ret, size_t *ret_len);

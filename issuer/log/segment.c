@@ -288,7 +288,7 @@ segment_header_check(const struct segment *s, uint64_t first, struct walk *w)
 				 "%s begins at entry %" PRIu64 ": its name says %" PRIu64 ", and %" PRIu64
 				 " is next: a segment is missing or misnamed",
 				 s->path, get64le(s->data + 16), first, w->index);
-	if (w->chained && memcmp(s->data + 24, w->id, LOG_ID_LEN) != 0)
+	if (w->of_log && memcmp(s->data + 24, w->id, LOG_ID_LEN) != 0)
 		return writ_fail(WRIT_BROKEN, "%s belongs to another log: its log id is not this origin's", s->path);
 	if (w->chained && memcmp(s->data + 32, w->hash, 32) != 0)
 		return writ_fail(WRIT_BROKEN,
@@ -296,11 +296,23 @@ segment_header_check(const struct segment *s, uint64_t first, struct walk *w)
 				 s->path, w->index - 1);
 	memcpy(w->id, s->data + 24, LOG_ID_LEN);
 	memcpy(w->hash, s->data + 32, 32);
-	w->chained = true;
+	w->chained = w->of_log = true;
 	return NULL;
 }
 
-/* Good records up to the first that is none.  The error is of `each`; what is bad in the segment goes into s->bad. */
+struct writ_err *
+walk_mark(struct walk *w)
+{
+	if (!w->mark || w->index < w->mark->index)
+		return NULL;
+	if (w->index > w->mark->index || memcmp(w->hash, w->mark->hash, sizeof(w->hash)) != 0)
+		return writ_fail(WRIT_INVALID, "the entry before %" PRIu64 " is another one", w->mark->index);
+	w->mark = NULL;
+	return NULL;
+}
+
+/* Good records up to the first that is none.  The error is of `each`, or of the mark; what is bad in the segment goes
+ * into s->bad. */
 struct writ_err *
 segment_walk(struct segment *s, struct walk *w)
 {
@@ -311,6 +323,9 @@ segment_walk(struct segment *s, struct walk *w)
 		struct entry e;
 		size_t len;
 
+		err = walk_mark(w);
+		if (err)
+			return err;
 		s->bad = record_read((struct writ_bytes){ s->data + s->end, s->len - s->end }, &e, &len);
 		if (s->bad || len == 0)
 			return NULL;

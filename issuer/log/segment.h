@@ -31,8 +31,10 @@ struct segment {
 struct walk {
 	uint64_t index;	  /* of the next entry */
 	uint8_t hash[32]; /* of the entry before; meaningless at the first segment read */
-	bool chained;	  /* `hash` and `id` are known */
+	bool chained;	  /* `hash` is known, */
+	bool of_log;	  /* and `id` */
 	uint8_t id[LOG_ID_LEN];
+	const struct journal_mark *mark; /* the place that must be there before `each` sees anything; NULL: none, or seen */
 	writ_time last_time;
 	uint64_t from; /* `each` sees entries from here on */
 	journal_each *each;
@@ -63,7 +65,10 @@ void segment_done(struct segment *);
 /* Magic, version, place in the chain. */
 WRIT_CHECKED struct writ_err *segment_header_check(const struct segment *, uint64_t first, struct walk *);
 
-/* Good records up to the first that is none.  The error is of `each`; what is bad in the segment goes into s->bad. */
+/* WRIT_INVALID: the walk stands behind the mark's place, or at it with another hash before it; at it, the mark is done with. */
+WRIT_CHECKED struct writ_err *walk_mark(struct walk *);
+
+/* Good records up to the first that is none.  The error is of `each`, or of the mark; what is bad in the segment goes into s->bad. */
 WRIT_CHECKED struct writ_err *segment_walk(struct segment *, struct walk *);
 
 /* The end of what is not zero. */

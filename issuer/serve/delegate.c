@@ -482,20 +482,16 @@ delegate_open_task(struct work *work)
 WRIT_CHECKED static struct writ_err *
 key_is_new(struct work *work, const struct edge_asked *asked, bool *ret)
 {
-	const struct store_edge *ancestors[HOPS_MAX];
-	struct store_edge *edges;
+	struct store_edge ancestors[HOPS_MAX];
 	struct writ_err *err;
 	size_t n;
 
-	err = store_edges(work->on->store, work->task.id, &work->arena, &edges, &n);
-	if (err)
-		return err;
 	*ret = true;
-	n = lineage_ancestors(edges, n, asked->parent_edge->id, ancestors);
-	for (size_t i = 0; i < n; i++)
-		if (memcmp(ancestors[i]->spki_sha256, asked->body.spki_sha256, 32) == 0)
+	err = lineage_ancestors(work->on->store, asked->parent_edge, &work->arena, ancestors, &n);
+	for (size_t i = 0; !err && i < n; i++)
+		if (memcmp(ancestors[i].spki_sha256, asked->body.spki_sha256, 32) == 0)
 			*ret = false;
-	return NULL;
+	return err;
 }
 
 WRIT_CHECKED static struct writ_err *

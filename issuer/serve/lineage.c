@@ -81,22 +81,22 @@ lineage_by_edge(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_time 
 	return lineage_load(store, now, arena, ret);
 }
 
-size_t
-lineage_ancestors(const struct store_edge *edges, size_t n, const uint8_t edge[EDGE_ID_LEN],
-		  const struct store_edge *ret[HOPS_MAX])
+struct writ_err *
+lineage_ancestors(struct store *store, const struct store_edge *edge, struct writ_arena *arena,
+		  struct store_edge ret[HOPS_MAX], size_t *ret_n)
 {
-	const uint8_t *wanted = edge;
-	size_t found = 0;
+	size_t n = 0;
 
-	while (found < HOPS_MAX && memcmp(wanted, no_edge, sizeof(no_edge)) != 0) {
-		size_t i = 0;
+	ret[n++] = *edge;
+	while (n < HOPS_MAX && memcmp(ret[n - 1].parent, no_edge, sizeof(no_edge)) != 0) {
+		struct writ_err *err = store_edge(store, ret[n - 1].parent, arena, &ret[n]);
 
-		while (i < n && memcmp(edges[i].id, wanted, EDGE_ID_LEN) != 0)
-			i++;
-		if (i == n)
+		if (err)
+			return err;
+		if (!writ_equal(ret[n].task, edge->task)) /* of the task that encloses it */
 			break;
-		ret[found++] = &edges[i];
-		wanted = edges[i].parent;
+		n++;
 	}
-	return found;
+	*ret_n = n;
+	return NULL;
 }

@@ -28,8 +28,11 @@ WRIT_CHECKED struct writ_err *lineage_by_key(struct store *, struct writ_bytes t
 WRIT_CHECKED struct writ_err *lineage_by_edge(struct store *, const uint8_t edge[EDGE_ID_LEN], writ_time now,
 					      struct writ_arena *, struct lineage *ret);
 
-/* Every ancestor of an edge, itself first, out of a task's edges; at most HOPS_MAX. */
-size_t lineage_ancestors(const struct store_edge *edges, size_t n, const uint8_t edge[EDGE_ID_LEN],
-			 const struct store_edge *ret[HOPS_MAX]);
+/*
+ * An edge of a task and every one above it in that task, itself first; at most HOPS_MAX.  They are looked up one by one: a task may have a hundred
+ * thousand edges beside them.
+ */
+WRIT_CHECKED struct writ_err *lineage_ancestors(struct store *, const struct store_edge *edge, struct writ_arena *,
+						struct store_edge ret[HOPS_MAX], size_t *ret_n);
 
 #endif

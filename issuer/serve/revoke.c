@@ -124,19 +124,15 @@ revoke_complete(struct work *work)
 WRIT_CHECKED static struct writ_err *
 is_above(struct work *work, const struct store_edge *edge, bool *ret)
 {
-	const struct store_edge *ancestors[HOPS_MAX];
-	struct store_edge *edges;
+	struct store_edge ancestors[HOPS_MAX];
 	struct writ_err *err;
 	size_t n;
 
 	*ret = false;
-	err = store_edges(work->on->store, edge->task, &work->arena, &edges, &n);
-	if (err)
-		return err;
-	n = lineage_ancestors(edges, n, edge->id, ancestors);
-	for (size_t i = 0; i < n; i++)
-		*ret = *ret || writ_equal(ancestors[i]->delegator, work->who->principal);
-	return NULL;
+	err = lineage_ancestors(work->on->store, edge, &work->arena, ancestors, &n);
+	for (size_t i = 0; !err && i < n; i++)
+		*ret = *ret || writ_equal(ancestors[i].delegator, work->who->principal);
+	return err;
 }
 
 WRIT_CHECKED static struct writ_err *

@@ -626,7 +626,7 @@ hold(struct held *c)
 	if (!err && (c->asked->what == CEREMONY_SELF_SIGNED || c->asked->what == CEREMONY_CSR))
 		err = folders_make(c);
 	if (!err)
-		err = entries_open(c->s);
+		err = replay_open(c->s);
 	if (err)
 		return err;
 	switch (c->asked->what) {

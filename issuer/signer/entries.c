@@ -1,5 +1,5 @@
 /*
- * What the signer writes down, in canonical JSON, keys in order; and how a start reads it back.
+ * What the signer writes down, in canonical JSON, keys in order; replay.c reads it back.
  *
  * What the signer saw for itself stands beside `said`, what the issuer told (DESIGN.md, Journal).  Every entry has "t",
  * its type, "v", 1, and "clock", both clocks in milliseconds: a verifier compares them with notBefore.  The replay
@@ -86,8 +86,8 @@ entry_issue(struct signer *s, const struct leaf *leaf, unsigned shard, const uin
 	return entry_add(s, &out, ret);
 }
 
-static bool
-is_edge(const uint8_t key[8])
+bool
+entry_names_edge(const uint8_t key[8])
 {
 	static const uint8_t none[8];
 
@@ -104,12 +104,12 @@ entry_end(struct signer *s, const struct owed *end)
 	memcpy(e.key, end->key, 8);
 	e.not_after = end->type == ENTRY_REVOKE ? end->at : 0;
 	put_clock(s, &out);
-	if (is_edge(end->key))
+	if (entry_names_edge(end->key))
 		canon_hex(&out, "edge", fixed(end->serial, 16));
 	canon_text(&out, "reason", writ_str(crl_reason_name(end->reason)));
 	if (end->type == ENTRY_REVOKE)
 		canon_int(&out, "revoked_at", end->at);
-	if (!is_edge(end->key))
+	if (!entry_names_edge(end->key))
 		canon_hex(&out, "serial", fixed(end->serial, 16));
 	put_type(&out, end->type);
 	return entry_add(s, &out, &e);
@@ -179,6 +179,7 @@ entry_generation(struct signer *s, enum generation_event what, uint64_t number, 
 {
 	struct canon_out out = entry_begin(s);
 	struct entry e = { .type = ENTRY_KEY, .reason = what };
+	struct writ_err *err;
 
 	memcpy(e.key, key_id, 8);
 	put_clock(s, &out);
@@ -187,7 +188,10 @@ entry_generation(struct signer *s, enum generation_event what, uint64_t number, 
 	canon_int(&out, "number", (int64_t)number);
 	canon_text(&out, "role", WRIT_LIT("issuing"));
 	put_type(&out, ENTRY_KEY);
-	return entry_add(s, &out, &e);
+	err = entry_add(s, &out, &e);
+	if (!err && what == GENERATION_SWITCHED)
+		replay_switched(s, &e);
+	return err;
 }
 
 struct writ_err *
@@ -338,95 +342,4 @@ entry_attest(struct signer *s, uid_t by, struct writ_bytes nonce_hex, struct ent
 	canon_text(&out, "nonce", nonce_hex);
 	put_type(&out, ENTRY_ADMIN);
 	return entry_add(s, &out, ret);
-}
-
-/* ---- reading back ---- */
-
-struct replay {
-	struct signer *signer;
-	writ_time pruned;
-	uint64_t issued;
-};
-
-/* The same calls as when it happened, at the times when it happened: so the ledger comes out the same. */
-static struct writ_err *
-replay_one(const struct entry *e, void *ctx)
-{
-	struct replay *r = ctx;
-	struct ledger *ledger = r->signer->ledger;
-	bool changed, listed;
-
-	if (e->time >= r->pruned + 60) {
-		ledger_prune(ledger, e->time);
-		r->pruned = e->time;
-	}
-	switch (e->type) {
-	case ENTRY_ISSUE:
-		r->issued++;
-		return ledger_issue(ledger, e->serial, e->key, e->reason, e->not_after);
-	case ENTRY_ABORT:
-		return ledger_end(ledger, e->serial, LEDGER_ABORTED, (enum crl_reason)e->reason, e->time, &changed);
-	case ENTRY_REVOKE:
-		if (is_edge(e->key))
-			return ledger_edge(ledger, e->serial, e->not_after, &changed, &listed);
-		return ledger_end(ledger, e->serial, LEDGER_REVOKED, (enum crl_reason)e->reason, e->not_after,
-				  &changed);
-	case ENTRY_CRL:
-		if (writ_get64(e->serial + 8) > r->signer->crl_number)
-			r->signer->crl_number = writ_get64(e->serial + 8);
-		/* made some time before its entry, when it has a million entries; an anchor is not in the ledger */
-		ledger_listed_perhaps(ledger, e->key, e->reason, e->not_after - CRL_LIFE_S - SIGNER_BACKDATE_S);
-		return NULL;
-	case ENTRY_SETTLED:
-		r->signer->settled = writ_get64(e->serial + 8);
-		return NULL;
-	case ENTRY_STATE:
-		state_replay(&r->signer->state, e);
-		return NULL;
-	case ENTRY_KEY:
-		if (e->reason >= KEY_REVOKED)
-			return key_revoke_replay(r->signer, e);
-		if (e->reason == GENERATION_SWITCHED) {
-			memcpy(r->signer->keys.switched, e->key, sizeof(e->key));
-			r->signer->keys.switched_at = e->time;
-		}
-		return NULL;
-	case ENTRY_DENY:
-	case ENTRY_TASK:
-	case ENTRY_GRANT:
-	case ENTRY_POLICY:
-	case ENTRY_ADMIN:
-	case ENTRY_START:
-	case ENTRY_STOP:
-	case ENTRY_RECOVER:
-	case ENTRY_CLOCK:
-	case ENTRY_FREEZE:
-		return NULL;
-	}
-	return NULL;
-}
-
-struct writ_err *
-entries_open(struct signer *s)
-{
-	struct replay replay = { .signer = s };
-	char dir[PATH_MAX];
-	struct journal_cut cut;
-	struct writ_err *err;
-
-	err = ledger_new(&s->ledger);
-	if (!err)
-		err = journal_open(conf_path(s->conf->state, "journal", dir), writ_str(s->conf->log_origin), replay_one,
-				   &replay, &cut, &s->journal);
-	if (err)
-		return err;
-	ledger_prune(s->ledger, s->now.wall);
-	s->guard.floor = journal_last_time(s->journal);
-	log_id(writ_str(s->conf->log_origin), s->log_id);
-	event(EVENT_INFO, "signer.journal", EV_NUM("entries", journal_next(s->journal)),
-	      EV_NUM("issued", replay.issued), EV_NUM("settled", s->settled));
-	if (!cut.any)
-		return NULL;
-	event(EVENT_ALARM, "signer.torn-tail-cut", EV_NUM("entry", cut.index), EV_NUM("bytes", cut.bytes));
-	return entry_recover(s, &cut);
 }

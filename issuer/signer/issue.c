@@ -177,9 +177,11 @@ job_failed(struct signer *s, struct job *job, struct writ_err *why)
 	err = ledger_end(s->ledger, job->serial, LEDGER_ABORTED, REASON_UNSPECIFIED, s->now.wall, &changed);
 	if (!err)
 		err = entry_end(s, &end);
-	if (err)
+	if (err) {
 		event(EVENT_ALARM, "signer.abort-not-logged",
 		      EV_HEX("serial", ((struct writ_bytes){ job->serial, 16 })), EV_ERR(err));
+		s->snapshot.never = true;
+	}
 	writ_err_free(err);
 	event(EVENT_WARN, "signer.not-signed", EV_NUM("entry", job->index), EV_ERR(why));
 	conn_refuse(s, job->conn, job->id, why);

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/der.h"
+
 #define MINUTES_MAX 256			   /* tables at once; leaves live 15 minutes, so 20 are usual */
 #define TABLE_LEAST 64			   /* slots; a power of two */
 #define CRL_BYTES_MAX (256u * 1024 * 1024) /* of one list's entries: 5 million */
@@ -36,7 +38,8 @@ struct listed {
 /* A CA's list, or one of its shards.  Never moves: rows and ledger_row name it. */
 struct list {
 	uint8_t key[8];
-	uint16_t place;	      /* in ledger.lists */
+	uint16_t place, shard; /* in ledger.lists; its number */
+	bool gone;	      /* no shard any more, and kept for the rows that name it */
 	uint32_t last_minute; /* of its serials: while a table of then is there, rows may name it */
 	uint32_t last_not_after;
 	uint8_t *der; /* entries, not wiped when they grow: everybody may read them */
@@ -76,6 +79,7 @@ struct ledger {
 	uint8_t (*edges)[EDGE_ID]; /* ascending */
 	uint32_t *edges_at;
 	uint64_t edge_changes;
+	uint32_t pruned_before; /* rows of what expires then or later are all there */
 };
 
 static uint32_t
@@ -288,6 +292,7 @@ list_make(struct ledger *l, struct ca *ca)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for list %zu of an issuing key", ca->first + ca->n);
 	memcpy(list->key, ca->key, sizeof(list->key));
 	list->place = (uint16_t)place;
+	list->shard = (uint16_t)(ca->first + ca->n);
 	list->soonest = UINT32_MAX;
 	l->lists[place] = list;
 	ca->shards[ca->n++] = list;
@@ -369,6 +374,16 @@ ledger_issue(struct ledger *l, const uint8_t serial[16], const uint8_t key[8], u
 	return NULL;
 }
 
+static struct ledger_row
+row_told(const struct ledger *l, const struct row *row)
+{
+	return (struct ledger_row){ .state = (enum ledger_state)row->state,
+				    .reason = row->reason,
+				    .not_after = row->not_after,
+				    .ended_at = row->ended_at,
+				    .key = l->lists[row->list]->key };
+}
+
 bool
 ledger_find(const struct ledger *l, const uint8_t serial[16], struct ledger_row *ret)
 {
@@ -376,11 +391,7 @@ ledger_find(const struct ledger *l, const uint8_t serial[16], struct ledger_row 
 
 	if (!row)
 		return false;
-	*ret = (struct ledger_row){ .state = (enum ledger_state)row->state,
-				    .reason = row->reason,
-				    .not_after = row->not_after,
-				    .ended_at = row->ended_at,
-				    .key = l->lists[row->list]->key };
+	*ret = row_told(l, row);
 	return true;
 }
 
@@ -527,6 +538,7 @@ shards_prune(struct ca *ca, uint32_t empty_before, uint32_t before)
 		free(list->der);
 		list->der = NULL;
 		list->n = list->len = list->room = 0;
+		list->gone = true;
 		gone++;
 	}
 	ca->n -= gone;
@@ -558,6 +570,8 @@ ledger_prune(struct ledger *l, writ_time now)
 			free(l->tables[i].slots);
 	}
 	l->n_tables = kept;
+	if (before > l->pruned_before)
+		l->pruned_before = before;
 	for (size_t i = 0; i < l->n_cas; i++)
 		shards_prune(&l->cas[i], before, time32(now - SHARD_GONE_S));
 	for (size_t i = 0; i < l->n_lists; i++) {
@@ -656,6 +670,111 @@ ledger_listed_perhaps(struct ledger *l, const uint8_t key[8], unsigned shard, wr
 	while (!ledger_listed(l, key, shard, list->perhaps, SIZE_MAX))
 		;
 	list->perhaps = this_update;
+}
+
+/* ---- told to a snapshot ---- */
+
+size_t
+ledger_rows_max(const struct ledger *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n_tables; i++)
+		n += l->tables[i].n;
+	for (size_t i = 0; i < l->n_lists; i++)
+		n += l->lists[i] ? l->lists[i]->n : 0;
+	return n;
+}
+
+size_t
+ledger_edges(const struct ledger *l)
+{
+	return l->n_edges;
+}
+
+/* Rows of a shard that went have expired long ago, and nobody would know where to put them. */
+static void
+tell_table(const struct ledger *l, const struct table *t, ledger_each_row *each, void *ctx)
+{
+	uint8_t serial[16];
+
+	writ_put32(serial, t->minute);
+	for (size_t i = 0; i < t->n_slots; i++) {
+		const struct row *row = &t->slots[i];
+		struct ledger_row told;
+
+		if (row->state == 0 || l->lists[row->list]->gone)
+			continue;
+		told = row_told(l, row);
+		memcpy(serial + 4, row->random, sizeof(row->random));
+		each(serial, l->lists[row->list]->shard, &told, ctx);
+	}
+}
+
+/* Of those whose table went: they wait for a list of after their notAfter (3). */
+static void
+tell_listed(const struct ledger *l, const struct list *list, size_t from, size_t to, size_t at, ledger_each_row *each,
+	    void *ctx)
+{
+	for (size_t i = from; i < to; at += list->listed[i++].len) {
+		struct der in = der_read((struct writ_bytes){ list->der + at, list->listed[i].len });
+		struct ledger_row told = { .state = LEDGER_REVOKED, .not_after = list->listed[i].not_after, .key = list->key };
+		uint8_t serial[16] = { 0 };
+		struct crl_entry entry;
+
+		if (list->listed[i].not_after >= l->pruned_before || !crl_entry_take(&in, &entry))
+			continue;
+		memcpy(serial + sizeof(serial) - entry.serial.len, entry.serial.data, entry.serial.len);
+		told.reason = entry.reason;
+		told.ended_at = entry.revoked_at;
+		if (!row_find(l, serial))
+			each(serial, list->shard, &told, ctx);
+	}
+}
+
+/* One that is being trimmed has a part that stays, and one that was not looked at. */
+static void
+tell_list(const struct ledger *l, const struct list *list, ledger_each_row *each, void *ctx)
+{
+	const struct trim *t = &list->trim;
+
+	if (t->on)
+		tell_listed(l, list, 0, t->kept, 0, each, ctx);
+	tell_listed(l, list, t->on ? t->at : 0, list->n, t->on ? t->from : 0, each, ctx);
+}
+
+/* A CA that is gone in all but name is as one that never was. */
+static bool
+is_spent(const struct ledger *l, const struct ca *ca)
+{
+	return ca->first == 0 && ca->n == 1 && ca->shards[0]->n == 0 && ca->last_not_after < l->pruned_before;
+}
+
+void
+ledger_tell(const struct ledger *l, const struct ledger_hear *hear, void *ctx)
+{
+	for (size_t i = 0; i < l->n_cas; i++)
+		if (!is_spent(l, &l->cas[i]))
+			hear->ca(l->cas[i].key, l->cas[i].first, (unsigned)l->cas[i].n, ctx);
+	for (size_t i = 0; i < l->n_tables; i++)
+		tell_table(l, &l->tables[i], hear->row, ctx);
+	for (size_t i = 0; i < l->n_lists; i++)
+		if (l->lists[i])
+			tell_list(l, l->lists[i], hear->row, ctx);
+	for (size_t i = 0; i < l->n_edges; i++)
+		hear->edge(l->edges[i], l->edges_at[i], ctx);
+}
+
+struct writ_err *
+ledger_ca(struct ledger *l, const uint8_t key[8], unsigned first, unsigned n)
+{
+	struct writ_err *err;
+	struct ca *ca;
+
+	err = ca_make(l, key, first, &ca);
+	while (!err && ca->n < n)
+		err = list_make(l, ca);
+	return err;
 }
 
 /* ---- serials ---- */

@@ -90,6 +90,22 @@ WRIT_CHECKED bool ledger_listed(struct ledger *, const uint8_t key[8], unsigned 
 /* The same for a replay, which knows of an entry that a list is about to be signed: the one before it counts as made. */
 void ledger_listed_perhaps(struct ledger *, const uint8_t key[8], unsigned shard, writ_time this_update);
 
+/*
+ * For a snapshot: every CA with its shards, every row, every entry of a list whose row is gone (as revoked: which end it was nobody asks any more),
+ * every edge.  ledger_ca(); ledger_issue() and ledger_end(); ledger_edge() with the same words make the same ledger again: only its lists may be
+ * longer (4), and what expired more than LEDGER_KEEP_S ago may be missing.
+ */
+typedef void ledger_each_row(const uint8_t serial[16], unsigned shard, const struct ledger_row *, void *ctx);
+struct ledger_hear {
+	void (*ca)(const uint8_t key[8], unsigned first, unsigned n, void *ctx);
+	ledger_each_row *row;
+	void (*edge)(const uint8_t id[EDGE_ID], writ_time at, void *ctx);
+};
+size_t ledger_rows_max(const struct ledger *);		/* no more rows than this are told, */
+size_t ledger_edges(const struct ledger *);		/* and so many edges */
+void ledger_tell(const struct ledger *, const struct ledger_hear *, void *ctx);
+WRIT_CHECKED struct writ_err *ledger_ca(struct ledger *, const uint8_t key[8], unsigned first, unsigned n);
+
 struct ledger_counts {
 	uint64_t issued, ended;		/* rows still kept */
 };

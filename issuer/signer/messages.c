@@ -96,7 +96,9 @@ end_journal(struct signer *s, const struct owed *end, bool *ret_logged)
 	if (s->n_owed == 0)
 		event(EVENT_ALARM, "signer.revocation-owed", EV_ERR(err));
 	writ_err_free(err);
-	return owe(s, end);
+	err = owe(s, end);
+	s->snapshot.never = s->snapshot.never || err;
+	return err;
 }
 
 void

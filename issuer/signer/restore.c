@@ -134,7 +134,7 @@ restore_run(struct signer *s, const struct conf *conf, uid_t by)
 				"the anchor is an operator's, and its list has to be signed here: with anchor: "
 				"operator a state is not restored this way. Make a new one (Lost anchor)");
 	if (!err)
-		err = entries_open(s); /* a running service has it locked */
+		err = replay_open(s); /* a running service has it locked */
 	if (!err)
 		err = keys_read_anchor(s);
 	if (!err)

@@ -91,6 +91,7 @@ static void
 housekeep(struct signer *s)
 {
 	s->next_second_ms = s->now.mono_ms + TICK_MS;
+	replay_housekeep(s); /* first: all of the last wake-up is durable */
 	owed_pay(s);
 	unknown_note(s);
 	admin_tick(s);
@@ -218,7 +219,7 @@ signer_start(struct signer *s, const struct conf *conf, int admin)
 
 	err = signer_init(s, conf);
 	if (!err)
-		err = entries_open(s);
+		err = replay_open(s);
 	if (!err)
 		err = keys_read_anchor(s);
 	if (!err)
@@ -295,6 +296,8 @@ signer_serve(struct signer *s, int listener)
 	err = entry_stop(s);
 	if (!err)
 		journal_sync(s->journal);
+	if (!err)
+		replay_stopped(s);
 	event(EVENT_INFO, "signer.stopped", EV_NUM("entries", journal_next(s->journal)));
 	return err;
 }

@@ -4,7 +4,8 @@
  *	gate.c		is this TBS a leaf of ours, now?				pure
  *	ledger.c	live serials; what CRLs must say				no I/O
  *	attest.c	custody statements, for auditors
- *	entries.c	what is written into the journal, and read back at start
+ *	entries.c	what is written into the journal
+ *	replay.c	what a start finds: a snapshot, and the entries behind it
  *	softkey.c	P-256 keys in memory, wrapped at rest
  *	users.c		who may connect, and to whom we connect
  *	device.c	the connection to writ-deviced: comes, goes, is never waited for
@@ -266,6 +267,10 @@ struct signer {
 	uint64_t edges_unlisted;	/* since the start */
 	size_t n_owed, cap_owed;
 	struct owed *owed;
+	struct {
+		uint64_t index;		/* of the journal, at the last one or the last try */
+		bool never;		/* the ledger knows of an end that the journal lacks for good: only all entries tell the truth */
+	} snapshot;
 	struct bucket denials;
 	struct writ_buf json;		/* scratch of entries.c */
 	struct writ_arena arena;	/* scratch of one LEAF */
@@ -327,8 +332,18 @@ WRIT_CHECKED struct writ_err *entry_attest(struct signer *, uid_t by, struct wri
 WRIT_CHECKED struct writ_err *entry_admin(struct signer *, const char *did, uid_t by, struct writ_bytes detail);
 WRIT_CHECKED struct writ_err *entry_clock(struct signer *, bool right, int64_t step_s);
 
-/* Opens the journal and replays it into the ledger. */
-WRIT_CHECKED struct writ_err *entries_open(struct signer *);
+/* Does a revoke entry with this key name an edge? */
+bool entry_names_edge(const uint8_t key[8]);
+
+/* ---- replay.c ---- */
+
+/* Opens the journal and has the ledger, and what else it says of the past, from it. */
+WRIT_CHECKED struct writ_err *replay_open(struct signer *);
+/* The last generation that became current: an entry says so. */
+void replay_switched(struct signer *, const struct entry *);
+/* Between wake-ups: takes a snapshot when one is due; at an orderly end. */
+void replay_housekeep(struct signer *);
+void replay_stopped(struct signer *);
 
 /* ---- users.c ---- */
 

@@ -169,7 +169,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_ANSWER] = "SELECT key, body_sha256, status, body, expires FROM answer WHERE key = ?1 AND expires >= ?2",
 	[Q_EVIDENCE] = "SELECT digest, kind, bytes, expires FROM evidence WHERE digest = ?1",
 	[Q_BLOCKED] = "SELECT 1 FROM blocked WHERE spki = ?1",
-	[Q_LIVE_CERTS] = SELECT_CERT "WHERE c.not_after >= ?1",
+	[Q_LIVE_CERTS] = "SELECT serial, not_after, state, reason, revoked_at FROM cert WHERE not_after >= ?1",
 	[Q_OUTBOX] =
 		"SELECT c.serial, c.not_after, c.reason, c.issuer_key FROM outbox o CROSS JOIN cert c ON c.n = o.n",
 	[Q_REVOKED_EDGES] = "SELECT id, revoked_at FROM edge WHERE origin = 1 AND revoked_at >= ?1 ORDER BY revoked_at",

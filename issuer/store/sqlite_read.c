@@ -320,9 +320,12 @@ sqlite_live_certs(struct store *store, writ_time now, store_each_cert *each, voi
 	if (err)
 		return err;
 	while (row) {
-		struct store_cert cert;
+		struct store_cert cert = { .not_after = sqlite3_column_int64(row, 1),
+					   .state = (enum cert_state)sqlite3_column_int(row, 2),
+					   .reason = (unsigned)sqlite3_column_int(row, 3),
+					   .revoked_at = sqlite3_column_int64(row, 4) };
 
-		cert_from(row, &cert);
+		column_fixed(row, 0, cert.serial, SERIAL_LEN);
 		err = each(&cert, ctx);
 		if (err)
 			return err;

@@ -329,7 +329,10 @@ WRIT_CHECKED struct writ_err *store_evidence(struct store *, const uint8_t diges
 					     struct store_evidence *ret);
 WRIT_CHECKED struct writ_err *store_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
 
-/* For the start: every certificate not expired at `now`, and every outbox row, in one pass each; the callback's error ends it. */
+/*
+ * For the start: every certificate not expired at `now`, and every outbox row, in one pass each; the callback's error ends it.  Of a certificate
+ * only serial, not_after, state, reason and revoked_at are read: there may be millions.
+ */
 typedef struct writ_err *store_each_cert(const struct store_cert *, void *ctx);
 WRIT_CHECKED struct writ_err *store_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
 typedef struct writ_err *store_each_revoked(const struct store_revoked *, void *ctx);

@@ -1,6 +1,7 @@
-foreach(name journal json transcript)
+foreach(name journal json snapshot transcript)
 	writ_test(test_log_${name} SOURCES unit/test_log_${name}.c DEPS writ_log LABELS unit)
 endforeach()
 writ_fuzz(journal DEPS writ_log)
 writ_fuzz(json DEPS writ_log)
+writ_fuzz(snapshot DEPS writ_log)
 writ_fuzz(transcript DEPS writ_log)

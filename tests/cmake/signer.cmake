@@ -11,3 +11,7 @@ foreach(name device_state gate ledger queue rotate wire)
 	writ_test(test_signer_${name} SOURCES unit/test_signer_${name}.c DEPS writ_signer PkgConfig::CRYPTO LABELS unit)
 endforeach()
 writ_fuzz(signer_wire DEPS writ_signer_wire)
+
+# A state of any size, made in seconds, for tests/growth.
+add_executable(grow bench/grow.c)
+target_link_libraries(grow PRIVATE writ_signer writ_store)

@@ -34,7 +34,8 @@ STAGES = {
     "writ-signerd": ["signer:gate", "signer:journalled", "signer:signed", "signer:answered", "signer:revoked", "journal:before-sync", "journal:after-sync"],
     "writ-deviced": ["device:sign", "device:signed"],
 }
-ELSEWHERE = {"rotate:key-made", "rotate:certified", "rotate:switched", "rotate:destroyed"}  # tests/contract/signer.c, test_rotation.py
+ELSEWHERE = {"rotate:key-made", "rotate:certified", "rotate:switched", "rotate:destroyed",  # tests/contract/signer.c, test_rotation.py
+             "snapshot:written", "snapshot:named"}  # test_growth.py
 
 
 def test_every_fault_point_of_the_tree_is_struck_here():

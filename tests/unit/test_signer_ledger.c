@@ -453,6 +453,111 @@ a_list_forgets_in_slices_and_takes_what_comes_meanwhile(void **state)
 			      &(enum crl_reason){ 0 }));
 }
 
+/* ---- told to a snapshot ---- */
+
+struct told {
+	struct ledger *again;
+	size_t n_rows, n_edges;
+};
+
+static void
+ca_again(const uint8_t key[8], unsigned first, unsigned n, void *ctx)
+{
+	struct told *told = ctx;
+
+	expect_ok(ledger_ca(told->again, key, first, n));
+}
+
+static void
+row_again(const uint8_t whose[16], unsigned shard, const struct ledger_row *row, void *ctx)
+{
+	struct told *told = ctx;
+	bool changed;
+
+	told->n_rows++;
+	expect_ok(ledger_issue(told->again, whose, row->key, shard, row->not_after));
+	if (row->state != LEDGER_ISSUED)
+		expect_ok(ledger_end(told->again, whose, row->state, row->reason, row->ended_at, &changed));
+}
+
+static void
+edge_again(const uint8_t id[EDGE_ID], writ_time at, void *ctx)
+{
+	struct told *told = ctx;
+	bool changed, listed;
+
+	told->n_edges++;
+	expect_ok(ledger_edge(told->again, id, at, &changed, &listed));
+}
+
+static const struct ledger_hear hear_again = { .ca = ca_again, .row = row_again, .edge = edge_again };
+
+static void
+expect_same_list(const struct ledger *a, const struct ledger *b, const uint8_t key[8], unsigned shard, size_t n)
+{
+	struct ledger_list x, y;
+	struct writ_bytes left;
+
+	ledger_list(a, key, shard, &x);
+	ledger_list(b, key, shard, &y);
+	assert_int_equal(x.n_entries, n);
+	assert_int_equal(y.n_entries, n);
+	assert_int_equal(x.entries.len, y.entries.len);
+	assert_int_equal(x.n_edges, y.n_edges);
+	for (size_t i = 0; i < x.n_edges; i++)
+		assert_memory_equal(x.edges[i], y.edges[i], EDGE_ID);
+	for (left = x.entries; left.len > 0;) { /* order does not matter */
+		const size_t len = 2 + (size_t)left.data[1];
+
+		assert_non_null(memmem(y.entries.data, y.entries.len, left.data, len));
+		left.data += len;
+		left.len -= len;
+	}
+}
+
+static void
+what_is_told_makes_the_same_ledger_again_with_what_lists_still_owe(void **state)
+{
+	AUTO(ledger_freep) struct ledger *l = fresh(1000);
+	AUTO(ledger_freep) struct ledger *again = NULL;
+	struct ledger_counts was, is;
+	struct told told = { 0 };
+	bool changed, listed;
+	uint8_t id[EDGE_ID] = { 1 };
+
+	(void)state;
+	for (unsigned n = 0; n < 1000; n += 10)
+		assert_true(end(l, n, n % 20 ? LEDGER_REVOKED : LEDGER_ABORTED, n % 20 ? REASON_SUPERSEDED : REASON_UNSPECIFIED));
+	for (; id[0] < 5; id[0]++)
+		expect_ok(ledger_edge(l, id, NOW + 700, &changed, &listed));
+	ledger_prune(l, NOW + 300 + LEDGER_KEEP_S + 120); /* no list was made since: the rows go, their entries do not */
+	for (unsigned n = 2000; n < 2010; n++) {
+		uint8_t late[16];
+
+		memcpy(late, serial(n), sizeof(late));
+		writ_put32(late, (uint32_t)(NOW / 60 + 10));
+		expect_ok(ledger_issue(l, late, key_b, n > 2006 ? 1 : 0, NOW + 1200));
+		if (n == 2005 || n > 2007)
+			expect_ok(ledger_end(l, late, LEDGER_REVOKED, REASON_KEY_COMPROMISE, NOW + 700, &changed));
+	}
+	expect_ok(ledger_new(&again));
+	told.again = again;
+	assert_true(ledger_rows_max(l) >= 110);
+	assert_int_equal(ledger_edges(l), 4);
+	ledger_tell(l, &hear_again, &told);
+	assert_int_equal(told.n_rows, 110);
+	assert_int_equal(told.n_edges, 4);
+	expect_same_list(l, again, key_a, 0, 100);
+	expect_same_list(l, again, key_b, 0, 1);
+	expect_same_list(l, again, key_b, 1, 2);
+	ledger_prune(again, NOW + 300 + LEDGER_KEEP_S + 120);
+	ledger_count(l, &was);
+	ledger_count(again, &is);
+	assert_int_equal(is.issued, was.issued);
+	assert_int_equal(is.ended, was.ended);
+	assert_int_equal(ledger_last(again, key_b), ledger_last(l, key_b));
+}
+
 int
 main(void)
 {
@@ -476,6 +581,7 @@ main(void)
 		cmocka_unit_test(after_shard_65535_there_is_none),
 		cmocka_unit_test(places_of_shards_that_are_gone_are_taken_again),
 		cmocka_unit_test(a_list_forgets_in_slices_and_takes_what_comes_meanwhile),
+		cmocka_unit_test(what_is_told_makes_the_same_ledger_again_with_what_lists_still_owe),
 		cmocka_unit_test(a_serial_begins_with_the_minute_and_is_drawn_again_when_it_repeats),
 	};
 
