@@ -43,7 +43,14 @@ class Past:
     """A house with something of everything behind it, and what each of its leaves must say for ever."""
 
     def __init__(self):
-        self.house = house = House("swtpm", extra=ROOMY)
+        self.house = House("swtpm", extra=ROOMY)
+        try:
+            self.live(self.house)
+        except BaseException:
+            self.house.close()
+            raise
+
+    def live(self, house):
         house.init()
         house.start()
         self.good = [house.agent_with_leaf(f"good-{i}", lifetime_s=900) for i in range(3)]
