@@ -462,9 +462,12 @@ leaf_times(const struct policy_facts *facts, const struct rule *rule, writ_time 
 	}
 	ret->not_before = now - BACKDATE_S;
 	ret->not_after = end;
-	/* A child that ends with its parent's leaf has at most the parent's life, so it is due no earlier than the
-	 * parent. */
-	ret->renew_at = now + (end - now + 1) * 6 / 10;
+	/* A child that ends with its parent's leaf has at most the parent's life, so from 75 % of it on it is due no earlier than the
+	 * parent, who is due by then. */
+	if (facts->parent_liveness && facts->parent && end == facts->parent->newest_leaf)
+		ret->renew_at = now + (end - now + 1) * 75 / 100 + (end - now + 1) * facts->chance / 65536 / 10;
+	else
+		ret->renew_at = now + (end - now + 1) / 2 + (end - now + 1) * facts->chance / 65536 / 4;
 }
 
 /* Asked when a task is opened; its leaves and renewals have them already. */

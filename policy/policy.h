@@ -66,6 +66,7 @@ struct policy_facts {
 	const struct policy_parent *parent;	/* NULL: the edge is a root */
 	writ_time issuing_ca_not_after;		/* I5; ISSUE and RENEW; 0: no bound */
 	bool parent_liveness;			/* L5 applies (the edge has a parent) */
+	uint16_t chance;			/* where in its span renew_at falls; drawn, so that a fleet begun at once does not renew at once */
 };
 
 enum verdict_kind {
@@ -87,7 +88,7 @@ struct verdict {
 	uint32_t max_lifetime_s;	/* of leaves of this edge */
 	bool no_rev_avail;		/* they carry noRevAvail (RFC 9608) instead of where their status is found */
 	writ_time not_before, not_after;	/* ISSUE, RENEW: of the leaf */
-	writ_time renew_at;	/* hint: 60 % of the life, not before the parent's own renewal */
+	writ_time renew_at;	/* hint: 50 to 75 % of the life; 75 to 85 % of one that ends with the parent's leaf, which is renewed before */
 	uint32_t retry_after_s;
 	/* PENDING: */
 	unsigned approvals;		/* how many, the delegator not among them */

@@ -159,14 +159,21 @@ listeners_close(struct loop *loop)
 
 /* ---- letting in ---- */
 
+/* Who asks nothing, who was told to ask later and did not wait, who does not come to the end of his handshake: the oldest of each, in this order. */
 static bool
 evict_idle(struct loop *loop)
 {
-	struct http_connection *oldest = TAILQ_FIRST(&loop->by_state[CONN_IDLE]);
+	static const enum conn_state first[] = { CONN_IDLE, CONN_RESTING, CONN_HANDSHAKE };
 
-	if (oldest)
+	for (size_t i = 0; i < N_OF(first); i++) {
+		struct http_connection *oldest = TAILQ_FIRST(&loop->by_state[first[i]]);
+
+		if (!oldest)
+			continue;
 		conn_close(oldest);
-	return oldest != NULL;
+		return true;
+	}
+	return false;
 }
 
 /*

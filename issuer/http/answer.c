@@ -373,6 +373,12 @@ later_release(struct http_later *later)
 }
 
 void
+http_rest(struct http_request *request, unsigned ms)
+{
+	request->connection->rest_until_ms = request->connection->loop->now.mono_ms + ms;
+}
+
+void
 http_answer_later(struct http_later *later, const struct http_answer *answer)
 {
 	struct http_connection *conn = later_release(later);

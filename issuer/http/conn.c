@@ -409,6 +409,12 @@ consume_one(struct http_connection *conn, struct writ_bytes in)
 	return head_len + body_len;
 }
 
+static bool
+rests(const struct http_connection *conn)
+{
+	return conn->rest_until_ms > conn->loop->now.mono_ms;
+}
+
 /* Handles the whole requests in `in`, until one must wait (1); returns how many bytes they were. */
 static size_t
 consume(struct http_connection *conn, struct writ_bytes in)
@@ -424,7 +430,7 @@ consume(struct http_connection *conn, struct writ_bytes in)
 		if (loop->raw.len > 0)
 			out_gather(conn); /* its owner may do with it what it likes while the next request is handled */
 		if (conn->later || conn->close || conn->lent.len > 0 || conn->out.len > 0 || loop->paused ||
-		    loop->stopping) {
+		    loop->stopping || rests(conn)) {
 			conn->untried = true;
 			break;
 		}
@@ -562,6 +568,8 @@ conn_settle(struct http_connection *conn)
 			return;
 		conn_wait(conn, CONN_HANDLING,
 			  loop->now.mono_ms + conf->request_deadline_ms - (reading_ms - conn->started_ms));
+	} else if (rests(conn)) {
+		conn_wait(conn, CONN_RESTING, conn->rest_until_ms);
 	} else if (conn->in.len > 0) {
 		if (conn->started_ms == 0)
 			conn->started_ms = reading_ms;
@@ -612,7 +620,7 @@ run_turn(struct http_connection *conn)
 		conn_finish(conn);
 		return false;
 	}
-	if (loop->stopping)
+	if (loop->stopping || rests(conn))
 		return false;
 	if (conn->untried || conn->readable) {
 		if (loop->paused) {
@@ -697,7 +705,7 @@ expire_one(struct http_connection *conn)
 		conn_wait(conn, CONN_WRITING, loop->now.mono_ms + loop->conf.write_deadline_ms);
 		return;
 	}
-	if (conn->state != CONN_IDLE && conn->state != CONN_LINGERING)
+	if (conn->state != CONN_IDLE && conn->state != CONN_LINGERING && conn->state != CONN_RESTING)
 		count(loop, COUNT_TIMEOUTS);
 	switch (conn->state) {
 	case CONN_HEAD:
@@ -714,6 +722,8 @@ expire_one(struct http_connection *conn)
 		snprintf(text, sizeof(text), "no answer within %u ms: try later", loop->conf.request_deadline_ms);
 		conn->later = NULL; /* its token lives on; what comes is dropped */
 		conn_refuse(conn, 503, text);
+		break;
+	case CONN_RESTING: /* it has rested: what it sent meanwhile is looked at */
 		break;
 	case CONN_HANDSHAKE:
 	case CONN_IDLE:
@@ -741,7 +751,7 @@ conn_expire(struct loop *loop)
 void
 conn_stop_idle(struct loop *loop)
 {
-	static const enum conn_state nothing_under_way[] = { CONN_HANDSHAKE, CONN_IDLE, CONN_HEAD, CONN_BODY };
+	static const enum conn_state nothing_under_way[] = { CONN_HANDSHAKE, CONN_IDLE, CONN_RESTING, CONN_HEAD, CONN_BODY };
 
 	for (size_t i = 0; i < N_OF(nothing_under_way); i++) {
 		struct conn_list *list = &loop->by_state[nothing_under_way[i]];

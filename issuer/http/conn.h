@@ -4,8 +4,8 @@
  * A connection is in exactly one state, and each state has a list ordered by deadline: expiry looks at the heads only,
  * and the head of the idle list is the oldest idle connection.
  *
- * - (1) Nothing of a connection is read while a request of it is unanswered, while an answer has not left, or while the
- *   loop is paused.
+ * - (1) Nothing of a connection is read while a request of it is unanswered, while an answer has not left, while it rests, or
+ *   while the loop is paused.
  * - (2) A connection that has no request under way holds no buffer.
  * - (3) A closed connection is freed at the end of the wake-up, when no event of this batch can name it, and not before
  *   its token came back.
@@ -36,6 +36,7 @@ enum conn_state {
 	CONN_HEAD,	/* part of a head is there */
 	CONN_BODY,	/* the head is, the body not wholly */
 	CONN_HANDLING,	/* http_defer(): waits for the application */
+	CONN_RESTING,	/* http_rest(): nothing is read */
 	CONN_WRITING,	/* waits for the client to take its answer */
 	CONN_LINGERING, /* all is said; what still comes is thrown away */
 	CONN_CLOSED,
@@ -79,6 +80,7 @@ struct http_connection {
 	int64_t deadline_ms;	 /* in the time of its state: see conn_time() */
 	int64_t started_ms;	 /* reading time of the first byte of the request; 0: none yet */
 	int64_t body_started_ms; /* and of the end of its head */
+	int64_t rest_until_ms;	 /* http_rest() */
 	struct writ_buf in;	 /* bytes of a request that is not whole, or that waits */
 	size_t need;		 /* length of the request whose head is known; 0: it is not */
 	struct writ_buf out;	 /* answers that the socket did not take */

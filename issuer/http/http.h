@@ -41,6 +41,9 @@ struct http_peer {
 	 * closes. */
 	void *app;
 	void (*app_done)(void *app);
+	/* The application's own too, 0 at first: until when this connection was told to wait, and how often it has not. */
+	int64_t told_until_ms;
+	unsigned told_in_vain;
 };
 
 struct http_request {
@@ -107,6 +110,12 @@ struct http_request *http_deferred(struct http_later *);
 bool http_client_gone(const struct http_later *);
 void http_answer_later(struct http_later *, const struct http_answer *);
 void http_answer_raw_later(struct http_later *, struct writ_bytes response);
+
+/*
+ * Once this request is answered nothing more of its connection is read for so long; called before the answer.  For whoever asks again at once
+ * what was refused: nobody else is kept waiting by it, and it costs a refusal the less.
+ */
+void http_rest(struct http_request *, unsigned ms);
 
 struct loop_conf {
 	unsigned connections_max; /* at the limit the oldest idle one is closed; 0: HTTP_CONNECTIONS_DEFAULT */

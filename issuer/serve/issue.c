@@ -237,6 +237,7 @@ decide(struct work *work)
 		.parent = l->has_parent ? &parent : NULL,
 		.issuing_ca_not_after = work->issuing->not_after,
 		.parent_liveness = l->has_parent,
+		.chance = (uint16_t)(work->id[0] << 8 | work->id[1]),
 	};
 
 	policy_decide(work->rules->policy, &facts, work->now.wall, &work->verdict);

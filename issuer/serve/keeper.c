@@ -783,6 +783,7 @@ signals_take(struct serve *serve)
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on files is a full disk to the store, and no reason to die */
 }
 
 /* A login's soft limit is 1,024, fit for select(); nothing of ours uses that. */

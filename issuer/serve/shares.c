@@ -12,8 +12,6 @@
 
 /* Of the signer's window a quarter is kept from issuances: for statuses, and for notes. */
 #define WINDOW_MAX (SIGNER_OUTSTANDING_MAX * 3 / 4)
-/* At the signer, at the store, and between them. */
-#define AT_ONCE_MAX (2 * WINDOW_MAX)
 
 /* ---- what turns.c asks ---- */
 
@@ -79,7 +77,8 @@ refuse(struct turn *turn, enum turn_refusal why, int64_t ms, uint32_t retry_afte
 	case TURN_REFUSALS:
 		problem.rule = "limits.wait_ms";
 		snprintf(value, sizeof(value), "%lld ms", (long long)ms);
-		snprintf(limit, sizeof(limit), "%u ms", limits->wait_ms);
+		snprintf(limit, sizeof(limit), why == TURN_TOO_LATE ? "%u ms, half of what may be waited" : "%u ms",
+			 why == TURN_TOO_LATE ? limits->wait_ms / 2 : limits->wait_ms);
 		snprintf(problem.detail, sizeof(problem.detail),
 			 why == TURN_TOO_LATE ? "its turn would not come in time: try again"
 					      : "its turn did not come in time: try again");
@@ -95,7 +94,7 @@ shares_loop(struct serve_loop *on)
 {
 	const struct conf_limits *limits = &on->serve->conf.limits;
 	const struct turns_conf conf = {
-		.at_once = AT_ONCE_MAX,
+		.at_once = limits->under_way,
 		.waiting_max = limits->waiting,
 		.wait_max_ms = limits->wait_ms,
 		.room = room,

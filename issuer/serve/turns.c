@@ -234,7 +234,9 @@ begin(struct turns *t, struct turn *turn, int64_t waited_ms)
 static bool
 may_begin(const struct turns *t)
 {
-	return t->under_way < t->conf.at_once && t->conf.room(t->conf.ctx); /* (2) */
+	const uint32_t at_once = t->sent_milli >= 1000 ? (t->conf.at_once + 1) / 2 : t->conf.at_once;
+
+	return t->under_way < at_once && t->conf.room(t->conf.ctx); /* (2) */
 }
 
 static struct turn *
@@ -259,7 +261,8 @@ turns_enter(struct turns *t, struct turn *turn, uint64_t root, uint64_t asker, s
 		window_begin(t, now_ms);
 	t->busy = true;
 	wait_ms = would_wait_ms(t, root, asker);
-	if (wait_ms > (int64_t)t->conf.wait_max_ms) {
+	if (wait_ms >
+	    (int64_t)t->conf.wait_max_ms / 2) { /* a rate changes: who begins to wait should not wait in vain */
 		refuse(t, turn, TURN_TOO_LATE, wait_ms);
 		return;
 	}

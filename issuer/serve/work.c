@@ -15,6 +15,9 @@
 #include "issuer/serve/denied.h"
 #include "issuer/serve/shares.h"
 
+#define REST_MIN_MS 200u /* then four times as long each time */
+#define REST_MAX_MS 3200u
+
 static struct work *
 work_new(struct serve_loop *on)
 {
@@ -137,6 +140,27 @@ work_answer_as(struct work *work, unsigned status, const char *content_type, str
 	work_give_back(work);
 }
 
+/*
+ * Whoever asks again before he was told to, on the same connection, is heard later each time: a flood that heeds no refusal would otherwise cost
+ * what those who do could be served with.
+ */
+static void
+told_to_wait(struct work *work, uint32_t retry_after_s)
+{
+	struct http_peer *peer = work->request->peer;
+	const int64_t now_ms = loop_now(work->on->loop).mono_ms;
+
+	if (peer->told_until_ms <= now_ms) {
+		peer->told_in_vain = 0;
+	} else {
+		const unsigned rest_ms = REST_MIN_MS << 2 * peer->told_in_vain;
+
+		http_rest(work->request, rest_ms < REST_MAX_MS ? rest_ms : REST_MAX_MS);
+		peer->told_in_vain += rest_ms < REST_MAX_MS;
+	}
+	peer->told_until_ms = now_ms + (int64_t)retry_after_s * 1000;
+}
+
 void
 work_problem(struct work *work, const struct problem *problem)
 {
@@ -153,6 +177,8 @@ work_problem(struct work *work, const struct problem *problem)
 		snprintf(headers, sizeof(headers), "Allow: %s\r\n", problem->limit);
 	answer.body = writ_view(&body);
 	answer.headers = writ_str(headers);
+	if (!work->batch && problem->retry_after_s > 0)
+		told_to_wait(work, problem->retry_after_s);
 	if (work->batch)
 		batch_took(work, problem->status, writ_view(&body), problem->retry_after_s);
 	else

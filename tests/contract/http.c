@@ -198,6 +198,11 @@ on_request(struct http_request *request, void *ctx)
 		answer_text(request, 200, text);
 		return;
 	}
+	if (writ_equal(request->path, WRIT_LIT("/rest"))) {
+		http_rest(request, 300);
+		answer_text(request, 503, "later");
+		return;
+	}
 	if (writ_equal(request->path, WRIT_LIT("/nothing"))) {
 		http_answer(request, &(struct http_answer){ .status = 204, .headers = WRIT_LIT("X-Writ: yes\r\n") });
 		return;
@@ -455,6 +460,31 @@ answer_the_later(void *arg)
 }
 
 /* ---- requests ---- */
+
+static void
+who_is_told_to_rest_is_not_read_before_he_has(void **state)
+{
+	struct server server;
+	struct timespec began, ended;
+	int fd, other;
+
+	(void)state;
+	server_start(&server, &(struct loop_conf){ 0 });
+	fd = dial(&server);
+	other = dial(&server);
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	say(fd, GET("/rest") GET("/nothing"));
+	assert_begins(hear(fd, "later", 1), "HTTP/1.1 503 Service Unavailable\r\n");
+	say(other, GET("/nothing")); /* nobody else is kept waiting */
+	assert_begins(hear(other, "\r\n\r\n", 1), "HTTP/1.1 204 No Content\r\n");
+	assert_begins(hear(fd, "\r\n\r\n", 1), "HTTP/1.1 204 No Content\r\n");
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	assert_true((ended.tv_sec - began.tv_sec) * 1000 + (ended.tv_nsec - began.tv_nsec) / 1000000 >= 290);
+	assert_int_equal(counts(&server).timeouts, 0);
+	close(fd);
+	close(other);
+	server_stop(&server);
+}
 
 static void
 a_request_is_answered_and_its_connection_kept(void **state)
@@ -1770,6 +1800,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_is_told_to_rest_is_not_read_before_he_has),
 		cmocka_unit_test(a_request_is_answered_and_its_connection_kept),
 		cmocka_unit_test(pipelined_requests_are_answered_in_their_order),
 		cmocka_unit_test(a_raw_answer_is_sent_before_its_owner_writes_the_next_in_its_place),

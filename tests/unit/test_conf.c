@@ -60,6 +60,7 @@ static const char whole[] = "version: 1\n"
 			    "  connections_per_address: 4\n"
 			    "  requests_per_principal_s: 3\n"
 			    "  requests_per_delegator_s: 9\n"
+			    "  under_way: 6\n"
 			    "  waiting: 7\n"
 			    "  wait_ms: 8\n"
 			    "  handshakes_s: 2\n"
@@ -179,6 +180,7 @@ a_small_file_gets_the_defaults(void **state)
 	assert_int_equal(conf.limits.connections_per_address, 1000);
 	assert_int_equal(conf.limits.requests_per_principal_s, 1000);
 	assert_int_equal(conf.limits.requests_per_delegator_s, 2000);
+	assert_int_equal(conf.limits.under_way, 32);
 	assert_int_equal(conf.limits.waiting, 2048);
 	assert_int_equal(conf.limits.wait_ms, 2000);
 	assert_int_equal(conf.limits.handshakes_s, 500);
@@ -226,6 +228,7 @@ everything_that_can_be_said_is_read(void **state)
 	assert_int_equal(conf.limits.connections_per_address, 4);
 	assert_int_equal(conf.limits.requests_per_principal_s, 3);
 	assert_int_equal(conf.limits.requests_per_delegator_s, 9);
+	assert_int_equal(conf.limits.under_way, 6);
 	assert_int_equal(conf.limits.waiting, 7);
 	assert_int_equal(conf.limits.wait_ms, 8);
 	assert_int_equal(conf.limits.handshakes_s, 2);
@@ -322,7 +325,7 @@ unknown_keys_are_refused_everywhere(void **state)
 		       "writ.yaml:14:18: unknown key \"ocsps\"; known here: crl, ocsp, max_age");
 	expect_refused(parse(with_line(0, "limits: {edges: 1}")), WRIT_INVALID,
 		       "writ.yaml:16:10: unknown key \"edges\"; known here: connections, connections_per_address, "
-		       "requests_per_principal_s, requests_per_delegator_s, waiting, wait_ms, handshakes_s, leaves_per_edge, childre...");
+		       "requests_per_principal_s, requests_per_delegator_s, under_way, waiting, wait_ms, handshakes_s, leaves_per_ed...");
 	expect_refused(parse(with_line(0, "log: {name: x}")), WRIT_INVALID,
 		       "writ.yaml:16:7: unknown key \"name\"; known here: origin, node");
 	expect_refused(parse(with_line(0, "users: {root: x}")), WRIT_INVALID,

@@ -696,12 +696,42 @@ a_leaf_lives_as_long_as_asked_or_as_the_rule_allows(void **state)
 		assert_string_equal(decided(&facts), "allow invoices |  |  | ");
 		assert_int_equal(verdict.not_before, NOW - 30);
 		assert_int_equal(verdict.not_after, NOW + 299);
-		assert_int_equal(verdict.renew_at, NOW + 180);
+		assert_int_equal(verdict.renew_at, NOW + 150);
 		facts.lifetime_s = 60;
 		decided(&facts);
 		assert_int_equal(verdict.not_after, NOW + 59);
-		assert_int_equal(verdict.renew_at, NOW + 36);
+		assert_int_equal(verdict.renew_at, NOW + 30);
 	}
+}
+
+static void
+renewals_are_spread_from_half_to_three_quarters_of_the_life(void **state)
+{
+	const struct grant grant = reading();
+	struct policy_parent parent = bots_leaf();
+	struct policy_facts facts = from_olga(&grant);
+	writ_time before = 0;
+
+	(void)state;
+	facts.act = ACT_ISSUE;
+	for (unsigned chance = 0; chance <= 65535; chance += 4369) {
+		facts.chance = (uint16_t)chance;
+		decided(&facts);
+		assert_in_range(verdict.renew_at, NOW + 150, NOW + 224);
+		assert_true(verdict.renew_at > before);
+		before = verdict.renew_at;
+	}
+	assert_int_equal(verdict.renew_at, NOW + 150 + 74);
+
+	/* Whoever ends with its parent's leaf is due after the parent, by whatever chance. */
+	facts = from_bot(&grant, &parent);
+	facts.act = ACT_ISSUE;
+	parent.newest_leaf = NOW + 99;
+	decided(&facts);
+	assert_int_equal(verdict.renew_at, NOW + 75);
+	facts.chance = 65535;
+	decided(&facts);
+	assert_int_equal(verdict.renew_at, NOW + 84);
 }
 
 static void
@@ -782,7 +812,7 @@ row_12_and_l5_a_child_follows_its_parents_newest_leaf(void **state)
 	parent.newest_leaf = NOW + 40;
 	assert_string_equal(decided(&facts), "allow readers |  |  | ");
 	assert_int_equal(verdict.not_after, NOW + 40);
-	assert_int_equal(verdict.renew_at, NOW + 24);
+	assert_int_equal(verdict.renew_at, NOW + 30);
 	parent.newest_leaf = NOW + 29;
 	assert_string_equal(decided(&facts), "allow readers |  |  | ");
 	parent.newest_leaf = NOW + 20;
@@ -997,6 +1027,7 @@ main(void)
 		cmocka_unit_test(l2_and_l3_an_edge_ends_with_task_parent_and_hard_limit),
 		cmocka_unit_test(row_11_an_expired_parent_delegates_nothing_without_allowance),
 		cmocka_unit_test(a_leaf_lives_as_long_as_asked_or_as_the_rule_allows),
+		cmocka_unit_test(renewals_are_spread_from_half_to_three_quarters_of_the_life),
 		cmocka_unit_test(l1_a_lifetime_out_of_range_is_refused),
 		cmocka_unit_test(a_lifetime_over_the_rules_is_refused_not_shortened),
 		cmocka_unit_test(l2_a_leaf_is_shortened_by_edge_and_task_down_to_30_seconds),
