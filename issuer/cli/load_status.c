@@ -153,6 +153,7 @@ took_ocsp(struct load *l, struct load_call *call)
 	const struct load_serial *s = load_watch_find(&l->watch, q->serial);
 	const int64_t after_ms = call->asked_ms - q->since_ms;
 	const writ_time now = clock_read().wall;
+	const bool unknown = writ_equal(writ_view(&call->answer), ocsp_error_response(OCSP_UNAUTHORIZED));
 	bool good = false, believed;
 
 	/* An end that came meanwhile changes what is right. */
@@ -170,9 +171,10 @@ took_ocsp(struct load *l, struct load_call *call)
 	if (after_ms > LOAD_AGREE_MS) /* (2) */
 		load_watch_disagrees(&l->watch, by, q->serial,
 				     q->responder < 0 ? "the issuer's OCSP" : l->plan->responders[q->responder],
-				     !believed ? "nothing to believe"
-				     : good    ? "good"
-					       : "revoked",
+				     unknown	 ? "unauthorized"
+				     : !believed ? "nothing to believe"
+				     : good	 ? "good"
+						 : "revoked",
 				     after_ms);
 	else
 		question_again(l, call, after_ms < SLOWLY_FROM_MS ? WRONG_AGAIN_MS : WRONG_SLOWLY_MS);

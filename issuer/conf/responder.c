@@ -48,12 +48,6 @@ read_responder(const struct conf_reader *r, const struct yaml_node *root, struct
 		err = conf_secret_source(r, map, "responder.key", &conf->key);
 	if (!err)
 		err = conf_number(r, map, "responder.lag_max_s", LAG_MAX_S, &conf->lag_max_s);
-	if (!err && conf->lag_max_s < CONF_LAG_MIN_S)
-		err = yaml_fail(
-			r->yaml, yaml_get(map, "lag_max_s"),
-			"responder.lag_max_s is %u, at least %d are needed: an issuer that has nothing to tell says "
-			"so twice a second",
-			(unsigned)conf->lag_max_s, CONF_LAG_MIN_S);
 	if (!err)
 		err = conf_number(r, map, "responder.entries_max", ENTRIES_MAX, &conf->entries_max);
 	return err;

@@ -9,8 +9,6 @@
 
 #include "issuer/conf/conf.h"
 
-#define CONF_LAG_MIN_S 2 /* an issuer that has nothing to tell says so twice a second */
-
 struct conf_responder {
 	struct conf common;	 /* path, status (where it listens), threads, log_level; the memory of all texts */
 	uint32_t connections;	 /* a loop thread; default 10000 */
@@ -19,9 +17,9 @@ struct conf_responder {
 	const char *ca;		 /* PEM file: who certified the issuer's API */
 	const char *certificate; /* PEM file: ours, of a principal with the role responder */
 	const char *key;	 /* its key: a path, credential:NAME or fd:N */
-	uint32_t lag_max_s;	 /* older knowledge is not spoken of; default 5 */
-	uint32_t entries_max;	 /* certificates in memory; default 4000000 */
-	const char *user;	 /* becomes this user when it is started by root; NULL: stays who it is */
+	uint32_t lag_max_s;   /* older knowledge is not spoken of; default 5; who has no news says so twice a second */
+	uint32_t entries_max; /* certificates in memory; default 4000000 */
+	const char *user;     /* becomes this user when it is started by root; NULL: stays who it is */
 };
 
 WRIT_CHECKED struct writ_err *conf_responder_read(const char *path, struct conf_responder *ret);

@@ -5,7 +5,7 @@ import urllib.request
 
 from house import free_port, program, wait_for
 
-LAG_S = 2  # the least that a responder may have: until then it may say what it knew
+LAG_S = 1  # what it knows is spoken of for so long, and then tryLater: so it is never wrong for longer
 
 
 class Follower:

@@ -160,7 +160,7 @@ def report(words, loads, disturbances, memory, journal_fault, seconds, overslept
     faults = list(words.disagreements)
     print(f"\n{seconds:.0f} s; {len(words.serials)} certificates compared, in {words.looks} looks at the store; a sleep was late by at most {overslept_s * 1e3:.0f} ms")
     for source in (*words.sources, words.lists):
-        print(f"  {source.name:<14} {source.heard:>9} words, {source.away} times none; differed for at most {source.longest_s * 1e3:.0f} ms {source.worst}")
+        print(f"  {source.name:<14} {source.heard:>9} words, {source.away} times none; wrong for as long as {source.longest_s * 1e3:.0f} ms {source.worst}")
     for end, told in loads.items():
         if told["exit"] != 0:
             faults.append(f"writ load, --end {end}: exit {told['exit']}, {told.get('first_disagreement') or told.get('complaint') or told.get('first_refusal')}")

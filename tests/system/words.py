@@ -231,7 +231,8 @@ class Words:
             (rest if self.seen.get(row.serial, ("", 0))[0] == row.state else fresh).append(row)
         for row in fresh:
             self.seen[row.serial] = (row.state, now)
-        rest.sort(key=lambda row: self.asked.get(row.serial, 0))
+        doubtful = {serial for _, serial in self.suspected}
+        rest.sort(key=lambda row: (row.serial not in doubtful, self.asked.get(row.serial, 0)))
         suspects = []
         for row in fresh + rest[:max(0, at_most - len(fresh))]:
             self.asked[row.serial] = now
@@ -263,11 +264,11 @@ class Words:
         if said != row.state:
             row.state = self.store.state(row.serial) or said
         if said == row.state:
-            since = at - self.suspected.pop(which, at)
-            if since > source.longest_s:
-                source.longest_s, source.worst = since, row.serial
+            self.suspected.pop(which, None)
             return False
         since = at - self.suspected.setdefault(which, at)
+        if since > source.longest_s:
+            source.longest_s, source.worst = since, row.serial
         if since <= AGREE_S:
             return True
         self.disagree(source, f"{said} of {row.serial}, which is {row.state} in the store, for {since:.2f} s")

@@ -44,12 +44,12 @@ everything_is_read(void **state)
 	(void)state;
 	expect_ok(parse("version: 1\nstatus: {listen: 127.0.0.1:9, connections: 7}\nuser: writ-responder\nthreads: 3\n"
 			"log_level: warn\nresponder:\n" URLS "  ca: ca.pem\n  certificate: c.pem\n  key: k.pem\n"
-			"  lag_max_s: 2\n  entries_max: 1000\n",
+			"  lag_max_s: 1\n  entries_max: 1000\n",
 			&conf));
 	assert_string_equal(conf.key, "/etc/writ/k.pem");
 	assert_string_equal(conf.user, "writ-responder");
 	assert_int_equal(conf.connections, 7);
-	assert_int_equal(conf.lag_max_s, 2);
+	assert_int_equal(conf.lag_max_s, 1);
 	assert_int_equal(conf.entries_max, 1000);
 	assert_int_equal(conf.common.threads, 3);
 	assert_int_equal(conf.common.log_level, EVENT_WARN);
@@ -83,9 +83,8 @@ what_is_wrong_is_refused_with_its_line(void **state)
 		{ HEAD URLS "  ca: ca.pem\n  certificate: c.pem\n", "r.yaml:3:1: responder.key is missing" },
 		{ HEAD URLS "  ca: a\n  certificate: c\n  key: fd:2\n",
 		  "r.yaml:8:3: responder.key: found \"fd:2\", wanted fd:N with N from 3 to 1023" },
-		{ HEAD URLS FILES "  lag_max_s: 1\n", "r.yaml:9:3: responder.lag_max_s is 1, at least 2 are needed: an "
-						      "issuer that has nothing to tell says so "
-						      "twice a second" },
+		{ HEAD URLS FILES "  lag_max_s: 0\n",
+		  "r.yaml:9:3: responder.lag_max_s: found \"0\", wanted a number from 1 to 300" },
 		{ HEAD URLS FILES "user: Root\n", "r.yaml:9:1: user: found \"Root\", wanted a name of 1 to 32 of a-z "
 						  "0-9 _ -, beginning with a letter or _" },
 	};
