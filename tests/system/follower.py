@@ -11,13 +11,13 @@ LAG_S = 1  # what it knows is spoken of for so long, and then tryLater: so it is
 class Follower:
     """The house's policy must give the role to `name`, and the house must have certified it before."""
 
-    def __init__(self, house, name):
+    def __init__(self, house, name, lag_s=LAG_S):
         self.house, self.name, self.port, self.process = house, name, free_port(), None
         with open(house.path(name + ".yaml"), "w", encoding="utf-8") as f:
             f.write(f"""\
 version: 1
 status: {{listen: "127.0.0.1:{self.port}"}}
-responder: {{issuer: "https://127.0.0.1:{house.api_port}", status: "http://127.0.0.1:{house.status_port}", ca: corp.pem, certificate: {name}.pem, key: {name}.key, lag_max_s: {LAG_S}}}
+responder: {{issuer: "https://127.0.0.1:{house.api_port}", status: "http://127.0.0.1:{house.status_port}", ca: corp.pem, certificate: {name}.pem, key: {name}.key, lag_max_s: {lag_s}}}
 """)
 
     def start(self, wait=True):
