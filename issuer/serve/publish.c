@@ -98,9 +98,10 @@ list_is_whose(const struct serve *serve, const uint8_t key_id[20], unsigned shar
 }
 
 WRIT_CHECKED static struct writ_err *
-list_put(struct serve *serve, const uint8_t key_id[20], unsigned shard, struct writ_bytes der,
+list_put(struct serve *serve, const uint8_t key_id[20], unsigned shard, struct writ_bytes *takes_mapping,
 	 const struct signer_crl_is *is)
 {
+	const struct writ_bytes der = { takes_mapping->data, is->len };
 	char path[SIGNER_URL_MAX];
 	struct writ_err *err;
 	struct crl crl;
@@ -111,8 +112,8 @@ list_put(struct serve *serve, const uint8_t key_id[20], unsigned shard, struct w
 	err = list_is_whose(serve, key_id, shard, &crl);
 	if (err)
 		return err;
-	return publish_put(serve->publish, list_path(key_id, shard, path), "application/pkix-crl", der, is->this_update, is->next_update,
-			   LIST_MAX_AGE_S);
+	return publish_put_mapped(serve->publish, list_path(key_id, shard, path), "application/pkix-crl", der, takes_mapping,
+				  is->this_update, is->next_update, LIST_MAX_AGE_S);
 }
 
 struct writ_err *
@@ -145,7 +146,7 @@ publish_list(struct serve *serve, int sock, const uint8_t key_id[20], unsigned s
 	if (err)
 		return writ_recode(err, err->code == WRIT_INVALID ? WRIT_BROKEN : err->code,
 				   "the signer handed over no CRL of the length it says");
-	err = list_put(serve, key_id, shard, (struct writ_bytes){ list.data, is.len }, &is);
+	err = list_put(serve, key_id, shard, &list, &is);
 	if (err)
 		return err;
 	*number = is.number;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/digest.h"
+#include "base/file.h"
 
 #define DOCUMENTS_MAX 1024 /* lists and certificates of issuing CAs that are still needed */
 #define BUCKETS 256	   /* of paths: a few documents each, however many generations live */
@@ -56,7 +57,10 @@ document_release(void *document)
 		return;
 	free(doc->path);
 	free(doc->content_type);
-	free(doc->bytes);
+	if (doc->mapping.data)
+		file_memfd_unmap(&doc->mapping);
+	else
+		free((void *)(uintptr_t)doc->bytes);
 	free(doc);
 }
 
@@ -76,28 +80,36 @@ publish_free(struct publish *publish)
 	free(publish);
 }
 
+/* Copies the bytes, or keeps the mapping, which begins with them. */
 static struct writ_err *
-document_new(const char *path, const char *content_type, struct writ_bytes bytes, struct document **ret)
+document_new(const char *path, const char *content_type, struct writ_bytes bytes, struct writ_bytes *mapping,
+	     struct document **ret)
 {
 	struct document *doc = calloc(1, sizeof(*doc));
-	uint8_t digest[SHA256_LEN];
+	uint8_t digest[SHA256_LEN], *copy = NULL;
 
 	if (!doc)
 		return writ_fail(WRIT_EXHAUSTED, "no memory to publish %.80s", path);
 	atomic_init(&doc->n_holders, 1);
 	doc->path = strdup(path);
 	doc->content_type = strdup(content_type);
-	doc->bytes = malloc(bytes.len > 0 ? bytes.len : 1);
-	if (!doc->path || !doc->content_type || !doc->bytes) {
+	if (!mapping)
+		doc->bytes = copy = malloc(bytes.len > 0 ? bytes.len : 1);
+	if (!doc->path || !doc->content_type || (!mapping && !copy)) {
 		document_release(doc);
 		return writ_fail(WRIT_EXHAUSTED, "no memory to publish %zu bytes as %.80s", bytes.len, path);
 	}
-	if (bytes.len > 0)
-		memcpy(doc->bytes, bytes.data, bytes.len);
+	if (copy && bytes.len > 0)
+		memcpy(copy, bytes.data, bytes.len);
 	doc->len = bytes.len;
 	doc->path_len = strlen(path);
 	writ_sha256(bytes, digest);
 	writ_hex((struct writ_bytes){ digest, sizeof(digest) }, doc->etag);
+	if (mapping) {
+		doc->bytes = bytes.data;
+		doc->mapping = *mapping;
+		*mapping = (struct writ_bytes){ NULL, 0 };
+	}
 	*ret = doc;
 	return NULL;
 }
@@ -129,19 +141,10 @@ oldest_take(struct publish *publish)
 	return taken;
 }
 
-struct writ_err *
-publish_put(struct publish *publish, const char *path, const char *content_type, struct writ_bytes bytes,
-	    writ_time last_modified, writ_time expires, unsigned max_age_s)
+static void
+document_put(struct publish *publish, const char *path, struct document *doc)
 {
-	struct document *doc = NULL, *replaced, *pushed_out = NULL, **at;
-	struct writ_err *err;
-
-	err = document_new(path, content_type, bytes, &doc);
-	if (err)
-		return err;
-	doc->last_modified = last_modified;
-	doc->expires = expires;
-	doc->max_age_s = max_age_s;
+	struct document *replaced, *pushed_out = NULL, **at;
 
 	pthread_mutex_lock(&publish->lock);
 	if (!*place_of(publish, writ_str(path)) && publish->n >= DOCUMENTS_MAX)
@@ -157,7 +160,37 @@ publish_put(struct publish *publish, const char *path, const char *content_type,
 		document_release(replaced);
 	if (pushed_out)
 		document_release(pushed_out);
+}
+
+static struct writ_err *
+put(struct publish *publish, const char *path, const char *content_type, struct writ_bytes bytes,
+    struct writ_bytes *mapping, writ_time last_modified, writ_time expires, unsigned max_age_s)
+{
+	struct document *doc = NULL;
+	struct writ_err *err;
+
+	err = document_new(path, content_type, bytes, mapping, &doc);
+	if (err)
+		return err;
+	doc->last_modified = last_modified;
+	doc->expires = expires;
+	doc->max_age_s = max_age_s;
+	document_put(publish, path, doc);
 	return NULL;
+}
+
+struct writ_err *
+publish_put(struct publish *publish, const char *path, const char *content_type, struct writ_bytes bytes,
+	    writ_time last_modified, writ_time expires, unsigned max_age_s)
+{
+	return put(publish, path, content_type, bytes, NULL, last_modified, expires, max_age_s);
+}
+
+struct writ_err *
+publish_put_mapped(struct publish *publish, const char *path, const char *content_type, struct writ_bytes bytes,
+		   struct writ_bytes *takes_mapping, writ_time last_modified, writ_time expires, unsigned max_age_s)
+{
+	return put(publish, path, content_type, bytes, takes_mapping, last_modified, expires, max_age_s);
 }
 
 void

@@ -15,8 +15,9 @@ struct document {
 	_Atomic unsigned n_holders;
 	char *path, *content_type;
 	size_t path_len;
-	uint8_t *bytes;
+	const uint8_t *bytes; /* owned, or `mapping` */
 	size_t len;
+	struct writ_bytes mapping; /* owned; NULL: none */
 	char etag[2 * SHA256_LEN + 1]; /* without quotes */
 	writ_time last_modified, expires;
 	unsigned max_age_s;

@@ -69,6 +69,14 @@ WRIT_CHECKED struct writ_err *publish_put(struct publish *, const char *path, co
 					  struct writ_bytes, writ_time last_modified, writ_time expires,
 					  unsigned max_age_s);
 
+/*
+ * The same for a long list that came in a sealed memfd: `bytes` stand in the mapping of file_memfd_map(), which is taken (and so NULL) on success and
+ * unmapped by whoever lets go of the document last.  So signer and issuer share one copy of it.
+ */
+WRIT_CHECKED struct writ_err *publish_put_mapped(struct publish *, const char *path, const char *content_type, struct writ_bytes bytes,
+						 struct writ_bytes *takes_mapping, writ_time last_modified, writ_time expires,
+						 unsigned max_age_s);
+
 void publish_drop(struct publish *, const char *path); /* none is there: nothing */
 
 /* Raised by every document that was put or dropped.  Any thread. */

@@ -15,3 +15,6 @@ writ_fuzz(signer_wire DEPS writ_signer_wire)
 # A state of any size, made in seconds, for tests/growth.
 add_executable(grow bench/grow.c)
 target_link_libraries(grow PRIVATE writ_signer writ_store)
+# CRLs of many entries as the signer makes them, for tests/bench/crl.
+add_executable(crlbench bench/crlbench.c)
+target_link_libraries(crlbench PRIVATE writ_signer PkgConfig::CRYPTO)
