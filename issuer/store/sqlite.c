@@ -220,9 +220,10 @@ static const char *const queries[N_QUERIES] = {
 		"INSERT INTO edge (id, parent, task, delegator, agent, spki, depth, granted, not_after, max_lifetime, "
 		"state, revoked_at, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, 0, 0)",
 	[Q_ADD_EDGE_TEXT] = "INSERT INTO edge_text (n, grant_der, hops, context) VALUES (?1, ?2, ?3, ?4)",
+	/* A serial that is there is told by the number of rows. */
 	[Q_ADD_CERT] =
 		"INSERT INTO cert (serial, edge, issuer_key, sha256, log_index, not_before, not_after, state, reason, "
-		"revoked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+		"revoked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (serial) DO NOTHING",
 	[Q_ADD_CERT_DER] = "INSERT INTO cert_der (n, der) VALUES (?1, ?2)",
 	/* An expired row that no prune has reached yet gives way. */
 	[Q_ADD_ONCE] = "INSERT INTO once (key, expires) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET expires = "
@@ -712,6 +713,12 @@ writer_ready(struct sqlite *s)
 	return NULL;
 }
 
+void
+sqlite_live_forget(struct sqlite *s)
+{
+	s->live_since++;
+}
+
 static struct writ_err *
 connection_ready(struct sqlite *s, const char *path, enum store_mode mode)
 {
@@ -743,6 +750,7 @@ sqlite_close(struct store *store)
 	sqlite3_close(s->db);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
+	free(s->live);
 	free(s);
 }
 
@@ -757,6 +765,10 @@ sqlite_open_into(struct sqlite *s, const char *path, enum store_mode mode)
 		return writ_fail(WRIT_INVALID, "wanted is sqlite:/FOLDER/FILE, the path absolute");
 	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
 	if (mode == STORE_WRITE) {
+		s->live = calloc(SQLITE_LIVE, sizeof(*s->live));
+		s->live_since = 1; /* an empty place is of 0 */
+		if (!s->live)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for a store");
 		err = file_make_dir(folder, 0700);
 		if (err)
 			return err;

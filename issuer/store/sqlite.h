@@ -131,6 +131,8 @@ struct sqlite {
 	int lock_fd;   /* the writer's; -1 for a reader */
 	int wal_pages; /* after the last commit */
 	bool failed;   /* SQLite refused something: the group is lost */
+	struct known_live *live; /* the writer's, SQLITE_LIVE of them; NULL for a reader */
+	uint64_t live_since;	 /* what was noted before this number counts no more */
 	sqlite3_stmt *statements[N_QUERIES];
 };
 
@@ -192,6 +194,18 @@ struct lineage {
 	bool blocked;		   /* a key among them */
 	char frozen[STORE_PRINCIPAL_MAX + 1]; /* a principal among them; empty: none */
 };
+
+/*
+ * Edges that the writer found alive, with all above them, since anything was last taken back: looked at again they need
+ * no statement.  An edge has one place, by its id, which is random.
+ */
+#define SQLITE_LIVE 8192
+struct known_live {
+	uint8_t edge[EDGE_ID_LEN];
+	int64_t n, parent; /* row numbers, as in a lineage */
+	uint64_t since;	   /* live_since when it was noted */
+};
+void sqlite_live_forget(struct sqlite *); /* all: something was taken back, or nobody knows what became of a group */
 
 /* Walks from the edge to the root.  WRIT_NOT_FOUND for an edge that is not there. */
 WRIT_CHECKED struct writ_err *sqlite_lineage(struct sqlite *, const uint8_t edge[EDGE_ID_LEN], struct lineage *ret);

@@ -89,6 +89,26 @@ lineage_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct lineage 
 	return NULL;
 }
 
+/* The same for a leaf's edge, without a statement while nothing was taken back since the last time. */
+static struct writ_err *
+leaf_edge_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], int64_t *ret_n, int64_t *ret_parent)
+{
+	struct known_live *live = &s->live[writ_get32(edge) % SQLITE_LIVE];
+	struct lineage found;
+	struct writ_err *err;
+
+	if (live->since != s->live_since || memcmp(live->edge, edge, EDGE_ID_LEN) != 0) {
+		err = lineage_check(s, edge, &found);
+		if (err)
+			return err;
+		*live = (struct known_live){ .n = found.n, .parent = found.parent, .since = s->live_since };
+		memcpy(live->edge, edge, EDGE_ID_LEN);
+	}
+	*ret_n = live->n;
+	*ret_parent = live->parent;
+	return NULL;
+}
+
 /* L5: nothing below an edge outlives the edge's newest leaf. */
 static struct writ_err *
 newest_check(struct sqlite *s, int64_t parent, writ_time until)
@@ -215,6 +235,15 @@ edge_add(struct sqlite *s, const struct store_edge *edge, int64_t task, int64_t 
 }
 
 static struct writ_err *
+serial_taken(const struct store_cert *cert)
+{
+	char hex[2 * SERIAL_LEN + 1];
+
+	return writ_fail(WRIT_CONFLICT, "serial %s is there already",
+			 writ_hex((struct writ_bytes){ cert->serial, SERIAL_LEN }, hex));
+}
+
+static struct writ_err *
 cert_add(struct sqlite *s, const struct store_cert *cert, struct value edge, enum cert_state state)
 {
 	const bool good = state == CERT_GOOD;
@@ -225,8 +254,12 @@ cert_add(struct sqlite *s, const struct store_cert *cert, struct value edge, enu
 			       V_FIXED(cert->sha256, 32), V_INT(cert->log_index), V_INT(cert->not_before),
 			       V_INT(cert->not_after), V_INT(state), V_INT(good ? 0 : cert->reason),
 			       V_INT(good ? 0 : cert->revoked_at)));
-	if (err || cert->der.len == 0)
+	if (err)
 		return err;
+	if (sqlite3_changes(s->db) == 0)
+		return serial_taken(cert); /* I4; and nothing was written */
+	if (cert->der.len == 0)
+		return NULL;
 	return sqlite_do(s, Q_ADD_CERT_DER, VALUES(V_INT(sqlite3_last_insert_rowid(s->db)), V_BYTES(cert->der)));
 }
 
@@ -338,45 +371,31 @@ add_edge(struct sqlite *s, const struct store_item *item)
 	return edge_add(s, edge, parent.task, parent.n);
 }
 
-static struct writ_err *
-serial_taken(const struct store_cert *cert)
-{
-	char hex[2 * SERIAL_LEN + 1];
-
-	return writ_fail(WRIT_CONFLICT, "serial %s is there already",
-			 writ_hex((struct writ_bytes){ cert->serial, SERIAL_LEN }, hex));
-}
-
+/* Its serial is looked at by the insert itself. */
 static struct writ_err *
 issue(struct sqlite *s, const struct store_item *item)
 {
 	const struct store_cert *cert = item->cert;
-	struct lineage edge;
+	int64_t edge, parent, n_leaves;
 	struct writ_err *err;
-	int64_t found;
 
-	err = lineage_check(s, cert->edge, &edge);
+	err = leaf_edge_check(s, cert->edge, &edge, &parent);
 	if (err)
 		return err;
-	if (edge.parent) {
-		err = newest_check(s, edge.parent, cert->not_after);
+	if (parent) {
+		err = newest_check(s, parent, cert->not_after);
 		if (err)
 			return err;
 	}
 	if (item->leaves_max > 0) {
-		err = sqlite_number(s, Q_LEAVES, 0, &found, VALUES(V_INT(edge.n), V_INT(item->now)));
+		err = sqlite_number(s, Q_LEAVES, 0, &n_leaves, VALUES(V_INT(edge), V_INT(item->now)));
 		if (err)
 			return err;
-		if (found >= item->leaves_max)
-			return writ_fail(WRIT_EXHAUSTED, "edge has %lld live leaves, its limit is %u", (long long)found,
-					 item->leaves_max);
+		if (n_leaves >= item->leaves_max)
+			return writ_fail(WRIT_EXHAUSTED, "edge has %lld live leaves, its limit is %u",
+					 (long long)n_leaves, item->leaves_max);
 	}
-	err = sqlite_number(s, Q_CERT_STATE, 0, &found, VALUES(V_FIXED(cert->serial, SERIAL_LEN)));
-	if (err)
-		return err;
-	if (found)
-		return serial_taken(cert); /* I4 */
-	return cert_add(s, cert, V_INT(edge.n), CERT_GOOD);
+	return cert_add(s, cert, V_INT(edge), CERT_GOOD);
 }
 
 /* What was signed and never released.  Its edge may have been refused with it, so it need not be known. */
@@ -424,6 +443,14 @@ close_task(struct sqlite *s, const struct store_item *item)
 		return writ_fail(WRIT_CONFLICT, "task %.*s is not one that is open past its end",
 				 WRIT_FMT(item->task->id));
 	return NULL;
+}
+
+/* May what leaf_edge_check() remembers be wrong after it? */
+static bool
+takes_back(const struct store_item *item)
+{
+	return item->op == STORE_REVOKE || item->op == STORE_THAW || item->op == STORE_CLOSE ||
+	       (item->op == STORE_PRUNE && item->n_pruned > 0);
 }
 
 static struct writ_err *
@@ -481,6 +508,8 @@ item_do(struct sqlite *s, struct store_item *item)
 		err = sqlite_prune(s, item);
 		break;
 	}
+	if (takes_back(item) || s->failed)
+		sqlite_live_forget(s);
 	if (err)
 		return err;
 	return extras_add(s, item);
@@ -516,6 +545,7 @@ sqlite_commit(struct store *store, struct store_item *items, size_t n)
 	FAULT("store:begin");
 	err = group_do(s, items, n);
 	if (err) {
+		sqlite_live_forget(s); /* edges of this group were never there */
 		if (!sqlite3_get_autocommit(s->db)) /* SQLite may have rolled back already */
 			writ_err_free(sqlite_do(s, Q_ROLLBACK, NULL, 0));
 		return err;
