@@ -5,6 +5,10 @@
  */
 #include "issuer/http/conn.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -147,14 +151,91 @@ loop_tls(struct loop *loop, const struct tls_conf *conf)
 	return NULL;
 }
 
+/* ---- the socket, as OpenSSL sees it ---- */
+
+/*
+ * Our own instead of BIO_s_socket(), for what that one does not tell: whether a read emptied the socket.  So a request
+ * costs one read, not a second one that only says EAGAIN.
+ */
+static int
+socket_read(BIO *bio, char *out, int len)
+{
+	struct http_connection *conn = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	do {
+		n = recv(conn->fd, out, (size_t)len, 0);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		BIO_set_retry_read(bio);
+	if (n == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	if (n < len)
+		conn->readable = false; /* the kernel has no more, and will tell */
+	return (int)n;
+}
+
+static int
+socket_write(BIO *bio, const char *data, int len)
+{
+	struct http_connection *conn = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	do {
+		n = send(conn->fd, data, (size_t)len, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		BIO_set_retry_write(bio);
+	return (int)n;
+}
+
+static long
+socket_ctrl(BIO *bio, int what, long number, void *more)
+{
+	(void)number, (void)more;
+	switch (what) {
+	case BIO_CTRL_FLUSH: /* nothing is kept here */
+		return 1;
+	case BIO_CTRL_EOF:
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	default:
+		return 0;
+	}
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *socket_method; /* for the life of the process; NULL: no memory for it */
+
+static void
+socket_method_make(void)
+{
+	BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "writ socket");
+
+	if (method && BIO_meth_set_read(method, socket_read) == 1 && BIO_meth_set_write(method, socket_write) == 1 &&
+	    BIO_meth_set_ctrl(method, socket_ctrl) == 1)
+		socket_method = method;
+	else
+		BIO_meth_free(method);
+}
+
 bool
 tls_start(struct http_connection *conn)
 {
-	conn->ssl = SSL_new(conn->loop->tls);
-	if (!conn->ssl || SSL_set_fd(conn->ssl, conn->fd) != 1 || SSL_set_app_data(conn->ssl, conn) != 1) {
+	BIO *bio = NULL;
+
+	if (pthread_once(&once, socket_method_make) == 0 && socket_method)
+		bio = BIO_new(socket_method);
+	conn->ssl = bio ? SSL_new(conn->loop->tls) : NULL;
+	if (!conn->ssl || SSL_set_app_data(conn->ssl, conn) != 1) {
+		BIO_free(bio);
 		ERR_clear_error();
 		return false;
 	}
+	BIO_set_data(bio, conn);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(conn->ssl, bio, bio); /* takes it */
 	SSL_set_accept_state(conn->ssl);
 	return true;
 }
@@ -219,6 +300,7 @@ tls_handshake(struct http_connection *conn)
 	ERR_clear_error();
 	ret = SSL_do_handshake(conn->ssl);
 	if (ret == 1) {
+		conn->readable = true; /* a request may have come with the last of it, and be OpenSSL's already */
 		if (peer_learn(conn))
 			return IO_DONE;
 		event(EVENT_WARN, "http.peer_unknown", EV_STR("client", conn->peer.address));
@@ -244,7 +326,7 @@ tls_read(struct http_connection *conn, uint8_t *out, size_t cap, size_t *ret)
 
 	*ret = 0;
 	ERR_clear_error();
-	while (*ret < cap && io == IO_DONE) {
+	while (*ret < cap && io == IO_DONE && (*ret == 0 || conn->readable || SSL_has_pending(conn->ssl))) {
 		size_t n = 0;
 		const int ok = SSL_read_ex(conn->ssl, out + *ret, cap - *ret, &n);
 
@@ -258,6 +340,8 @@ tls_read(struct http_connection *conn, uint8_t *out, size_t cap, size_t *ret)
 		conn->readable = false;
 	if (io == IO_FAILED)
 		return IO_FAILED;
+	if (io == IO_EOF || (io == IO_DONE && SSL_has_pending(conn->ssl)))
+		conn->readable = true; /* no edge tells of what OpenSSL has read already */
 	return *ret > 0 ? IO_DONE : io;
 }
 
