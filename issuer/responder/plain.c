@@ -207,7 +207,7 @@ plain_request(struct http_request *request, void *loop)
 		responder_count(r, COUNT_STALE, 1);
 		http_answer(request, &(struct http_answer){ .status = 200,
 							    .content_type = "application/ocsp-response",
-							    .headers = WRIT_LIT("Cache-Control: no-store\r\n"),
+							    .headers = WRIT_LIT("Cache-Control: no-store\r\nRetry-After: 1\r\n"),
 							    .body = ocsp_error_response(OCSP_TRY_LATER) });
 	} else {
 		status_front_request(request, on->front);
