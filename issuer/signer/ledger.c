@@ -343,7 +343,7 @@ struct writ_err *
 ledger_issue(struct ledger *l, const uint8_t serial[16], const uint8_t key[8], unsigned shard, writ_time not_after)
 {
 	struct table *t = table_find(l, writ_get32(serial));
-	struct list *list;
+	struct list *list = NULL;
 	struct writ_err *err;
 	struct row *row;
 	struct ca *ca;
