@@ -426,6 +426,59 @@ a_revocation_ends_what_was_ready(void **state)
 	rig_stop(&rig);
 }
 
+struct swap {
+	struct rig *rig;
+	struct status_table *to;
+	atomic_bool done;
+};
+
+static void
+swap_run(void *arg)
+{
+	struct swap *swap = arg;
+
+	status_front_table(swap->rig->front, swap->to);
+	atomic_store(&swap->done, true);
+}
+
+/* Another table instead, which says `state` of the serial, or nothing. */
+static void
+swap_table(struct rig *rig, const uint8_t serial[16], enum status_state state)
+{
+	struct status_table *before = rig->table;
+	struct swap swap = { .rig = rig };
+
+	must(status_table_after(before, &swap.to));
+	if (state != STATUS_UNKNOWN)
+		must(status_set(swap.to, serial, state, now() + 900));
+	loop_post(rig->loop, swap_run, &swap);
+	for (unsigned i = 0; i < 2000 && !atomic_load(&swap.done); i++)
+		sleep_ms(5);
+	assert_true(atomic_load(&swap.done));
+	rig->table = swap.to;
+	status_table_free(before);
+}
+
+static void
+no_answer_that_was_ready_outlives_the_table_it_was_about(void **state)
+{
+	struct rig rig;
+	uint8_t serial[16];
+
+	(void)state;
+	rig_start(&rig, 0, 1 << 20);
+	issue(&rig, serial);
+	assert_string_equal(post(&rig, serial)->body, "signed-1.");
+	swap_table(&rig, serial, STATUS_REVOKED); /* its first state there, as good was here */
+	assert_string_equal(post(&rig, serial)->body, "signed-2.");
+	swap_table(&rig, serial, STATUS_REVOKED);
+	assert_string_equal(post(&rig, serial)->body, "signed-3.");
+	assert_string_equal(post(&rig, serial)->body, "signed-3.");
+	swap_table(&rig, serial, STATUS_UNKNOWN);
+	assert_unsigned(post(&rig, serial), OCSP_UNAUTHORIZED);
+	rig_stop(&rig);
+}
+
 static void
 an_answer_that_a_revocation_overtook_is_asked_for_again(void **state)
 {
@@ -984,6 +1037,7 @@ main(void)
 		cmocka_unit_test(those_who_miss_together_are_answered_by_one_question),
 		cmocka_unit_test(each_form_of_a_certid_has_its_own_answer),
 		cmocka_unit_test(a_revocation_ends_what_was_ready),
+		cmocka_unit_test(no_answer_that_was_ready_outlives_the_table_it_was_about),
 		cmocka_unit_test(an_answer_that_a_revocation_overtook_is_asked_for_again),
 		cmocka_unit_test(a_nonce_is_signed_each_time_within_its_budget),
 		cmocka_unit_test(questions_that_are_not_taken_yet_wait_their_turn_and_none_is_forgotten),
