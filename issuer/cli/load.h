@@ -65,12 +65,13 @@ struct load_count {
 /* While its end is asked for and not acknowledged, either answer is right. */
 enum load_state { LOAD_LIVE, LOAD_ENDING, LOAD_ENDED };
 
-/* One issuing CA, known from the chains that came with leaves. */
+/* One issuing CA and one of its lists, known from the leaves and their chains. */
 struct load_ca {
 	struct writ_buf pem, der;
 	struct ca_cert cert; /* views into `der` */
 	struct ocsp_issuer ocsp;
-	char crl_path[80]; /* "/crl/KEYID.crl" */
+	char crl_path[80]; /* "/crl/KEYID.crl", or a shard's: what its leaves name; empty: they name none */
+	writ_time last_not_after; /* of them */
 	int64_t next_list_ms;
 };
 
@@ -99,8 +100,9 @@ struct load_watch {
 	char first[256]; /* the first disagreement, in words */
 };
 
-/* The CA of that PEM, added when it is new; its number in `*ret`. */
-WRIT_CHECKED struct writ_err *load_watch_ca(struct load_watch *, struct writ_bytes pem, uint32_t *ret);
+/* The CA of that PEM with the list that the leaf (PEM too) names, added when it is new; its number in `*ret`. */
+WRIT_CHECKED struct writ_err *load_watch_ca(struct load_watch *, struct writ_bytes pem, struct writ_bytes leaf_pem,
+					    uint32_t *ret);
 WRIT_CHECKED struct writ_err *load_watch_issued(struct load_watch *, const uint8_t serial[16], uint32_t ca,
 						writ_time not_after);
 void load_watch_ending(struct load_watch *, const uint8_t serial[16]);

@@ -210,7 +210,7 @@ took_leaf(struct load *l, struct load_agent *a, const json_t *o)
 		a->cap_serials = cap;
 	}
 	memcpy(a->serials[a->n_serials++], serial, sizeof(serial));
-	err = load_watch_ca(&l->watch, writ_str(api_text(o, "chain")), &ca);
+	err = load_watch_ca(&l->watch, writ_str(api_text(o, "chain")), writ_str(api_text(o, "certificate")), &ca);
 	if (!err)
 		err = load_watch_issued(&l->watch, serial, ca, not_after);
 	writ_buf_clear(&a->leaf_pem);

@@ -99,7 +99,7 @@ ask_lists(struct load *l)
 		struct load_call *call;
 		struct writ_err *err;
 
-		if (ca->next_list_ms > l->now_ms || ca->cert.not_after <= now)
+		if (ca->next_list_ms > l->now_ms || ca->last_not_after <= now || ca->crl_path[0] == '\0')
 			continue;
 		ca->next_list_ms = l->now_ms + LOAD_LIST_EVERY_MS;
 		err = load_call_new(l, LOAD_CRL, NULL, &call);

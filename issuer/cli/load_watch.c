@@ -18,12 +18,32 @@
 
 /* ---- CAs ---- */
 
+/* The path of the list that a leaf names.  Each leaf is looked at, so its bytes are searched and not read: an URL that is not there, or another's, only
+ * means a list that is not found, which is told. */
 WRIT_CHECKED static struct writ_err *
-ca_add(struct load_watch *w, struct writ_bytes pem)
+list_path(struct writ_bytes leaf_pem, char out[80])
+{
+	static const char begin[] = "/crl/", end[] = ".crl";
+	AUTO(writ_buf_done) struct writ_buf der = WRIT_BUF(CA_PEM_MAX);
+	struct writ_bytes rest = leaf_pem;
+	struct writ_err *err = pem_read("CERTIFICATE", &rest, &der);
+	const uint8_t *at, *to;
+
+	out[0] = '\0';
+	if (err)
+		return writ_because(err, "a leaf");
+	at = memmem(der.data, der.len, begin, strlen(begin));
+	to = at ? memmem(at, (size_t)(der.data + der.len - at), end, strlen(end)) : NULL;
+	if (to && (size_t)(to - at) + strlen(end) < 80)
+		snprintf(out, 80, "%.*s%s", (int)(to - at), (const char *)at, end);
+	return NULL;
+}
+
+WRIT_CHECKED static struct writ_err *
+ca_add(struct load_watch *w, struct writ_bytes pem, const char *path)
 {
 	struct load_ca *ca = &w->cas[w->n_cas];
 	struct writ_bytes rest = pem;
-	char hex[41];
 	struct writ_err *err;
 
 	*ca = (struct load_ca){ .pem = WRIT_BUF(CA_PEM_MAX), .der = WRIT_BUF(CA_CERT_MAX) };
@@ -39,17 +59,21 @@ ca_add(struct load_watch *w, struct writ_bytes pem)
 		writ_buf_done(&ca->der);
 		return writ_because(err, "the chain of a leaf");
 	}
-	snprintf(ca->crl_path, sizeof(ca->crl_path), "/crl/%s.crl",
-		 writ_hex((struct writ_bytes){ ca->cert.key_id, sizeof(ca->cert.key_id) }, hex));
+	snprintf(ca->crl_path, sizeof(ca->crl_path), "%s", path);
 	w->n_cas++;
 	return NULL;
 }
 
 struct writ_err *
-load_watch_ca(struct load_watch *w, struct writ_bytes pem, uint32_t *ret)
+load_watch_ca(struct load_watch *w, struct writ_bytes pem, struct writ_bytes leaf_pem, uint32_t *ret)
 {
+	char path[80];
+	struct writ_err *err = list_path(leaf_pem, path);
+
+	if (err)
+		return err;
 	for (size_t i = w->n_cas; i-- > 0;) /* the newest issues */
-		if (writ_equal(writ_view(&w->cas[i].pem), pem)) {
+		if (strcmp(w->cas[i].crl_path, path) == 0 && writ_equal(writ_view(&w->cas[i].pem), pem)) {
 			*ret = (uint32_t)i;
 			return NULL;
 		}
@@ -58,7 +82,7 @@ load_watch_ca(struct load_watch *w, struct writ_bytes pem, uint32_t *ret)
 	if (!w->cas || w->n_cas == CAS_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "%zu issuing CAs are watched, and no more can be", w->n_cas);
 	*ret = (uint32_t)w->n_cas;
-	return ca_add(w, pem);
+	return ca_add(w, pem, path);
 }
 
 /* ---- serials ---- */
@@ -114,6 +138,8 @@ load_watch_issued(struct load_watch *w, const uint8_t serial[16], uint32_t ca, w
 		return writ_fail(WRIT_BROKEN, "a serial was issued twice");
 	*s = (struct load_serial){ .ca = ca, .state = LOAD_LIVE, .not_after = not_after };
 	memcpy(s->serial, serial, 16);
+	if (ca < w->n_cas && not_after > w->cas[ca].last_not_after)
+		w->cas[ca].last_not_after = not_after;
 	w->n_serials++;
 	return NULL;
 }
@@ -206,6 +232,14 @@ list_compare(struct load_watch *w, uint32_t ca, const struct crl_index *list, in
 	}
 }
 
+static bool
+ends_with(struct writ_bytes text, const char *end)
+{
+	const size_t len = strlen(end);
+
+	return text.len >= len && memcmp(text.data + text.len - len, end, len) == 0;
+}
+
 void
 load_watch_list(struct load_watch *w, uint32_t ca, struct writ_bytes der, int64_t asked_ms, writ_time now)
 {
@@ -220,6 +254,8 @@ load_watch_list(struct load_watch *w, uint32_t ca, struct writ_bytes der, int64_
 		err = pubkey_verify(&key, list.crl.tbs, list.crl.signature);
 	if (!err && (list.crl.next_update < now || list.crl.this_update > now + CLOCKS_APART_S))
 		err = writ_fail(WRIT_INVALID, "stale");
+	if (!err && list.crl.idp_url.len > 0 && !ends_with(list.crl.idp_url, w->cas[ca].crl_path))
+		err = writ_fail(WRIT_INVALID, "of other leaves");
 	if (err)
 		load_watch_disagrees(w, &w->own, none, "the CRL", "what cannot be believed", 0);
 	else

@@ -1,4 +1,5 @@
 """Shards of a CRL: below the size one list as ever; above it each leaf names its own, and no list speaks of what it is silent about."""
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from house import ERP, ROOT, TD, House, wait_for
+from house import ERP, ROOT, TD, House, program, wait_for
 
 SIZE = 3  # entries of a shard
 JAVA = os.path.join(ROOT, "tests", "system", "interop", "Shards.java")
@@ -193,6 +194,18 @@ def test_every_shard_says_which_delegations_were_revoked(sharded):
             extensions = sharded.house.crl(agent).extensions
             return any(e.oid == oid and bytes.fromhex(parent.edge) in e.value.value for e in extensions)
         wait_for("the edge is in the shard", told)
+
+
+def test_writ_load_holds_each_leaf_against_its_own_shard(sharded):
+    house = sharded.house
+    ran = subprocess.run([program("writ"), "load", "--api", f"https://127.0.0.1:{house.api_port}", "--ca", house.path("corp.pem"), "--cert",
+                          house.path("alice.pem"), "--key", house.path("alice.key"), "--status", house.status_url("").rstrip("/"), "--agent",
+                          f"spiffe://{TD}/agent/invoice-bot", "--allow", f"invoices:read on {ERP}/v2/invoices/**", "--audience", ERP, "--json", "--agents", "4",
+                          "--for", "5s", "--work", "1s", "--lifetime", "60s"], capture_output=True, text=True, timeout=120, check=False)
+    told = json.loads(ran.stdout)
+    assert ran.returncode == 0 and told["disagreed"] == 0, ran
+    assert told["jobs"]["CRL"]["n"] >= 2 and told["jobs"]["CRL"]["failed"] == 0, told
+    assert len(house.get("/crl/issuing.txt").splitlines()) > 3
 
 
 def test_shards_survive_a_kill_and_their_numbers_go_up_only(sharded):
