@@ -1,4 +1,5 @@
-/* Input: a byte that chooses the message, and its body.  A body that is accepted is encoded again to the same bytes. */
+/* Input: a byte that chooses the message, and its body.  A body that is accepted is encoded again to the same bytes; so is
+ * the URL of a list. */
 #include "issuer/signer/wire.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -10,6 +11,17 @@
 		FUZZ_CHECK(fuzz_accepted(signer_##name##_write(&m, &again)));                                          \
 		break;                                                                                                 \
 	}
+
+static void
+list_url(struct writ_bytes url)
+{
+	static const uint8_t key_id[20] = { 0xab };
+	char first[SIGNER_URL_MAX], again[SIGNER_URL_MAX];
+	unsigned shard;
+
+	if (signer_crl_shard(writ_str(signer_crl_url("http://s", key_id, 0, first)), url, &shard))
+		FUZZ_CHECK(writ_equal(writ_str(signer_crl_url("http://s", key_id, shard, again)), url));
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -41,6 +53,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		CASE(13, health, struct signer_health)
 		CASE(14, certs, struct signer_certs)
 		CASE(15, certs_are, struct signer_certs_are)
+	case 16:
+		list_url(body);
+		return 0;
 	default:
 		writ_err_free(signer_error_read(body)); /* never NULL, and cleans what it is told */
 		return 0;
