@@ -1,8 +1,9 @@
 /*
  * Listening, and who is let in: connections in all, connections an address, handshakes a second, descriptors.
  *
- * What is over a limit of ours waits in the kernel's queue or takes the place of the oldest idle connection; only an
- * address over its own share is turned away.
+ * What is over a limit of ours takes the place of the oldest idle connection, or of one that waits of the address that
+ * has most waiting; only an address over its own share is turned away.  Handshakes begin at the rate allowed, addresses
+ * in turn, so that a flood of them by one address leaves everybody else's as fast as before.
  */
 #include "issuer/http/conn.h"
 
@@ -22,8 +23,14 @@
 
 #include "base/event.h"
 
-#define ACCEPTS_MAX 64	 /* in a row, then what is open gets its turn */
-#define ACCEPTS_BEHIND 4 /* while that is more than a wake-up sees: a handshake begun late is cut at its deadline, one not begun waits */
+#define ACCEPTS_MAX 64 /* in a row, then what is open gets its turn */
+#define BEGINS_MAX 64  /* handshakes in a row */
+#define BEGINS_BEHIND                                                                                                  \
+	4 /* while more is open than a wake-up sees: a handshake begun late is cut at its deadline, one not begun      \
+	     waits */
+#define RESERVE_HANDSHAKES 8   /* one in so many is for addresses that are preferred, */
+#define RESERVE_CONNECTIONS 16 /* and one in so many */
+#define PREFERRED_FOR_MS (INT64_C(86400) * 1000)
 #define BACKLOG 4096	 /* so much of a burst waits in the kernel, without a deadline */
 #define DEFER_ACCEPT_S 5 /* a plain client that says nothing yet costs us nothing so long */
 #define OFF_MS 100	 /* without descriptors or memory: so long nobody is accepted */
@@ -65,6 +72,7 @@ address_take(struct loop *loop, const uint8_t key[16])
 		return NULL;
 	memcpy(address->key, key, 16);
 	address->n = 1;
+	TAILQ_INIT(&address->queued);
 	LIST_INSERT_HEAD(&loop->addresses[bucket], address, link);
 	return address;
 }
@@ -131,6 +139,8 @@ listener_off(struct listener *listener, int64_t ms)
 		loop->accept_again_ms = again_ms;
 }
 
+static void handshakes_begin(struct loop *);
+
 void
 listeners_again(struct loop *loop)
 {
@@ -143,6 +153,7 @@ listeners_again(struct loop *loop)
 		l->off = false;
 		(void)listener_watch(l, EPOLL_CTL_MOD, true);
 	}
+	handshakes_begin(loop);
 }
 
 void
@@ -159,7 +170,8 @@ listeners_close(struct loop *loop)
 
 /* ---- letting in ---- */
 
-/* Who asks nothing, who was told to ask later and did not wait, who does not come to the end of his handshake: the oldest of each, in this order. */
+/* Who asks nothing, who was told to ask later and did not wait, who does not come to the end of his handshake: the
+ * oldest of each, in this order. */
 static bool
 evict_idle(struct loop *loop)
 {
@@ -206,25 +218,125 @@ out_of_descriptors(struct listener *listener, int errno_value)
 	listener_off(listener, OFF_MS);
 }
 
-/* A token bucket of one second's handshakes.  False: none left; the listener rests until there is one. */
-static bool
-handshake_allowed(struct listener *listener)
-{
-	struct loop *loop = listener->loop;
-	const int64_t rate = loop->conf.handshakes_per_s; /* so many thousandths a millisecond */
-	const int64_t full = rate * 1000;
+/* ---- who is preferred ---- */
 
-	if (!listener->tls || rate == 0)
+static struct preferred *
+preferred_at(struct loop *loop, const uint8_t key[16])
+{
+	return &loop->preferred[address_bucket(loop, key) % PREFERRED_MAX];
+}
+
+static bool
+is_preferred(struct loop *loop, const struct address *address)
+{
+	const struct preferred *p = preferred_at(loop, address->key);
+
+	return p->until_ms > loop->now.mono_ms && memcmp(p->key, address->key, 16) == 0;
+}
+
+void
+http_prefer(struct http_request *request)
+{
+	struct http_connection *conn = request->connection;
+	struct preferred *p;
+
+	if (conn->state == CONN_CLOSED) /* its address is counted no more */
+		return;
+	p = preferred_at(conn->loop, conn->address->key);
+	memcpy(p->key, conn->address->key, sizeof(p->key));
+	p->until_ms = conn->loop->now.mono_ms + PREFERRED_FOR_MS;
+}
+
+/* ---- handshakes ---- */
+
+static void
+handshake_queue(struct http_connection *conn)
+{
+	struct address *address = conn->address;
+	struct loop *loop = conn->loop;
+
+	if (address->n_queued++ == 0) {
+		if (is_preferred(loop, address))
+			TAILQ_INSERT_HEAD(&loop->turns, address, turn);
+		else
+			TAILQ_INSERT_TAIL(&loop->turns, address, turn);
+	}
+	TAILQ_INSERT_TAIL(&address->queued, conn, shake);
+}
+
+void
+handshake_dequeue(struct http_connection *conn)
+{
+	struct address *address = conn->address;
+
+	TAILQ_REMOVE(&address->queued, conn, shake);
+	if (--address->n_queued == 0)
+		TAILQ_REMOVE(&conn->loop->turns, address, turn);
+}
+
+/* A token bucket of one second's handshakes, of which the last are for those who are preferred. */
+static bool
+handshake_token(struct loop *loop, bool preferred)
+{
+	const int64_t rate = loop->conf.handshakes_per_s; /* so many thousandths a millisecond */
+	const int64_t full = rate * 1000, kept = preferred ? 0 : full / RESERVE_HANDSHAKES;
+	const int64_t wanted = 1000 + kept < full ? 1000 + kept : full;
+	int64_t again_ms;
+
+	if (rate == 0)
 		return true;
 	loop->handshakes_left += (loop->now.mono_ms - loop->handshakes_at_ms) * rate;
 	loop->handshakes_at_ms = loop->now.mono_ms;
 	if (loop->handshakes_left > full)
 		loop->handshakes_left = full;
-	if (loop->handshakes_left < 1000) {
-		listener_off(listener, (1000 - loop->handshakes_left) / rate + 1);
-		return false;
+	if (loop->handshakes_left >= wanted) {
+		loop->handshakes_left -= 1000;
+		return true;
 	}
-	loop->handshakes_left -= 1000;
+	again_ms = loop->now.mono_ms + (wanted - loop->handshakes_left) / rate + 1;
+	if (loop->accept_again_ms == 0 || loop->accept_again_ms > again_ms)
+		loop->accept_again_ms = again_ms;
+	return false;
+}
+
+/* Those whose turn it is.  What is left of them has another wake-up. */
+static void
+handshakes_begin(struct loop *loop)
+{
+	const unsigned max = loop->behind ? BEGINS_BEHIND : BEGINS_MAX;
+	struct address *address;
+
+	for (unsigned n = 0; (address = TAILQ_FIRST(&loop->turns)); n++) {
+		struct http_connection *conn = TAILQ_FIRST(&address->queued);
+		const bool preferred = is_preferred(loop, address);
+
+		if (n == max) {
+			loop->accept_again_ms = loop->now.mono_ms + 1;
+			return;
+		}
+		if (!handshake_token(loop, preferred))
+			return;
+		if (!preferred && address->n_queued > 1) {
+			TAILQ_REMOVE(&loop->turns, address, turn);
+			TAILQ_INSERT_TAIL(&loop->turns, address, turn);
+		}
+		handshake_dequeue(conn);
+		conn_begin(conn);
+	}
+}
+
+/* The one that waits last of the address that has most waiting, if that is more than who comes has. */
+static bool
+evict_queued(struct loop *loop, const struct address *comes)
+{
+	struct address *most = NULL, *address;
+
+	TAILQ_FOREACH(address, &loop->turns, turn)
+	if (!most || address->n_queued > most->n_queued)
+		most = address;
+	if (!most || most->n_queued <= comes->n_queued + 1)
+		return false;
+	conn_close(TAILQ_LAST(&most->queued, conn_queue_list));
 	return true;
 }
 
@@ -233,42 +345,43 @@ admit(struct listener *listener, int fd, const union any_address *from)
 {
 	struct loop *loop = listener->loop;
 	char text[INET6_ADDRSTRLEN] = "";
-	uint8_t key[16];
+	unsigned max = loop->conf.connections_max;
+	struct http_connection *conn;
 	struct address *address;
+	uint8_t key[16];
 
 	address_key(from, key, text, sizeof(text));
 	address = address_take(loop, key);
-	if (!address || (loop->n_open >= loop->conf.connections_max && !evict_idle(loop))) {
+	if (address && listener->tls && !is_preferred(loop, address))
+		max -= max / RESERVE_CONNECTIONS;
+	if (!address || (loop->n_open >= max && !evict_idle(loop) && !evict_queued(loop, address))) {
 		count(loop, COUNT_REFUSED_LIMIT);
 		event(EVENT_DEBUG, "http.turned_away", EV_STR("client", text), EV_NUM("connections", loop->n_open));
 		address_release(loop, address);
 		close(fd);
 		return;
 	}
-	conn_start(listener, fd, address, text);
+	conn = conn_start(listener, fd, address, text);
+	if (conn)
+		handshake_queue(conn);
 }
 
 void
 listener_accept(struct listener *listener)
 {
-	const unsigned max = listener->loop->behind ? ACCEPTS_BEHIND : ACCEPTS_MAX;
+	struct loop *loop = listener->loop;
 
-	for (unsigned i = 0; i < max && !listener->off && listener->fd >= 0; i++) {
+	for (unsigned i = 0; i < ACCEPTS_MAX && !listener->off && listener->fd >= 0; i++) {
 		union any_address from = { 0 };
 		socklen_t from_len = sizeof(from);
-		int fd;
+		const int fd = accept4(listener->fd, &from.any, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (!handshake_allowed(listener))
-			return;
-		fd = accept4(listener->fd, &from.any, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			admit(listener, fd, &from);
 			continue;
 		}
-		if (listener->tls && listener->loop->conf.handshakes_per_s > 0)
-			listener->loop->handshakes_left += 1000; /* nobody came for it */
 		if (errno == EAGAIN)
-			return;
+			break;
 		if (errno == EMFILE || errno == ENFILE) {
 			out_of_descriptors(listener, errno);
 		} else if (errno == ENOBUFS || errno == ENOMEM) {
@@ -276,6 +389,7 @@ listener_accept(struct listener *listener)
 		}
 		/* Anything else befell that one client while it waited (accept(2)). */
 	}
+	handshakes_begin(loop);
 }
 
 static struct writ_err *

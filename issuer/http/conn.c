@@ -72,7 +72,7 @@ conn_queue(struct http_connection *conn)
 	queue_on(conn, false);
 }
 
-void
+struct http_connection *
 conn_start(const struct listener *listener, int fd, struct address *address, const char *text)
 {
 	struct loop *loop = listener->loop;
@@ -82,7 +82,7 @@ conn_start(const struct listener *listener, int fd, struct address *address, con
 		event(EVENT_WARN, "http.no_memory", EV_NUM("connections", loop->n_open));
 		address_release(loop, address);
 		close(fd);
-		return;
+		return NULL;
 	}
 	conn->source = SOURCE_CONNECTION;
 	conn->state = CONN_CLOSED; /* in no list yet */
@@ -101,9 +101,22 @@ conn_start(const struct listener *listener, int fd, struct address *address, con
 	loop->n_open++;
 	atomic_store_explicit(&loop->counts[COUNT_OPEN], loop->n_open, memory_order_relaxed);
 	count(loop, COUNT_CONNECTIONS);
-	conn_wait(conn, listener->tls ? CONN_HANDSHAKE : CONN_IDLE,
-		  conn_time(loop, CONN_IDLE) + (listener->tls ? loop->conf.handshake_deadline_ms : loop->conf.idle_ms));
-	if (listener->tls && !tls_start(conn)) {
+	if (listener->tls) {
+		conn_wait(conn, CONN_QUEUED, loop->now.mono_ms + HTTP_QUEUED_MS);
+		return conn;
+	}
+	conn_wait(conn, CONN_IDLE, conn_time(loop, CONN_IDLE) + loop->conf.idle_ms);
+	conn_run(conn);
+	return NULL;
+}
+
+void
+conn_begin(struct http_connection *conn)
+{
+	struct loop *loop = conn->loop;
+
+	conn_wait(conn, CONN_HANDSHAKE, conn_time(loop, CONN_HANDSHAKE) + loop->conf.handshake_deadline_ms);
+	if (!tls_start(conn)) {
 		conn_close(conn);
 		return;
 	}
@@ -125,6 +138,8 @@ conn_close(struct http_connection *conn)
 
 	if (conn->state == CONN_CLOSED)
 		return;
+	if (conn->state == CONN_QUEUED)
+		handshake_dequeue(conn);
 	TAILQ_REMOVE(&loop->by_state[conn->state], conn, by_deadline);
 	conn->state = CONN_CLOSED;
 	if (conn->queued)
@@ -725,6 +740,7 @@ expire_one(struct http_connection *conn)
 		break;
 	case CONN_RESTING: /* it has rested: what it sent meanwhile is looked at */
 		break;
+	case CONN_QUEUED:
 	case CONN_HANDSHAKE:
 	case CONN_IDLE:
 	case CONN_WRITING:
@@ -751,7 +767,7 @@ conn_expire(struct loop *loop)
 void
 conn_stop_idle(struct loop *loop)
 {
-	static const enum conn_state nothing_under_way[] = { CONN_HANDSHAKE, CONN_IDLE, CONN_RESTING, CONN_HEAD, CONN_BODY };
+	static const enum conn_state nothing_under_way[] = { CONN_QUEUED, CONN_HANDSHAKE, CONN_IDLE, CONN_RESTING, CONN_HEAD, CONN_BODY };
 
 	for (size_t i = 0; i < N_OF(nothing_under_way); i++) {
 		struct conn_list *list = &loop->by_state[nothing_under_way[i]];

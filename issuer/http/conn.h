@@ -37,6 +37,7 @@ enum conn_state {
 	CONN_BODY,	/* the head is, the body not wholly */
 	CONN_HANDLING,	/* http_defer(): waits for the application */
 	CONN_RESTING,	/* http_rest(): nothing is read */
+	CONN_QUEUED,	/* its handshake has not begun: others' turn */
 	CONN_WRITING,	/* waits for the client to take its answer */
 	CONN_LINGERING, /* all is said; what still comes is thrown away */
 	CONN_CLOSED,
@@ -53,7 +54,17 @@ struct address {
 	LIST_ENTRY(address) link;
 	uint8_t key[16]; /* IPv4 mapped; IPv6 cut to its /64 */
 	unsigned n;	 /* connections */
+	unsigned n_queued;				  /* of them */
+	TAILQ_ENTRY(address) turn;			  /* while it has some queued */
+	TAILQ_HEAD(conn_queue_list, http_connection) queued; /* first come, first begun */
 };
+
+/* An address from which somebody came whom the application wants to hear in any case: http_prefer(). */
+struct preferred {
+	uint8_t key[16];
+	int64_t until_ms; /* 0: free */
+};
+#define PREFERRED_MAX 64
 
 struct http_connection {
 	enum source source; /* first */
@@ -75,7 +86,7 @@ struct http_connection {
 	struct loop *loop;
 	const struct listener *listener;
 	SSL *ssl; /* NULL: plain */
-	TAILQ_ENTRY(http_connection) by_deadline, queue;
+	TAILQ_ENTRY(http_connection) by_deadline, queue, shake; /* the last: CONN_QUEUED */
 	LIST_ENTRY(http_connection) dead;
 	int64_t deadline_ms;	 /* in the time of its state: see conn_time() */
 	int64_t started_ms;	 /* reading time of the first byte of the request; 0: none yet */
@@ -188,6 +199,8 @@ struct loop {
 	int64_t descriptors_told_ms; /* when the lack of descriptors was last an event */
 	int64_t handshakes_at_ms;    /* token bucket: when handshakes_left was right, */
 	int64_t handshakes_left;     /* in thousandths */
+	TAILQ_HEAD(, address) turns; /* addresses with queued handshakes, the next one first */
+	struct preferred preferred[PREFERRED_MAX];
 	unsigned n_long_bodies;	     /* on their way: HTTP_LONG_BODIES_MAX */
 	bool behind;		     /* more was ready than one wake-up looks at */
 	uint64_t address_seed;
@@ -217,12 +230,16 @@ count(struct loop *loop, enum count which)
 void listener_accept(struct listener *);
 void listeners_again(struct loop *); /* those that were off */
 void listeners_close(struct loop *);
+void handshake_dequeue(struct http_connection *);
 void address_release(struct loop *, struct address *);
 
 /* ---- conn.c ---- */
 
-/* Takes the socket; `key` is the client's address as counted. */
-void conn_start(const struct listener *, int fd, struct address *, const char *text);
+/* Takes the socket; `key` is the client's address as counted.  NULL: no memory.  What needs no handshake is at work already, or gone, and
+ * NULL too; the rest is CONN_QUEUED. */
+struct http_connection *conn_start(const struct listener *, int fd, struct address *, const char *text);
+/* Its turn has come: the handshake begins. */
+void conn_begin(struct http_connection *);
 /* Does all that can be done now: writes, handles requests, reads. */
 void conn_run(struct http_connection *);
 void conn_event(struct http_connection *, uint32_t events);

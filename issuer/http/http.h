@@ -19,6 +19,7 @@
 #define HTTP_BODY_DEADLINE_MS 5000
 #define HTTP_HANDSHAKE_DEADLINE_MS 5000
 #define HTTP_REQUEST_DEADLINE_MS 15000 /* first byte to answer handed over */
+#define HTTP_QUEUED_MS 15000 /* of a connection whose handshake has not begun: as long as a client would wait for an answer */
 #define HTTP_IDLE_MS 30000
 #define HTTP_WRITE_DEADLINE_MS                                                                                         \
 	15000 /* a reader too slow for its answer: less than 64 KiB of it, or of its rest, in that time */
@@ -117,10 +118,16 @@ void http_answer_raw_later(struct http_later *, struct writ_bytes response);
  */
 void http_rest(struct http_request *, unsigned ms);
 
+/*
+ * Whoever is at the other end of this request must be heard in any case: for a day his address has the loop's reserve, an eighth of its
+ * handshakes a second, before all others, and a sixteenth of its connections.  A loop remembers PREFERRED_MAX addresses, the newer in the older's place.
+ */
+void http_prefer(struct http_request *);
+
 struct loop_conf {
 	unsigned connections_max; /* at the limit the oldest idle one is closed; 0: HTTP_CONNECTIONS_DEFAULT */
 	unsigned connections_per_address_max; /* an IPv6 /64 counts as one address; 0: no limit */
-	unsigned handshakes_per_s;	      /* beyond: accepted later, not refused; 0: no limit */
+	unsigned handshakes_per_s;	      /* beyond: begun later, addresses in turn; 0: no limit */
 	const char *server_name;	      /* borrowed; "Server" is never sent; this is for events */
 	/* Milliseconds; 0: the constants above. */
 	unsigned header_deadline_ms, body_deadline_ms, handshake_deadline_ms, request_deadline_ms, idle_ms,

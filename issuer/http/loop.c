@@ -52,6 +52,7 @@ loop_new(const struct loop_conf *conf, struct loop **ret)
 		TAILQ_INIT(&loop->by_state[i]);
 	TAILQ_INIT(&loop->ready);
 	TAILQ_INIT(&loop->held);
+	TAILQ_INIT(&loop->turns);
 	loop->now = clock_read();
 	loop->handshakes_at_ms = loop->now.mono_ms;
 	loop->handshakes_left = (int64_t)loop->conf.handshakes_per_s * 1000;

@@ -409,6 +409,8 @@ api_request(struct http_request *request, void *loop)
 	}
 	if (!routed(work) || refused(work) || !content_type_ok(work))
 		return;
+	if (work->who && !work->who->is_leaf && work->route->lane == LANE_BACK) /* no flood of handshakes keeps out who takes back */
+		http_prefer(work->request);
 	err = shape_check(work);
 	if (!err && work->route->lane == LANE_TURN) {
 		shares_turn(work, work->path_id, turn_came);

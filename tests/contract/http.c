@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -196,6 +197,11 @@ on_request(struct http_request *request, void *ctx)
 
 		snprintf(text, sizeof(text), "%u '%.*s'", n, WRIT_FMT(value));
 		answer_text(request, 200, text);
+		return;
+	}
+	if (writ_equal(request->path, WRIT_LIT("/prefer"))) {
+		http_prefer(request);
+		answer_text(request, 200, "preferred");
 		return;
 	}
 	if (writ_equal(request->path, WRIT_LIT("/rest"))) {
@@ -1693,6 +1699,116 @@ handshakes_over_the_budget_wait_their_turn(void **state)
 	server_stop(&server);
 }
 
+/* A client at 127.0.0.`low` that has said hello; `blocking`: and has come to the end of its handshake. */
+static SSL *
+hello_from(SSL_CTX *ctx, const struct server *server, uint8_t low, bool blocking)
+{
+	const struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u | low) };
+	const struct sockaddr_in at = { .sin_family = AF_INET,
+					.sin_port = htons(server->tls_port),
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
+	const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	SSL *ssl = SSL_new(ctx);
+
+	assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof(from)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+	if (!blocking)
+		assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	SSL_set_fd(ssl, fd);
+	assert_true(SSL_connect(ssl) == 1 || !blocking);
+	return ssl;
+}
+
+/* How many the server has answered. */
+static unsigned
+helloed(SSL *const *clients, unsigned n)
+{
+	unsigned count = 0;
+	char byte;
+
+	for (unsigned i = 0; i < n; i++)
+		count += recv(SSL_get_fd(clients[i]), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	return count;
+}
+
+static void
+hang_up_all(SSL **clients, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		close(SSL_get_fd(clients[i]));
+		SSL_free(clients[i]);
+	}
+}
+
+static void
+a_flood_of_handshakes_by_one_address_leaves_another_its_turn(void **state)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct server server;
+	SSL *flood[24], *other;
+
+	(void)state;
+	server_start_tls(&server, &(struct loop_conf){ .handshakes_per_s = 2 }, NULL, 0);
+	for (unsigned i = 0; i < 24; i++)
+		flood[i] = hello_from(ctx, &server, 2, false);
+	other = hello_from(ctx, &server, 3, true);
+	assert_true(helloed(flood, 24) < 16); /* all of them would have taken eleven seconds */
+	hang_up_all(&other, 1);
+	hang_up_all(flood, 24);
+	SSL_CTX_free(ctx);
+	server_stop(&server);
+}
+
+static void
+who_is_preferred_comes_before_a_flood_from_many_addresses(void **state)
+{
+	static const char request[] = GET("/prefer");
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct server server;
+	SSL *flood[24], *operator_s;
+	char answer[500];
+
+	(void)state;
+	server_start_tls(&server, &(struct loop_conf){ .handshakes_per_s = 2 }, NULL, 0);
+	operator_s = hello_from(ctx, &server, 3, true);
+	assert_int_equal(SSL_write(operator_s, request, sizeof(request) - 1), sizeof(request) - 1);
+	assert_true(SSL_read(operator_s, answer, sizeof(answer)) > 0);
+	hang_up_all(&operator_s, 1);
+	for (unsigned i = 0; i < 24; i++)
+		flood[i] = hello_from(ctx, &server, (uint8_t)(10 + i), false);
+	operator_s = hello_from(ctx, &server, 3, true);
+	assert_true(helloed(flood, 24) < 16);
+	hang_up_all(&operator_s, 1);
+	hang_up_all(flood, 24);
+	SSL_CTX_free(ctx);
+	server_stop(&server);
+}
+
+static void
+at_the_limit_of_connections_handshakes_that_wait_give_way_of_who_has_most(void **state)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct server server;
+	static const char request[] = GET("/nothing");
+	SSL *flood[12], *other;
+	char answer[500];
+
+	(void)state;
+	server_start_tls(&server, &(struct loop_conf){ .handshakes_per_s = 2, .connections_max = 8, .handshake_deadline_ms = 60000 }, NULL, 0);
+	for (unsigned i = 0; i < 12; i++)
+		flood[i] = hello_from(ctx, &server, 2, false);
+	other = hello_from(ctx, &server, 3, true);
+	assert_true(counts(&server).connections_open <= 8);
+	assert_int_equal(SSL_write(other, request, sizeof(request) - 1), sizeof(request) - 1);
+	assert_true(SSL_read(other, answer, sizeof(answer)) > 0);
+	hang_up_all(&other, 1);
+	hang_up_all(flood, 12);
+	SSL_CTX_free(ctx);
+	server_stop(&server);
+}
+
 static void
 reload_again(void *arg)
 {
@@ -1842,6 +1958,9 @@ main(void)
 		cmocka_unit_test(a_silent_client_does_not_hold_a_handshake_open),
 		cmocka_unit_test(a_flood_of_key_updates_ends_the_connection),
 		cmocka_unit_test(handshakes_over_the_budget_wait_their_turn),
+		cmocka_unit_test(a_flood_of_handshakes_by_one_address_leaves_another_its_turn),
+		cmocka_unit_test(who_is_preferred_comes_before_a_flood_from_many_addresses),
+		cmocka_unit_test(at_the_limit_of_connections_handshakes_that_wait_give_way_of_who_has_most),
 		cmocka_unit_test(after_a_reload_old_connections_go_on_and_new_ones_have_the_new_anchors),
 		cmocka_unit_test(a_large_body_and_a_large_answer_pass_through_tls),
 		cmocka_unit_test(a_key_that_is_not_the_certificates_is_refused_by_name),
