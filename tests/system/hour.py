@@ -188,8 +188,8 @@ def report(words, loads, disturbances, memory, journal_fault, seconds, overslept
     return faults, outcome
 
 
-def run(house, responders, seconds, rate=4, asks=120, rest_s=None, list_s=LIST_S):
-    """Faults, in words; and the outcome for machines.  `rest_s` between disturbances; None: nothing is disturbed."""
+def run(house, responders, seconds, rate=4, asks=120, rest_s=None, list_s=LIST_S, at_least=0):
+    """Faults, in words; and the outcome for machines.  `rest_s` between disturbances, of which there are `at_least` so many; None: nothing is disturbed."""
     addresses = [(responder.name, responder.port) for responder in responders]
     words, began = Words(house, addresses, list_s), time.monotonic()
     loads, watch = Loads(house, addresses, seconds, rate), Watch(words, asks)
@@ -210,6 +210,8 @@ def run(house, responders, seconds, rate=4, asks=120, rest_s=None, list_s=LIST_S
                 print(f"{now - began:.0f} s: {len(words.serials)} certificates, {sum(words.words.values())} words, {len(words.disagreements)} disagreements, "
                       f"{len(disturbances.done)} disturbances", flush=True)
                 told_at += 60
+        while len(disturbances.done) < at_least and not watch.error:
+            disturbances.next()
     finally:
         loads.stop()
         watch.stopped = True
@@ -217,7 +219,7 @@ def run(house, responders, seconds, rate=4, asks=120, rest_s=None, list_s=LIST_S
     if watch.error:
         words.disagreements.append(f"the comparison ended: {watch.error}")
     else:
-        time.sleep(list_s)
+        time.sleep(LIST_S)
         words.look(100000)
         words.look_at_lists()
     return report(words, loads.told(), disturbances.done, {"early": early, "end": roles(house, responders)}, journal_agrees(house), time.monotonic() - began,

@@ -69,7 +69,7 @@ def test_an_open_loop_goes_by_the_clock_and_says_what_nobody_could_play(one):
 def test_a_status_that_does_not_learn_of_an_end_is_found(one, what, path):
     kept = {}
     keep = remembered(kept)
-    more = ["--agents", "4", "--for", "18s" if path == "/crl/" else "1s", "--work", "1s", "--lifetime", "60s"]
+    more = ["--agents", "4", "--for", "13s" if path == "/crl/" else "1s", "--work", "1s", "--lifetime", "60s"]
     with Liar(one, lambda at, question, body: keep(at, question, body) if at.startswith(path) else body) as url:
         code, told, _ = load(one, *more, status=url)
     assert code == 1 and told["disagreed"] > 0
