@@ -17,7 +17,7 @@ struct conf_responder {
 	const char *ca;		 /* PEM file: who certified the issuer's API */
 	const char *certificate; /* PEM file: ours, of a principal with the role responder */
 	const char *key;	 /* its key: a path, credential:NAME or fd:N */
-	uint32_t lag_max_s;   /* older knowledge is not spoken of; default 5; who has no news says so twice a second */
+	uint32_t lag_max_s;   /* older knowledge is not spoken of; default 5; who has no news says so twice a second or more */
 	uint32_t entries_max; /* certificates in memory; default 4000000 */
 	const char *user;     /* becomes this user when it is started by root; NULL: stays who it is */
 };

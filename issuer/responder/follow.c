@@ -38,6 +38,17 @@ why_set(struct responder *r, const struct writ_err *err)
 	pthread_mutex_unlock(&r->why_lock);
 }
 
+/* A question may wait for a quarter of the bound: two of them follow each other before what is known is too old. */
+static int
+question_wait_ms(const struct responder *r)
+{
+	const int quarter_ms = (int)r->conf.lag_max_s * 1000 / 4;
+
+	if (r->follow.building || r->follow.retry_ms != RETRY_FIRST_MS) /* what is missing is wanted at once */
+		return 0;
+	return quarter_ms < WAIT_MS ? quarter_ms : WAIT_MS;
+}
+
 static struct status_table *
 table_now(const struct responder *r)
 {
@@ -222,7 +233,7 @@ ask(struct responder *r, struct clock now)
 		snprintf(url, sizeof(url), "%s/v1/status/table?epoch=%s&at=%" PRIu64, r->conf.issuer, epoch, f->at);
 	else
 		snprintf(url, sizeof(url), "%s/v1/status/changes?epoch=%s&from=%" PRIu64 "&wait_ms=%d", r->conf.issuer,
-			 epoch, f->known ? f->from : 0, f->building || f->retry_ms != RETRY_FIRST_MS ? 0 : WAIT_MS);
+			 epoch, f->known ? f->from : 0, question_wait_ms(r));
 	f->sent_ms = f->due_ms = now.mono_ms;
 	err = way_begin(&f->way, &r->web, url, (struct writ_bytes){ 0 }, WAIT_MS + ANSWER_MS);
 	if (err)

@@ -511,6 +511,15 @@ def test_a_feed_that_is_not_one_is_not_believed_and_followed_again_when_it_is(sc
     assert responder.metric("writ_responder_resyncs_total") >= 1
 
 
+@pytest.mark.parametrize("lag_max_s, wait_ms", [(1, 250), (5, 500)])
+def test_it_asks_four_times_within_the_bound_also_while_nothing_happens(scene, made, between, lag_max_s, wait_ms):
+    feed, paths = between[0], []
+    feed.change = lambda path, body: paths.append(path) or body
+    made(f"asks-{lag_max_s}", issuer=f"https://127.0.0.1:{feed.server_port}", lag_max_s=lag_max_s)
+    wait_for("it waits for changes", lambda: any(path.endswith(f"&wait_ms={wait_ms}") and NO_EPOCH not in path for path in paths))
+    assert {path.split("&wait_ms=")[1] for path in paths if "&wait_ms=" in path} == {"0", str(wait_ms)}
+
+
 def test_documents_that_were_changed_on_the_way_are_not_published(scene, made, between):
     _, status = between
     status.change = lambda path, body: body[:-1] + bytes([body[-1] ^ 1]) if path.startswith(("/ca/", "/crl/")) else body
