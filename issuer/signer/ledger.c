@@ -25,6 +25,7 @@ struct row {
 struct table {
 	uint32_t minute;
 	size_t n_slots, n, n_ended;
+	size_t least; /* slots it begins with */
 	uint32_t last_not_after;
 	struct row *slots;
 };
@@ -187,7 +188,7 @@ table_grow(struct table *t)
 
 	if (t->n + 1 <= t->n_slots / 4 * 3)
 		return NULL;
-	wide.n_slots = t->n_slots == 0 ? TABLE_LEAST : 2 * t->n_slots;
+	wide.n_slots = t->n_slots == 0 ? t->least : 2 * t->n_slots;
 	wide.slots = calloc(wide.n_slots, sizeof(*wide.slots));
 	if (!wide.slots)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu serials of one minute", t->n);
@@ -202,7 +203,7 @@ table_grow(struct table *t)
 static struct writ_err *
 table_make(struct ledger *l, uint32_t minute, struct table **ret)
 {
-	size_t at = l->n_tables;
+	size_t at = l->n_tables, least = TABLE_LEAST;
 
 	if (l->n_tables == MINUTES_MAX)
 		return writ_fail(WRIT_EXHAUSTED,
@@ -212,7 +213,10 @@ table_make(struct ledger *l, uint32_t minute, struct table **ret)
 		l->tables[at] = l->tables[at - 1];
 		at--;
 	}
-	l->tables[at] = (struct table){ .minute = minute };
+	/* As large as the minute before: at an even load no table is copied, which would hold up all who wait. */
+	while (at > 0 && l->tables[at - 1].minute == minute - 1 && least / 4 * 3 <= l->tables[at - 1].n)
+		least *= 2;
+	l->tables[at] = (struct table){ .minute = minute, .least = least };
 	l->n_tables++;
 	*ret = &l->tables[at];
 	return NULL;

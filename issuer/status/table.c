@@ -253,6 +253,21 @@ page_grow(struct status_table *table, struct page *page, struct page **ret)
 	return NULL;
 }
 
+/*
+ * As large as the page of the minute before has come to be: at an even load none is copied.  Copying one of a million
+ * entries holds the writer, and with it a revocation, for tens of milliseconds; memory that is not written is not taken.
+ */
+static size_t
+page_size(const struct status_table *table, uint32_t minute)
+{
+	const struct page *before = atomic_load_explicit(&table->ring[(minute - 1) % RING], memory_order_relaxed);
+	size_t size = PAGE_FIRST;
+
+	while (before && before->minute == minute - 1 && size / 8 * 7 <= before->n)
+		size *= 2;
+	return size;
+}
+
 /* The serial's page, with room for one more. */
 static struct writ_err *
 page_for(struct status_table *table, uint32_t minute, struct page **ret)
@@ -268,7 +283,7 @@ page_for(struct status_table *table, uint32_t minute, struct page **ret)
 		/* At most 7/8 full: probes stay short, and an empty entry ends each of them. */
 		return page->n < (page->mask + 1) / 8 * 7 ? NULL : page_grow(table, page, ret);
 	}
-	page = page_new(table, minute, PAGE_FIRST);
+	page = page_new(table, minute, page_size(table, minute));
 	if (!page)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for the status of a minute's serials");
 	page_publish(table, page);

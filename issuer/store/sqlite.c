@@ -290,10 +290,11 @@ static const char *const queries[N_QUERIES] = {
 			    "e.not_after >= ?1",
 	[Q_REVOKE_EDGES] = "UPDATE edge SET state = 2, revoked_at = ?1, origin = not_after >= ?1 AND "
 			   "(SELECT top FROM taken WHERE taken.n = edge.n) WHERE n IN (SELECT n FROM taken)",
+	[Q_TAKEN_CERTS] = "SELECT c.n, c.serial, c.not_after, c.issuer_key, taken.top FROM taken CROSS JOIN cert c ON "
+			  "c.edge = taken.n WHERE c.state = 1 AND c.not_after >= ?1",
 	[Q_REVOKE_CERTS] = "UPDATE cert SET state = 2, revoked_at = ?1, "
 			   "reason = CASE (SELECT top FROM taken WHERE taken.n = cert.edge) WHEN 1 THEN ?2 ELSE ?3 END "
-			   "WHERE edge IN (SELECT n FROM taken) AND state = 1 AND not_after >= ?1 "
-			   "RETURNING n, serial, not_after, reason, issuer_key",
+			   "WHERE edge IN (SELECT n FROM taken) AND state = 1 AND not_after >= ?1",
 	[Q_END_TASKS] =
 		WITH_TASKS "UPDATE task SET state = ?2, ended = ?3 WHERE n IN (SELECT n FROM tasks) AND state = 1",
 	[Q_END_ALL_TASKS] = "UPDATE task SET state = 3, ended = ?1 WHERE state = 1 AND ends >= ?1",

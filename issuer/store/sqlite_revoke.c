@@ -130,14 +130,15 @@ results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials)
 	return NULL;
 }
 
+/* Read first, then changed in one statement: an UPDATE that returns its rows keeps all of them aside meanwhile, and takes
+ * half as long again. */
 static struct writ_err *
 certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
-	err = sqlite_ask(s, Q_REVOKE_CERTS, &row,
-			 VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
+	err = sqlite_ask(s, Q_TAKEN_CERTS, &row, VALUES(V_INT(item->now)));
 	if (err)
 		return err;
 	while (row && item->n_revoked < n_serials) {
@@ -146,8 +147,8 @@ certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 		FAULT("store:cascade");
 		column_fixed(row, 1, revoked->serial, SERIAL_LEN);
 		revoked->not_after = sqlite3_column_int64(row, 2);
-		revoked->reason = (unsigned)sqlite3_column_int(row, 3);
-		column_fixed(row, 4, revoked->issuer_key_id, sizeof(revoked->issuer_key_id));
+		column_fixed(row, 3, revoked->issuer_key_id, sizeof(revoked->issuer_key_id));
+		revoked->reason = sqlite3_column_int(row, 4) == 1 ? item->revoke->reason : REASON_PRIVILEGE_WITHDRAWN;
 		err = sqlite_do(s, Q_ADD_OUTBOX, VALUES(V_INT(sqlite3_column_int64(row, 0))));
 		if (err)
 			return err;
@@ -155,7 +156,9 @@ certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 		if (err)
 			return err;
 	}
-	return NULL;
+	rows_done(&row);
+	return sqlite_do(s, Q_REVOKE_CERTS,
+			 VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
 }
 
 static struct writ_err *

@@ -1,6 +1,8 @@
 """States of any size, made in seconds by tests/bench/grow.c, and what a process takes of the machine."""
+import glob
 import os
 import re
+import sqlite3
 import subprocess
 import time
 
@@ -27,6 +29,20 @@ def grown(live, ready_in_s=0, extra=ROOMY, **more):
         raise
     house.grown_s = time.monotonic() - began
     return house
+
+
+def rows(house, query, *values):
+    with sqlite3.connect(f"file:{house.path('state/store/writ.db')}?mode=ro", uri=True, timeout=20) as db:
+        return db.execute(query, values).fetchall()
+
+
+def snapshots(house):
+    return sorted(glob.glob(house.path("state/journal/*.snapshot")))
+
+
+def forget_snapshots(house):
+    for path in snapshots(house):
+        os.unlink(path)
 
 
 def memory(pid):

@@ -3,16 +3,18 @@
 The ordinary run grows a state of ten thousand.  tests/growth goes to a million and prints the table: WRIT_GROWTH_LIVE, WRIT_GROWTH_GONE, WRIT_GROWTH_TREE.
 """
 import glob
+import http.client
 import os
 import random
 import shutil
-import sqlite3
+import struct
+import time
 
 import pytest
 from cryptography import x509
 
 import journal
-from growth import ROOMY, began_at, grown
+from growth import ROOMY, began_at, forget_snapshots, grown, rows, snapshots
 from house import House, wait_for
 from invariants import Status
 
@@ -20,15 +22,6 @@ pytestmark = pytest.mark.waits
 
 LIVE = int(os.environ.get("WRIT_GROWTH_LIVE", "10000"))
 TREE = int(os.environ.get("WRIT_GROWTH_TREE", "2000"))
-
-
-def rows(house, query, *values):
-    with sqlite3.connect(f"file:{house.path('state/store/writ.db')}?mode=ro", uri=True, timeout=20) as db:
-        return db.execute(query, values).fetchall()
-
-
-def snapshots(house):
-    return sorted(glob.glob(house.path("state/journal/*.snapshot")))
 
 
 def since(house, size):
@@ -86,8 +79,7 @@ def test_an_orderly_end_leaves_a_snapshot_and_a_start_from_it_is_the_start_from_
     assert began_at(house) == [ends, ends]
     past.check()
     house.stop()
-    for path in snapshots(house):
-        os.unlink(path)
+    forget_snapshots(house)
     house.start()
     assert began_at(house) == [0, 0]
     past.check()
@@ -173,20 +165,50 @@ def test_what_was_grown_looks_like_what_came_in_by_the_front_door(big):
 
 
 def test_a_grown_state_starts_and_answers(big):
-    big.start()
+    big.fault = big.path("fault")
+    with open(big.fault, "wb") as f:
+        f.write(bytes(64))
+    os.chmod(big.fault, 0o666)
+    big.start(env={"WRIT_FAULT": "@" + big.fault})
     agent = big.agent_with_leaf("asks", lifetime_s=900)
     status = Status(big, big.issuing_of(agent))
     sample = [row[0].hex() for row in rows(big, "SELECT serial FROM cert WHERE n > 1 AND state = 1")]
     assert {status.of(serial) for serial in random.Random(1).sample(sample, 200)} == {"GOOD"}
 
 
-def test_a_tree_of_it_is_revoked_in_one_call(big):
-    answer = big.person().ask("POST", "/v1/revocations", {"edge": big.pattern.edge})
-    assert answer.status == 200 and answer.json["leaves"] > TREE, answer
+def struck(house, role, stage, passes):
+    """Revokes the tree, and has that process killed on the way; the answer, or None."""
+    old = house.pids(role)
+    with open(house.fault, "r+b") as f:
+        f.write(stage.encode().ljust(56, b"\0") + struct.pack("<Q", passes))
+    try:
+        alice = house.person()
+        alice.connection.timeout = 60
+        return alice.ask("POST", "/v1/revocations", {"edge": house.pattern.edge})
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        wait_for(f"{role} was killed at {stage} and lives again", lambda: house.pids(role) not in ([], old), 30)
+        house.wait_healthy(60)
+
+
+def states(house):
+    return dict(rows(house, "SELECT cert.state, count(*) FROM cert JOIN edge ON edge.n = cert.edge JOIN task ON task.n = edge.task WHERE task.id = ? AND cert.not_after > ? GROUP BY 1",
+                     house.pattern.task, int(time.time()) + 60))
+
+
+def test_a_tree_of_it_is_revoked_whole_or_not_at_all_when_a_process_is_killed(big):
+    assert struck(big, "writ-issuerd", "store:cascade", TREE // 2) is None
+    was = states(big)
+    assert list(was) == [1], f"killed half way through the transaction: untouched, and not {was}"
+    struck(big, "writ-signerd", "signer:revoked", 1)
+    is_now = states(big)
+    assert is_now == {2: was[1]}, f"killed when it had the first of them: {is_now}, of {was}"
     agent = big.agent_with_leaf("looks", lifetime_s=900)
     status = Status(big, big.issuing_of(agent))
     taken = [row[0].hex() for row in rows(big, "SELECT serial FROM cert WHERE state = 2")]
-    assert len(taken) == answer.json["leaves"]
+    assert len(taken) > TREE
     assert {status.of(serial) for serial in random.Random(2).sample(taken, 200)} == {"REVOKED"}
-    listed = wait_for("the list has all of them", lambda: (n := len(list(big.crl(agent)))) >= len(taken) and n)
-    assert listed == len(taken)
+    wait_for("the list has all of them", lambda: {f"{entry.serial_number:032x}" for entry in big.crl(agent)} >= set(taken), 30)
+    journalled = [e.serial for e in journal.read(big.path("state/journal"), live=True) if e.type == "revoke" and not e.names_an_edge]
+    assert sorted(journalled) == sorted(taken), "each once"
