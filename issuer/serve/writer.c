@@ -28,7 +28,11 @@
 
 #define TICK_MS 1000
 #define PRUNE_KEEP_S 86400 /* a task that ended can be looked at for a day */
-#define PRUNE_MORE_MS 25   /* while there is more to prune than one transaction takes: 20,000 rows a second */
+#define PRUNE_ROWS 200	   /* of a transaction of their own, when nothing else is to be done: 2 ms */
+#define PRUNE_MORE_MS 20   /* from one of these to the next: 10,000 rows a second */
+#define PRUNE_SHARE 4	   /* rows an item, in the transaction of a group: as many as an issuance leaves behind, */
+#define PRUNE_LEAST 16	   /* and so many more */
+#define DONE_SLICE 2048	   /* of them a transaction */
 #define DONE_MAX 65536	   /* acknowledged serials gathered before the outbox is told */
 #define CUT_WAIT_MS 2000
 
@@ -62,10 +66,11 @@ struct writer {
 	uint32_t clock_accepted; /* of serve's, as far as we have heard */
 	bool clock_right;
 	writ_time right; /* the time; while the clock is wrong, the last right one and what has passed since */
-	int64_t next_tick_ms, next_prune_ms, next_close_ms, next_notes_ms;
+	bool prune_more; /* the last prune took all that it might */
+	int64_t next_tick_ms, next_done_ms, next_prune_ms, next_close_ms, next_notes_ms;
 	unsigned n_frozen; /* as the metrics have it */
 	int control; /* -1: the signer is away */
-	struct store_item items[WRITER_GROUP_MAX + 1];
+	struct store_item items[WRITER_GROUP_MAX + 2]; /* with the outbox, and a prune */
 	struct job *group[WRITER_GROUP_MAX];
 	struct store_revoked *done; /* acknowledged by the signer, for OUTBOX_DONE */
 	size_t n_done, cap_done;
@@ -116,7 +121,7 @@ group_take(struct writer *w, size_t *ret_n)
 	bool stop;
 
 	clock_gettime(CLOCK_MONOTONIC, &until); /* a clock that is set back must not make the wait longer */
-	until.tv_nsec += WRITER_WAIT_MS * 1000000L;
+	until.tv_nsec += (w->prune_more || w->n_done > 0 ? PRUNE_MORE_MS : WRITER_WAIT_MS) * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&w->lock);
@@ -335,11 +340,25 @@ store_told(struct writer *w, const struct writ_err *failed)
 	pthread_mutex_unlock(&serve->seen_lock);
 }
 
+static struct store_item
+prune_item(const struct writer *w, size_t most)
+{
+	return (struct store_item){ .op = STORE_PRUNE,
+				    .before = w->now.wall - PRUNE_KEEP_S,
+				    .prune_max = most < STORE_PRUNE_MAX ? most : STORE_PRUNE_MAX,
+				    .now = w->now.wall };
+}
+
 /* One transaction for those of the group that may go in; results land in each job. */
 static void
 commit(struct writer *w, size_t n)
 {
-	struct store_item done = { .op = STORE_OUTBOX_DONE, .done = w->done, .n_done = w->n_done, .now = w->now.wall };
+	const size_t n_done = w->n_done < DONE_SLICE ? w->n_done : DONE_SLICE;
+	struct store_item done = { .op = STORE_OUTBOX_DONE,
+				   .done = w->done ? w->done + w->n_done - n_done : NULL,
+				   .n_done = n_done,
+				   .now = w->now.wall };
+	struct store_item *pruned = NULL;
 	struct writ_err *err;
 	size_t m = 0;
 
@@ -351,15 +370,24 @@ commit(struct writer *w, size_t n)
 		if (!job->refused)
 			w->items[m++] = job->item;
 	}
-	if (w->n_done > 0)
+	if (n_done > 0)
 		w->items[m++] = done;
+	if (n > 0 && w->prune_more && w->clock_right) { /* with what is written anyway: no fsync of its own, and no wait for others */
+		pruned = &w->items[m++];
+		*pruned = prune_item(w, PRUNE_LEAST + PRUNE_SHARE * n);
+	}
 	err = m > 0 ? store_commit(w->store, w->items, m) : NULL;
 	store_told(w, err);
 	metrics_add(&w->serve->metrics, err ? METRIC_COMMIT_FAILED : METRIC_COMMITS, 1);
 	metrics_add(&w->serve->metrics, METRIC_COMMITTED, (int64_t)m);
-	if (!err && w->n_done > 0) {
+	if (!err && pruned) {
+		w->prune_more = !pruned->result && pruned->n_pruned >= pruned->prune_max;
+		writ_err_free(TAKE(pruned->result)); /* the next one on its own says why */
+		m--;
+	}
+	if (!err && n_done > 0) {
 		writ_err_free(w->items[m - 1].result); /* told again after the next start */
-		w->n_done = 0;
+		w->n_done -= n_done;
 	}
 	m = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -373,8 +401,10 @@ commit(struct writer *w, size_t n)
 		else
 			job->item = w->items[m++];
 	}
-	if (err)
+	if (err) {
 		event(EVENT_ALARM, "writer.store", EV_ERR(err));
+		w->next_done_ms = w->now.mono_ms + TICK_MS;
+	}
 	writ_err_free(err);
 }
 
@@ -599,20 +629,18 @@ settle(struct writer *w)
 /* What a step of the clock calls expired would be missed when the time is right again: rows, and with them the start.
  */
 static void
-prune(struct writer *w)
+prune(struct writer *w, bool idle)
 {
-	struct store_item item = { .op = STORE_PRUNE, .before = w->now.wall - PRUNE_KEEP_S, .now = w->now.wall };
+	struct store_item item = prune_item(w, PRUNE_ROWS);
 	struct writ_err *err;
 
-	if (!w->clock_right || w->now.mono_ms < w->next_prune_ms)
+	if (!w->clock_right || w->now.mono_ms < w->next_prune_ms || (w->prune_more && !idle))
 		return;
-	w->next_prune_ms = w->now.mono_ms + TICK_MS;
-	status_prune(w->serve->status, w->now.wall);
 	err = store_commit(w->store, &item, 1);
 	if (!err)
 		err = TAKE(item.result);
-	if (!err && item.n_pruned >= STORE_PRUNE_MAX)
-		w->next_prune_ms = w->now.mono_ms + PRUNE_MORE_MS;
+	w->prune_more = !err && item.n_pruned >= item.prune_max;
+	w->next_prune_ms = w->now.mono_ms + (w->prune_more ? PRUNE_MORE_MS : TICK_MS);
 	if (err)
 		event(EVENT_WARN, "writer.prune", EV_ERR(err));
 	writ_err_free(err);
@@ -659,6 +687,8 @@ tick(struct writer *w)
 	if (w->now.mono_ms < w->next_tick_ms)
 		return;
 	w->next_tick_ms = w->now.mono_ms + TICK_MS;
+	if (w->clock_right)
+		status_prune(w->serve->status, w->now.wall);
 	owed_store(w);
 	if (w->n_done > 0)
 		commit(w, 0);
@@ -694,12 +724,12 @@ writer_run(void *arg)
 			alone_run(w, (struct alone *)w->group[0]);
 		else if (n > 0)
 			group_run(w, n);
-		if (w->n_done >= DONE_MAX)
+		if (w->n_done >= DONE_MAX || (n == 0 && w->n_done > 0 && w->now.mono_ms >= w->next_done_ms))
 			commit(w, 0);
 		ended_close(w);
 		notes_tell(w);
 		tick(w);
-		prune(w);
+		prune(w, n == 0);
 		if (n == 0)
 			store_idle(w->store);
 	}

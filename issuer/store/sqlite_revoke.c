@@ -282,6 +282,14 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 
 /* ---- pruning ---- */
 
+static size_t
+prune_room(const struct store_item *item)
+{
+	const size_t most = item->prune_max > 0 && item->prune_max < STORE_PRUNE_MAX ? item->prune_max : STORE_PRUNE_MAX;
+
+	return item->n_pruned < most ? most - item->n_pruned : 0;
+}
+
 /* Deletes rows of one kind and what belongs to each: `part` takes the row number, principals go with their last
  * mention. */
 static struct writ_err *
@@ -290,9 +298,9 @@ prune_with(struct sqlite *s, struct store_item *item, enum query query, const en
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
-	if (item->n_pruned >= STORE_PRUNE_MAX)
+	if (prune_room(item) == 0)
 		return NULL;
-	err = sqlite_ask(s, query, &row, VALUES(V_INT(item->before), V_INT(STORE_PRUNE_MAX - item->n_pruned)));
+	err = sqlite_ask(s, query, &row, VALUES(V_INT(item->before), V_INT(prune_room(item))));
 	if (err)
 		return err;
 	while (row) {
@@ -319,9 +327,9 @@ prune_plain(struct sqlite *s, struct store_item *item, enum query query)
 {
 	struct writ_err *err;
 
-	if (item->n_pruned >= STORE_PRUNE_MAX)
+	if (prune_room(item) == 0)
 		return NULL;
-	err = sqlite_do(s, query, VALUES(V_INT(item->before), V_INT(STORE_PRUNE_MAX - item->n_pruned)));
+	err = sqlite_do(s, query, VALUES(V_INT(item->before), V_INT(prune_room(item))));
 	item->n_pruned += (size_t)sqlite3_changes(s->db);
 	return err;
 }

@@ -189,7 +189,7 @@ enum store_op {
 	 */
 	STORE_POLICY,
 	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
-	STORE_PRUNE,		/* at most STORE_PRUNE_MAX rows of what expired before `before`; what the outbox still owes stays */
+	STORE_PRUNE,		/* at most prune_max rows of what expired before `before`; what the outbox still owes stays */
 	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
 	STORE_PEND,
 	/*
@@ -256,7 +256,8 @@ struct store_item {
 	struct writ_bytes note;
 	unsigned note_type;
 	uint64_t noted;					/* NOTED */
-	writ_time before;				/* PRUNE */
+	writ_time before;				/* PRUNE, */
+	size_t prune_max;				/* at most so many rows; 0 or more than STORE_PRUNE_MAX: that */
 	writ_time now;
 	/* ADD_EDGE: children the parent may ever have; ISSUE: good unexpired leaves of the edge.  0: no limit; over it EXHAUSTED. */
 	uint32_t children_max, leaves_max;
