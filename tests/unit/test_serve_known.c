@@ -1,6 +1,7 @@
 /*
  * Lineages kept in memory: found by edge and by key, of one revision only, and the oldest gone before too many are kept.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -215,6 +216,66 @@ what_is_in_use_outlives_its_place(void **state)
 	held_done(held);
 }
 
+/* ---- threads ---- */
+
+#define THREADS 3
+#define TURNS 3000
+#define EDGES 40 /* few: they meet */
+
+struct reader {
+	pthread_t thread;
+	struct lineage lineages[EDGES];
+	unsigned found, torn;
+};
+
+/* Keeps and finds, of two revisions; what it finds is whole while it holds it. */
+static void *
+read_on(void *arg)
+{
+	struct reader *r = arg;
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		const struct lineage *l = &r->lineages[i % EDGES];
+		const uint64_t revision = i / 7 % 2;
+		struct lineage found;
+		struct held *held;
+
+		if (!known_by_edge(w.known, revision, l->edge.id, &found, &held)) {
+			known_keep(w.known, revision, l);
+			continue;
+		}
+		r->found++;
+		if (!writ_equal(found.task.id, l->task.id) || found.task.ends != l->task.ends ||
+		    found.grant.n_entitlements != 1 ||
+		    !writ_equal(found.grant.audience.list[0], WRIT_LIT("https://erp.corp.example")))
+			r->torn++;
+		held_done(held);
+	}
+	return NULL;
+}
+
+static void
+threads_find_what_others_kept_whole(void **state)
+{
+	static struct reader readers[THREADS];
+	unsigned found = 0;
+
+	(void)state;
+	for (size_t i = 0; i < THREADS; i++) {
+		readers[i].found = readers[i].torn = 0;
+		for (unsigned n = 0; n < EDGES; n++)
+			readers[i].lineages[n] = lineage_of(n);
+	}
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&readers[i].thread, NULL, read_on, &readers[i]), 0);
+	for (size_t i = 0; i < THREADS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		found += readers[i].found;
+		assert_int_equal(readers[i].torn, 0);
+	}
+	assert_true(found > 0);
+}
+
 int
 main(void)
 {
@@ -227,6 +288,7 @@ main(void)
 		CLAIM(what_is_below_another_edge_is_read_not_assumed),
 		CLAIM(the_newest_leaf_of_a_parent_is_never_remembered),
 		CLAIM(what_is_in_use_outlives_its_place),
+		CLAIM(threads_find_what_others_kept_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
