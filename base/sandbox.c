@@ -187,7 +187,8 @@ allow_families(struct filter *f, unsigned may)
 static void
 allow_ourselves(struct filter *f)
 {
-	static const unsigned long controls[] = { TCGETS, FIONREAD, FIONBIO };
+	/* the last: what a slow reader has not taken yet (issuer/http/conn.c) */
+	static const unsigned long controls[] = { TCGETS, FIONREAD, FIONBIO, TIOCOUTQ };
 	static const unsigned long options[] = { PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE,
 						 0x53564d41 /* PR_SET_VMA */ };
 	const scmp_datum_t me = (scmp_datum_t)getpid();

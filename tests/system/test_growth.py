@@ -7,6 +7,7 @@ import http.client
 import os
 import random
 import shutil
+import socket
 import struct
 import time
 
@@ -212,3 +213,20 @@ def test_a_tree_of_it_is_revoked_whole_or_not_at_all_when_a_process_is_killed(bi
     wait_for("the list has all of them", lambda: {f"{entry.serial_number:032x}" for entry in big.crl(agent)} >= set(taken), 30)
     journalled = [e.serial for e in journal.read(big.path("state/journal"), live=True) if e.type == "revoke" and not e.names_an_edge]
     assert sorted(journalled) == sorted(taken), "each once"
+
+
+def test_who_reads_a_long_list_slowly_takes_nobody_down(big):
+    """The issuer asks the kernel what such a reader has taken: it may."""
+    before = big.pids("writ-issuerd")
+    agent = big.agent_with_leaf("slow", lifetime_s=900)
+    path = agent.cert.extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0].full_name[0].value.split("/", 3)[3]
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.connect(("127.0.0.1", big.status_port))
+        slow.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 99 + f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        time.sleep(1)
+        got = b""
+        while piece := slow.recv(65536):
+            got += piece
+    assert got.count(b"HTTP/1.1 200 OK\r\n") == 100 and len(got) > 100 * TREE * 35
+    assert big.pids("writ-issuerd") == before, "it lives"
