@@ -303,7 +303,8 @@ def test_every_certificate_that_reached_a_client_answers_at_once_and_is_in_journ
 def test_the_storm_met_refusals_errors_and_a_device_that_stood_still(storm):
     flood = storm.flood.told
     assert flood["later"] > flood["issued"] / 2 and storm.errors > 0, flood
-    assert flood["other"] == flood["lost"] == flood["unanswered"] == flood["connections_lost"] == 0, flood
+    # A request that found no end in 15 s, should everything stand still, has its 503 too; its connection is closed.
+    assert flood["other"] == flood["lost"] == flood["unanswered"] == 0, flood
     assert {status for _, _, status in storm.probe.answers()} <= {201, 503}
     assert storm.waiting[0] <= 2048 and storm.waiting[1] <= 2048 * 4096, storm.waiting
 
