@@ -202,6 +202,15 @@ struct owed {
 	writ_time at;
 };
 
+/* The text of the last entry of an end: those of a cascade differ in the serial alone. */
+struct end_form {
+	struct owed of;
+	bool names_edge;
+	int64_t mono_ms, wall_ms;
+	size_t len, id_at;		/* len 0: none yet */
+	uint8_t json[320];
+};
+
 /* key_revoke.c: what the anchor's list says. */
 #define REVOKED_CAS_MAX 64
 struct revoked_cas {
@@ -273,6 +282,7 @@ struct signer {
 	} snapshot;
 	struct bucket denials;
 	struct writ_buf json;		/* scratch of entries.c */
+	struct end_form end_form;	/* entry_end() */
 	struct writ_arena arena;	/* scratch of one LEAF */
 
 	/* lists.c */

@@ -10,8 +10,11 @@
  * (2) Below a revoked edge everything is revoked: revoking marks all descendants in its transaction, and no edge is
  *     added below a dead one (delegation.md R1).
  * (3) Every edge of a task lies below the task's first, which is therefore the oldest and the last to be pruned.
- * (4) cert_good holds exactly the good certificates: it answers "newest leaf", "how many live leaves" and "which to
- *     revoke" without their rows.
+ * (4) What was issued is never written again: a leaf ends because its edge did, so a cascade writes one row of `revoked`
+ *     an edge, at the end of a small table, however many leaves there are and wherever their rows lie.  A leaf is
+ *     revoked when its edge is and it had not expired by then; `cert` shows that.  Of an edge that is alive cert_good
+ *     holds exactly the good certificates: it answers "newest leaf", "how many live leaves" and "which to revoke"
+ *     without their rows.
  * (5) A name in `frozen` is a principal, a class with "/" behind it, or "*": a principal is frozen when its own, its
  *     class's or the star is there.
  *
@@ -37,6 +40,16 @@
 #define CHECKPOINT_PAGES 4000	  /* 16 MB of WAL: the writer stops for a checkpoint, busy or not */
 #define CHECKPOINT_IDLE_PAGES 500 /* less than that is not worth an fsync of the database */
 #define LINEAGE_MAX 16		  /* a leaf lists at most 8 hops; more than this is a damaged store */
+
+/* (4): of a row c of `leaf`, with r, the row of `revoked` of its edge, if there is one. */
+#define CERT_ENDED "c.state = 1 AND r.at <= c.not_after"
+#define CERT_STATE "CASE WHEN " CERT_ENDED " THEN 2 ELSE c.state END"
+#define CERT_REASON "CASE WHEN " CERT_ENDED " THEN r.reason ELSE c.reason END"
+#define CERT_REVOKED_AT "CASE WHEN " CERT_ENDED " THEN r.at ELSE c.revoked_at END"
+
+/* Of a row e of `edge`. */
+#define EDGE_ALIVE "NOT EXISTS (SELECT 1 FROM revoked WHERE revoked.edge = e.n)"
+#define EDGE_STATE "1 + EXISTS (SELECT 1 FROM revoked WHERE revoked.edge = e.n)"
 
 static const char schema[] =
 	"CREATE TABLE principal (n INTEGER PRIMARY KEY, uri TEXT NOT NULL UNIQUE) STRICT;"
@@ -113,6 +126,22 @@ static const char *const migrations[] = {
 	"  grant_der BLOB NOT NULL, depth INTEGER NOT NULL, ends INTEGER NOT NULL, task_ends INTEGER NOT NULL,"
 	"  parent BLOB NOT NULL CHECK (length(parent) = 16), at INTEGER NOT NULL, UNIQUE (delegator, slot)) STRICT;"
 	"CREATE INDEX denied_at ON denied(at);",
+
+	/* 4: (4).  Rows that said themselves that they are revoked go on saying so. */
+	"CREATE TABLE revoked (edge INTEGER PRIMARY KEY, at INTEGER NOT NULL, reason INTEGER NOT NULL,"
+	"  origin INTEGER NOT NULL) STRICT;"
+	"INSERT INTO revoked SELECT e.n, e.revoked_at, coalesce(c.reason, 0), e.origin FROM edge e LEFT JOIN"
+	"  (SELECT edge, min(reason) AS reason FROM cert WHERE state = 2 GROUP BY edge) c ON c.edge = e.n"
+	"  WHERE e.state = 2;"
+	"CREATE INDEX revoked_origin ON revoked(at) WHERE origin = 1;"
+	"DROP INDEX edge_origin;"
+	"ALTER TABLE edge DROP COLUMN state;"
+	"ALTER TABLE edge DROP COLUMN revoked_at;"
+	"ALTER TABLE edge DROP COLUMN origin;"
+	"ALTER TABLE cert RENAME TO leaf;"
+	"CREATE VIEW cert AS SELECT c.n, c.serial, c.edge, c.issuer_key, c.sha256, c.log_index, c.not_before,"
+	"  c.not_after, " CERT_STATE " AS state, " CERT_REASON " AS reason, " CERT_REVOKED_AT " AS revoked_at"
+	"  FROM leaf c LEFT JOIN revoked r ON r.edge = c.edge;",
 };
 
 #define SCHEMA_VERSION ((int64_t)N_OF(migrations) + 1)
@@ -120,17 +149,18 @@ static const char *const migrations[] = {
 /* CROSS JOIN keeps SQLite from trying another order: every table after the first is one lookup by row number. */
 #define SELECT_EDGE                                                                                                    \
 	"SELECT e.id, p.id, t.id, d.uri, a.uri, e.spki, e.depth, e.granted, e.not_after, x.grant_der, x.hops, "        \
-	"x.context, e.max_lifetime, e.state FROM edge e CROSS JOIN task t ON t.n = e.task "                            \
+	"x.context, e.max_lifetime, " EDGE_STATE " FROM edge e CROSS JOIN task t ON t.n = e.task "                     \
 	"CROSS JOIN principal d ON d.n = e.delegator CROSS JOIN principal a ON a.n = e.agent "                         \
 	"CROSS JOIN edge_text x ON x.n = e.n LEFT JOIN edge p ON p.n = e.parent "
 
 #define SELECT_CERT                                                                                                    \
-	"SELECT c.serial, e.id, c.issuer_key, c.sha256, c.log_index, c.not_before, c.not_after, c.state, c.reason, "   \
-	"c.revoked_at FROM cert c LEFT JOIN edge e ON e.n = c.edge "
+	"SELECT c.serial, e.id, c.issuer_key, c.sha256, c.log_index, c.not_before, c.not_after, " CERT_STATE           \
+	", " CERT_REASON ", " CERT_REVOKED_AT " FROM leaf c LEFT JOIN edge e ON e.n = c.edge "                         \
+	"LEFT JOIN revoked r ON r.edge = c.edge "
 
 #define SELECT_STEP                                                                                                    \
-	"SELECT e.id, e.n, e.parent, e.state, EXISTS (SELECT 1 FROM blocked WHERE spki = e.spki), t.n, t.state, "      \
-	"t.id, "                                                                                                       \
+	"SELECT e.id, e.n, e.parent, " EDGE_STATE ", EXISTS (SELECT 1 FROM blocked WHERE spki = e.spki), t.n, "        \
+	"t.state, t.id, "                                                                                              \
 	"CASE WHEN EXISTS (SELECT 1 FROM frozen) THEN (SELECT p.uri FROM principal p WHERE p.n IN (e.delegator, "      \
 	"e.agent) AND EXISTS (SELECT 1 FROM frozen WHERE uri IN " FROZEN_NAMES ") LIMIT 1) END "                       \
 	"FROM edge e CROSS JOIN task t ON t.n = e.task "
@@ -164,17 +194,20 @@ static const char *const queries[N_QUERIES] = {
 	[Q_STEP_BY_ID] = SELECT_STEP "WHERE e.id = ?1",
 	[Q_STEP_BY_N] = SELECT_STEP "WHERE e.n = ?1",
 	[Q_CERT] = SELECT_CERT "WHERE c.serial = ?1",
-	[Q_CERT_DER] = "SELECT d.der FROM cert c CROSS JOIN cert_der d ON d.n = c.n WHERE c.serial = ?1",
-	[Q_NEWEST] = "SELECT max(not_after) FROM cert WHERE edge = (SELECT n FROM edge WHERE id = ?1) AND state = 1",
+	[Q_CERT_DER] = "SELECT d.der FROM leaf c CROSS JOIN cert_der d ON d.n = c.n WHERE c.serial = ?1",
+	[Q_NEWEST] = "SELECT max(not_after) FROM leaf WHERE edge = (SELECT n FROM edge e WHERE id = ?1 AND " EDGE_ALIVE
+		     ") AND state = 1",
 	[Q_ANSWER] = "SELECT key, body_sha256, status, body, expires FROM answer WHERE key = ?1 AND expires >= ?2",
 	[Q_EVIDENCE] = "SELECT digest, kind, bytes, expires FROM evidence WHERE digest = ?1",
 	[Q_BLOCKED] = "SELECT 1 FROM blocked WHERE spki = ?1",
-	[Q_LIVE_CERTS] = "SELECT serial, not_after, state, reason, revoked_at FROM cert WHERE not_after >= ?1",
-	[Q_OUTBOX] =
-		"SELECT c.serial, c.not_after, c.reason, c.issuer_key FROM outbox o CROSS JOIN cert c ON c.n = o.n",
-	[Q_REVOKED_EDGES] = "SELECT id, revoked_at FROM edge WHERE origin = 1 AND revoked_at >= ?1 ORDER BY revoked_at",
+	[Q_LIVE_CERTS] = "SELECT c.serial, c.not_after, " CERT_STATE ", " CERT_REASON ", " CERT_REVOKED_AT
+			 " FROM leaf c LEFT JOIN revoked r ON r.edge = c.edge WHERE c.not_after >= ?1",
+	[Q_OUTBOX] = "SELECT c.serial, c.not_after, " CERT_REASON ", c.issuer_key FROM outbox o "
+		     "CROSS JOIN leaf c ON c.n = o.n LEFT JOIN revoked r ON r.edge = c.edge",
+	[Q_REVOKED_EDGES] = "SELECT e.id, r.at FROM revoked r CROSS JOIN edge e ON e.n = r.edge "
+			    "WHERE r.origin = 1 AND r.at >= ?1 ORDER BY r.at",
 	[Q_COUNTS] = "SELECT (SELECT count(*) FROM task WHERE ends >= ?1 AND state = 1), "
-		     "(SELECT count(*) FROM edge WHERE not_after >= ?1 AND state = 1), "
+		     "(SELECT count(*) FROM edge e WHERE not_after >= ?1 AND " EDGE_ALIVE "), "
 		     "total(state = 1), total(state = 2), total(state = 3), (SELECT count(*) FROM frozen) "
 		     "FROM cert WHERE not_after >= ?1",
 	[Q_FREEZES] = "SELECT what, uri, asked_by, at FROM frozen ORDER BY what DESC, uri",
@@ -203,9 +236,9 @@ static const char *const queries[N_QUERIES] = {
 	[Q_EDGE_N] = "SELECT n FROM edge WHERE id = ?1",
 	[Q_EDGE_HAS_KEY] = "SELECT 1 FROM edge WHERE task = ?1 AND spki = ?2",
 	[Q_CHILDREN] = "SELECT count(*) FROM edge WHERE parent = ?1",
-	[Q_NEWEST_OF] = "SELECT max(not_after) FROM cert WHERE edge = ?1 AND state = 1",
-	[Q_LEAVES] = "SELECT count(*) FROM cert WHERE edge = ?1 AND state = 1 AND not_after >= ?2",
-	[Q_CERT_STATE] = "SELECT state FROM cert WHERE serial = ?1",
+	[Q_NEWEST_OF] = "SELECT max(not_after) FROM leaf WHERE edge = ?1 AND state = 1",
+	[Q_LEAVES] = "SELECT count(*) FROM leaf WHERE edge = ?1 AND state = 1 AND not_after >= ?2",
+	[Q_CERT_STATE] = "SELECT state FROM leaf WHERE serial = ?1",
 	[Q_ONCE] = "SELECT 1 FROM once WHERE key = ?1 AND expires >= ?2",
 	[Q_ANSWERED] = "SELECT body_sha256 FROM answer WHERE key = ?1 AND expires >= ?2",
 	[Q_PRINCIPAL] = "SELECT n FROM principal WHERE uri = ?1",
@@ -217,12 +250,12 @@ static const char *const queries[N_QUERIES] = {
 	[Q_ADD_TASK] = "INSERT INTO task (id, opener, purpose, parent, created, ends, state, ended) "
 		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0)",
 	[Q_ADD_EDGE] =
-		"INSERT INTO edge (id, parent, task, delegator, agent, spki, depth, granted, not_after, max_lifetime, "
-		"state, revoked_at, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, 0, 0)",
+		"INSERT INTO edge (id, parent, task, delegator, agent, spki, depth, granted, not_after, max_lifetime) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
 	[Q_ADD_EDGE_TEXT] = "INSERT INTO edge_text (n, grant_der, hops, context) VALUES (?1, ?2, ?3, ?4)",
 	/* A serial that is there is told by the number of rows. */
 	[Q_ADD_CERT] =
-		"INSERT INTO cert (serial, edge, issuer_key, sha256, log_index, not_before, not_after, state, reason, "
+		"INSERT INTO leaf (serial, edge, issuer_key, sha256, log_index, not_before, not_after, state, reason, "
 		"revoked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (serial) DO NOTHING",
 	[Q_ADD_CERT_DER] = "INSERT INTO cert_der (n, der) VALUES (?1, ?2)",
 	/* An expired row that no prune has reached yet gives way. */
@@ -234,7 +267,7 @@ static const char *const queries[N_QUERIES] = {
 		"body = excluded.body, expires = excluded.expires",
 	[Q_ADD_EVIDENCE] = "INSERT INTO evidence (digest, kind, bytes, expires) VALUES (?1, ?2, ?3, ?4) "
 			   "ON CONFLICT (digest) DO UPDATE SET expires = max(expires, excluded.expires)",
-	[Q_OUTBOX_DONE] = "DELETE FROM outbox WHERE n = (SELECT n FROM cert WHERE serial = ?1)",
+	[Q_OUTBOX_DONE] = "DELETE FROM outbox WHERE n = (SELECT n FROM leaf WHERE serial = ?1)",
 	[Q_CLOSE] = "UPDATE task SET state = 4, ended = ends WHERE id = ?1 AND state = 1 AND ends < ?2",
 	[Q_ADD_NOTE] = "INSERT INTO note (type, text) VALUES (?1, ?2)",
 	[Q_NOTED] = "DELETE FROM note WHERE n <= ?1",
@@ -266,42 +299,41 @@ static const char *const queries[N_QUERIES] = {
 
 	/* Revoking: `taken` (in memory) collects the edges; top = 1: no taken edge is above. */
 	[Q_TAKEN_CLEAR] = "DELETE FROM taken",
-	[Q_TAKE_EDGE] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE id = ?1 AND state = 1",
-	[Q_TAKE_LEAF] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE n = (SELECT edge FROM cert WHERE serial = ?1) "
-			"AND state = 1",
-	[Q_TAKE_TASK] = WITH_TASKS "INSERT INTO taken SELECT n, 1 FROM edge WHERE n IN "
-				   "(SELECT (SELECT min(n) FROM edge WHERE task = tasks.n) FROM tasks) AND state = 1",
+	[Q_TAKE_EDGE] = "INSERT INTO taken SELECT n, 1 FROM edge e WHERE id = ?1 AND " EDGE_ALIVE,
+	[Q_TAKE_LEAF] = "INSERT INTO taken SELECT n, 1 FROM edge e WHERE n = (SELECT edge FROM leaf WHERE serial = ?1) "
+			"AND " EDGE_ALIVE,
+	[Q_TAKE_TASK] = WITH_TASKS "INSERT INTO taken SELECT n, 1 FROM edge e WHERE n IN "
+				   "(SELECT (SELECT min(n) FROM edge WHERE task = tasks.n) FROM tasks) AND " EDGE_ALIVE,
 	[Q_TAKE_PRINCIPAL] =
-		"INSERT INTO taken SELECT n, 1 FROM edge WHERE (delegator = ?1 OR agent = ?1) AND state = 1",
-	[Q_TAKE_CLASS] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE state = 1 AND "
+		"INSERT INTO taken SELECT n, 1 FROM edge e WHERE (delegator = ?1 OR agent = ?1) AND " EDGE_ALIVE,
+	[Q_TAKE_CLASS] = "INSERT INTO taken SELECT n, 1 FROM edge e WHERE "
 			 "(delegator IN (SELECT n FROM principal WHERE " IN_CLASS ") OR "
-			 "agent IN (SELECT n FROM principal WHERE " IN_CLASS "))",
-	[Q_TAKE_ALL] = "INSERT INTO taken SELECT n, 1 FROM edge WHERE state = 1",
+			 "agent IN (SELECT n FROM principal WHERE " IN_CLASS ")) AND " EDGE_ALIVE,
+	[Q_TAKE_ALL] = "INSERT INTO taken SELECT n, 1 FROM edge e WHERE " EDGE_ALIVE,
 	[Q_TAKE_BELOW] = "WITH RECURSIVE below(n) AS (SELECT n FROM taken UNION "
-			 "SELECT e.n FROM below CROSS JOIN edge e ON e.parent = below.n WHERE e.state = 1) "
+			 "SELECT e.n FROM below CROSS JOIN edge e ON e.parent = below.n WHERE " EDGE_ALIVE ") "
 			 "INSERT OR IGNORE INTO taken SELECT n, 0 FROM below",
 	[Q_TAKEN_TOPMOST] = "UPDATE taken SET top = 0 WHERE top = 1 AND "
 			    "(SELECT parent FROM edge WHERE edge.n = taken.n) IN (SELECT n FROM taken)",
-	[Q_TAKEN_COUNTS] = "SELECT (SELECT count(*) FROM taken CROSS JOIN cert c ON c.edge = taken.n "
+	[Q_TAKEN_COUNTS] = "SELECT (SELECT count(*) FROM taken CROSS JOIN leaf c ON c.edge = taken.n "
 			   "WHERE c.state = 1 AND c.not_after >= ?1), "
 			   "(SELECT count(*) FROM taken CROSS JOIN edge e ON e.n = taken.n WHERE top = 1 AND "
 			   "e.not_after >= ?1)",
 	[Q_TAKEN_ORIGINS] = "SELECT e.id FROM taken CROSS JOIN edge e ON e.n = taken.n WHERE top = 1 AND "
 			    "e.not_after >= ?1",
-	[Q_REVOKE_EDGES] = "UPDATE edge SET state = 2, revoked_at = ?1, origin = not_after >= ?1 AND "
-			   "(SELECT top FROM taken WHERE taken.n = edge.n) WHERE n IN (SELECT n FROM taken)",
-	[Q_TAKEN_CERTS] = "SELECT c.n, c.serial, c.not_after, c.issuer_key, taken.top FROM taken CROSS JOIN cert c ON "
+	/* Reason ?2 of those named, ?3 of those below. */
+	[Q_REVOKE_EDGES] = "INSERT INTO revoked SELECT taken.n, ?1, CASE top WHEN 1 THEN ?2 ELSE ?3 END, "
+			   "top = 1 AND (SELECT not_after FROM edge WHERE edge.n = taken.n) >= ?1 FROM taken ORDER BY taken.n",
+	[Q_TAKEN_CERTS] = "SELECT c.serial, c.not_after, c.issuer_key, taken.top FROM taken CROSS JOIN leaf c ON "
 			  "c.edge = taken.n WHERE c.state = 1 AND c.not_after >= ?1",
-	[Q_REVOKE_CERTS] = "UPDATE cert SET state = 2, revoked_at = ?1, "
-			   "reason = CASE (SELECT top FROM taken WHERE taken.n = cert.edge) WHEN 1 THEN ?2 ELSE ?3 END "
-			   "WHERE edge IN (SELECT n FROM taken) AND state = 1 AND not_after >= ?1",
 	[Q_END_TASKS] =
 		WITH_TASKS "UPDATE task SET state = ?2, ended = ?3 WHERE n IN (SELECT n FROM tasks) AND state = 1",
 	[Q_END_ALL_TASKS] = "UPDATE task SET state = 3, ended = ?1 WHERE state = 1 AND ends >= ?1",
-	[Q_ADD_OUTBOX] = "INSERT INTO outbox (n) VALUES (?1)",
+	[Q_TAKEN_OWED] = "INSERT INTO outbox SELECT c.n FROM taken CROSS JOIN leaf c ON c.edge = taken.n "
+			 "WHERE c.state = 1 AND c.not_after >= ?1",
 	[Q_BLOCK_EDGE] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge WHERE id = ?1",
 	[Q_BLOCK_LEAF] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
-			 "WHERE n = (SELECT edge FROM cert WHERE serial = ?1)",
+			 "WHERE n = (SELECT edge FROM leaf WHERE serial = ?1)",
 	[Q_BLOCK_PRINCIPAL] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
 			      "WHERE agent = (SELECT n FROM principal WHERE uri = ?1)",
 	[Q_BLOCK_CLASS] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
@@ -309,7 +341,7 @@ static const char *const queries[N_QUERIES] = {
 
 	/* Pruning, ?1 before, ?2 at most.  An edge waits for its children, its certificates and the outbox; a task for
 	   its edges and sub-tasks. */
-	[Q_PRUNE_CERTS] = "DELETE FROM cert WHERE n IN (SELECT n FROM cert WHERE not_after < ?1 "
+	[Q_PRUNE_CERTS] = "DELETE FROM leaf WHERE n IN (SELECT n FROM leaf WHERE not_after < ?1 "
 			  "AND n NOT IN (SELECT n FROM outbox) ORDER BY not_after LIMIT ?2) RETURNING n",
 	[Q_PRUNE_CERT_DER] = "DELETE FROM cert_der WHERE n = ?1",
 	[Q_PRUNE_ANSWERS] = "DELETE FROM answer WHERE n IN (SELECT n FROM answer WHERE expires < ?1 LIMIT ?2)",
@@ -318,9 +350,10 @@ static const char *const queries[N_QUERIES] = {
 	[Q_PRUNE_DENIED] = "DELETE FROM denied WHERE rowid IN (SELECT rowid FROM denied WHERE at < ?1 LIMIT ?2)",
 	[Q_PRUNE_EDGES] = "DELETE FROM edge WHERE n IN (SELECT n FROM edge e WHERE e.not_after < ?1 "
 			  "AND NOT EXISTS (SELECT 1 FROM edge c WHERE c.parent = e.n) "
-			  "AND NOT EXISTS (SELECT 1 FROM cert c WHERE c.edge = e.n AND c.state = 1) "
+			  "AND NOT EXISTS (SELECT 1 FROM leaf c WHERE c.edge = e.n AND c.state = 1) "
 			  "AND NOT EXISTS (SELECT 1 FROM outbox) LIMIT ?2) RETURNING n, delegator, agent",
 	[Q_PRUNE_EDGE_TEXT] = "DELETE FROM edge_text WHERE n = ?1",
+	[Q_PRUNE_REVOKED] = "DELETE FROM revoked WHERE edge = ?1",
 	[Q_PRUNE_TASKS] = "DELETE FROM task WHERE n IN (SELECT n FROM task t WHERE t.ends < ?1 "
 			  "AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.task = t.n) "
 			  "AND NOT EXISTS (SELECT 1 FROM task c WHERE c.parent = t.n) LIMIT ?2) RETURNING opener",

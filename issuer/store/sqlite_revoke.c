@@ -130,8 +130,7 @@ results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials)
 	return NULL;
 }
 
-/* Read first, then changed in one statement: an UPDATE that returns its rows keeps all of them aside meanwhile, and takes
- * half as long again. */
+/* They end with their edges (sqlite.c, 4): what is written for each is that the signer is owed its word. */
 static struct writ_err *
 certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 {
@@ -145,20 +144,16 @@ certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 		struct store_revoked *revoked = &item->revoked[item->n_revoked++];
 
 		FAULT("store:cascade");
-		column_fixed(row, 1, revoked->serial, SERIAL_LEN);
-		revoked->not_after = sqlite3_column_int64(row, 2);
-		column_fixed(row, 3, revoked->issuer_key_id, sizeof(revoked->issuer_key_id));
-		revoked->reason = sqlite3_column_int(row, 4) == 1 ? item->revoke->reason : REASON_PRIVILEGE_WITHDRAWN;
-		err = sqlite_do(s, Q_ADD_OUTBOX, VALUES(V_INT(sqlite3_column_int64(row, 0))));
-		if (err)
-			return err;
+		column_fixed(row, 0, revoked->serial, SERIAL_LEN);
+		revoked->not_after = sqlite3_column_int64(row, 1);
+		column_fixed(row, 2, revoked->issuer_key_id, sizeof(revoked->issuer_key_id));
+		revoked->reason = sqlite3_column_int(row, 3) == 1 ? item->revoke->reason : REASON_PRIVILEGE_WITHDRAWN;
 		err = sqlite_next(s, &row);
 		if (err)
 			return err;
 	}
 	rows_done(&row);
-	return sqlite_do(s, Q_REVOKE_CERTS,
-			 VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
+	return sqlite_do(s, Q_TAKEN_OWED, VALUES(V_INT(item->now)));
 }
 
 static struct writ_err *
@@ -260,10 +255,11 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 	if (err)
 		return err;
 
-	err = sqlite_do(s, Q_REVOKE_EDGES, VALUES(V_INT(item->now)));
+	err = certs_revoke(s, item, n_serials);
 	if (err)
 		return err;
-	err = certs_revoke(s, item, n_serials);
+	err = sqlite_do(s, Q_REVOKE_EDGES,
+			VALUES(V_INT(item->now), V_INT(revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
 	if (err)
 		return err;
 	if (revoke->what == REVOKE_TASK) {
@@ -290,10 +286,11 @@ prune_room(const struct store_item *item)
 	return item->n_pruned < most ? most - item->n_pruned : 0;
 }
 
-/* Deletes rows of one kind and what belongs to each: `part` takes the row number, principals go with their last
+/* Deletes rows of one kind and what belongs to each: `parts` take the row number, principals go with their last
  * mention. */
 static struct writ_err *
-prune_with(struct sqlite *s, struct store_item *item, enum query query, const enum query *part, int first_principal)
+prune_with(struct sqlite *s, struct store_item *item, enum query query, const enum query *parts, size_t n_parts,
+	   int first_principal)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
@@ -304,8 +301,8 @@ prune_with(struct sqlite *s, struct store_item *item, enum query query, const en
 	if (err)
 		return err;
 	while (row) {
-		if (part) {
-			err = sqlite_do(s, *part, VALUES(V_INT(sqlite3_column_int64(row, 0))));
+		for (size_t i = 0; i < n_parts; i++) {
+			err = sqlite_do(s, parts[i], VALUES(V_INT(sqlite3_column_int64(row, 0))));
 			if (err)
 				return err;
 		}
@@ -337,10 +334,12 @@ prune_plain(struct sqlite *s, struct store_item *item, enum query query)
 struct writ_err *
 sqlite_prune(struct sqlite *s, struct store_item *item)
 {
-	static const enum query der = Q_PRUNE_CERT_DER, text = Q_PRUNE_EDGE_TEXT, approvals = Q_DROP_APPROVALS;
+	/* The number of an edge may be given again: nothing may be left that says it is revoked. */
+	static const enum query der = Q_PRUNE_CERT_DER, approvals = Q_DROP_APPROVALS;
+	static const enum query of_edge[] = { Q_PRUNE_EDGE_TEXT, Q_PRUNE_REVOKED };
 	struct writ_err *err;
 
-	err = prune_with(s, item, Q_PRUNE_CERTS, &der, -1);
+	err = prune_with(s, item, Q_PRUNE_CERTS, &der, 1, -1);
 	if (err)
 		return err;
 	err = prune_plain(s, item, Q_PRUNE_ANSWERS);
@@ -355,11 +354,11 @@ sqlite_prune(struct sqlite *s, struct store_item *item)
 	err = prune_plain(s, item, Q_PRUNE_DENIED);
 	if (err)
 		return err;
-	err = prune_with(s, item, Q_PRUNE_PENDING, &approvals, -1);
+	err = prune_with(s, item, Q_PRUNE_PENDING, &approvals, 1, -1);
 	if (err)
 		return err;
-	err = prune_with(s, item, Q_PRUNE_EDGES, &text, 1);
+	err = prune_with(s, item, Q_PRUNE_EDGES, of_edge, N_OF(of_edge), 1);
 	if (err)
 		return err;
-	return prune_with(s, item, Q_PRUNE_TASKS, NULL, 0);
+	return prune_with(s, item, Q_PRUNE_TASKS, NULL, 0, 0);
 }

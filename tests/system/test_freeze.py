@@ -192,7 +192,7 @@ def test_nothing_that_begins_while_a_freeze_is_asked_for_outlives_it(house):
     assert olga.ask("POST", "/v1/revocations", {"principal": ALICE, "freeze": True}).status == 200
     import sqlite3
     with sqlite3.connect(f"file:{house.path('state/store/writ.db')}?mode=ro", uri=True, timeout=10) as db:
-        alive = db.execute("SELECT count(*) FROM edge JOIN principal ON principal.n = edge.delegator WHERE uri = ? AND state = 1", (ALICE,)).fetchone()
+        alive = db.execute("SELECT count(*) FROM edge JOIN principal ON principal.n = edge.delegator WHERE uri = ? AND edge.n NOT IN (SELECT edge FROM revoked)", (ALICE,)).fetchone()
         good = db.execute("SELECT count(*) FROM cert JOIN edge ON edge.n = cert.edge JOIN principal ON principal.n = edge.delegator "
                           "WHERE uri = ? AND cert.state = 1", (ALICE,)).fetchone()
     assert (alive, good) == ((0,), (0,))

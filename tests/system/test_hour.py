@@ -13,7 +13,7 @@ pytestmark = pytest.mark.waits
 
 def set_state(house, agent, state):
     with sqlite3.connect(house.path("state/store/writ.db"), timeout=10) as db:
-        db.execute("UPDATE cert SET state = ? WHERE serial = ?", (state, bytes.fromhex(agent.serial)))
+        db.execute("UPDATE leaf SET state = ? WHERE serial = ?", (state, bytes.fromhex(agent.serial)))
 
 
 def test_a_responder_that_does_not_learn_of_an_end_is_found_and_one_that_is_late_is_not(one):

@@ -422,7 +422,7 @@ def test_a_leaf_that_is_not_the_one_issued_under_its_serial_is_refused(one):
     # As whoever took an issuing key would make one: a serial of ours that is good, in other words.
     agent = one.agent_with_leaf("forged")
     with sqlite3.connect(one.path("state/store/writ.db"), timeout=10) as db:
-        changed = db.execute("UPDATE cert SET sha256 = ? WHERE serial = ?", (hashlib.sha256(b"another").digest(), bytes.fromhex(agent.serial)))
+        changed = db.execute("UPDATE leaf SET sha256 = ? WHERE serial = ?", (hashlib.sha256(b"another").digest(), bytes.fromhex(agent.serial)))
         assert changed.rowcount == 1
     refused(agent.client().ask("POST", "/v1/renew", {}), 401, "UNAUTHENTICATED", "leaf is not one of this issuer")
 

@@ -230,6 +230,13 @@ a_leaf_below_a_frozen_name_is_refused_even_if_its_edge_were_alive(void **state)
 	store_close(store);
 }
 
+/* Back to version 3: each edge and each leaf says itself whether it is revoked. */
+static const char version_3[] =
+	"DROP VIEW cert; ALTER TABLE leaf RENAME TO cert; ALTER TABLE edge ADD COLUMN state INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE edge ADD COLUMN revoked_at INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE edge ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX edge_origin ON edge(revoked_at) WHERE origin = 1; DROP TABLE revoked; PRAGMA user_version = 3";
+
 static void
 an_older_schema_is_brought_up_to_date_by_its_writer(void **state)
 {
@@ -241,9 +248,10 @@ an_older_schema_is_brought_up_to_date_by_its_writer(void **state)
 	expect_ok(store_open(uri, STORE_WRITE, &store));
 	expect_ok(leaf_of_task(store, 1, true));
 	store_close(store);
+	alter(version_3);
 	alter("DROP TABLE frozen; DROP TABLE note; DROP INDEX task_open; DROP TABLE denied; PRAGMA user_version = 1");
 	snprintf(message, sizeof(message),
-		 "store %s: the store has schema 1, this program wants 3: its writer has not opened it yet", uri);
+		 "store %s: the store has schema 1, this program wants 4: its writer has not opened it yet", uri);
 	expect_refused(store_open(uri, STORE_READ, &store), WRIT_NOT_FOUND, message);
 	expect_ok(store_open(uri, STORE_WRITE, &store));
 	expect_ok(leaf_of_task(store, 2, false));
@@ -252,6 +260,108 @@ an_older_schema_is_brought_up_to_date_by_its_writer(void **state)
 	store_close(store);
 	expect_ok(store_open(uri, STORE_READ, &store));
 	store_close(store);
+}
+
+static struct writ_err *
+edge_seen(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx)
+{
+	writ_time *at = ctx;
+
+	assert_int_equal(id[0], 1);
+	*at = revoked_at;
+	return NULL;
+}
+
+static struct writ_err *
+owed_seen(const struct store_revoked *revoked, void *ctx)
+{
+	unsigned *serials = ctx;
+
+	assert_int_equal(revoked->reason, 5);
+	*serials = 10 * *serials + revoked->serial[0];
+	return NULL;
+}
+
+static struct writ_err *
+state_seen(const struct store_cert *cert, void *ctx)
+{
+	unsigned *states = ctx;
+
+	*states = 10 * *states + cert->state;
+	return NULL;
+}
+
+static void
+what_an_older_schema_says_is_revoked_stays_so(void **state)
+{
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA((size_t)1024 * 1024);
+	AUTO(store_closep) struct store *store = NULL;
+	struct store_counts counts;
+	struct store_edge edge;
+	struct store_cert cert;
+	unsigned serials = 0, states = 0;
+	writ_time at = 0;
+
+	(void)state;
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	for (uint8_t n = 1; n <= 3; n++) /* the last had expired when the others were revoked */
+		expect_ok(leaf_of_task(store, n, n == 1));
+	store_close(TAKE(store));
+	alter(version_3);
+	alter("UPDATE edge SET state = 2, revoked_at = 1800000030, origin = 1;"
+	      "UPDATE cert SET state = 2, reason = 5, revoked_at = 1800000030 WHERE n < 3;"
+	      "UPDATE cert SET not_after = 1800000029 WHERE n = 3; INSERT INTO outbox VALUES (1), (2)");
+
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	expect_refused(leaf_of_task(store, 4, false), WRIT_CONFLICT, "edge 01000000000000000000000000000000 was revoked");
+	expect_ok(store_edge(store, (const uint8_t[EDGE_ID_LEN]){ 1 }, &arena, &edge));
+	assert_int_equal(edge.state, EDGE_REVOKED);
+	for (uint8_t n = 1; n <= 3; n++) {
+		expect_ok(store_cert(store, (const uint8_t[SERIAL_LEN]){ n }, &arena, &cert));
+		assert_int_equal(cert.state, n < 3 ? CERT_REVOKED : CERT_GOOD);
+		assert_int_equal(cert.reason, n < 3 ? 5 : 0);
+		assert_int_equal(cert.revoked_at, n < 3 ? NOW + 30 : 0);
+	}
+	expect_ok(store_live_certs(store, NOW, state_seen, &states));
+	assert_int_equal(states, 122); /* by when they expire */
+	expect_ok(store_counts(store, NOW, &counts));
+	assert_int_equal(counts.edges_live, 0);
+	assert_int_equal(counts.certs_good, 1);
+	assert_int_equal(counts.certs_revoked, 2);
+	expect_ok(store_outbox(store, owed_seen, &serials));
+	assert_int_equal(serials, 12);
+	expect_ok(store_revoked_edges(store, NOW + 30, edge_seen, &at));
+	assert_int_equal(at, NOW + 30);
+}
+
+/* A row of a certificate is a fact: a cascade that wrote each would write most pages of a large store. */
+static void
+a_revocation_writes_no_row_of_a_certificate_nor_of_an_edge(void **state)
+{
+	static const uint8_t id[EDGE_ID_LEN] = { 1 };
+	const struct store_revoke revoke = { .what = REVOKE_EDGE, .id = { id, sizeof(id) }, .reason = 5 };
+	AUTO(writ_arena_done) struct writ_arena arena = WRIT_ARENA((size_t)1024 * 1024);
+	AUTO(store_closep) struct store *store = NULL;
+	struct store_item item = { .op = STORE_REVOKE, .revoke = &revoke, .arena = &arena, .now = NOW };
+
+	(void)state;
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	for (uint8_t n = 1; n <= 9; n++)
+		expect_ok(leaf_of_task(store, n, n == 1));
+	store_close(TAKE(store));
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const when[] = { "UPDATE ON leaf", "UPDATE ON edge", "DELETE ON leaf" };
+		char sql[200];
+
+		snprintf(sql, sizeof(sql), "CREATE TRIGGER t%u BEFORE %s BEGIN SELECT raise(ABORT, 'written'); END", i,
+			 when[i]);
+		alter(sql);
+	}
+	expect_ok(store_open(uri, STORE_WRITE, &store));
+	expect_ok(store_commit(store, &item, 1));
+	expect_ok(item.result);
+	assert_int_equal(item.n_revoked, 9);
+	assert_int_equal(item.n_edges, 1);
 }
 
 static void
@@ -265,7 +375,7 @@ a_newer_schema_is_refused(void **state)
 	store_close(store);
 	alter("PRAGMA user_version = 99");
 	snprintf(message, sizeof(message),
-		 "store %s: the store has schema 99, this program knows up to 3: run the newer Writ", uri);
+		 "store %s: the store has schema 99, this program knows up to 4: run the newer Writ", uri);
 	expect_refused(store_open(uri, STORE_WRITE, &store), WRIT_LOCKED, message);
 	expect_refused(store_open(uri, STORE_READ, &store), WRIT_LOCKED, message);
 }
@@ -391,6 +501,8 @@ main(void)
 		TEST(a_symbolic_link_is_refused),
 		TEST(a_leaf_below_a_frozen_name_is_refused_even_if_its_edge_were_alive),
 		TEST(an_older_schema_is_brought_up_to_date_by_its_writer),
+		TEST(what_an_older_schema_says_is_revoked_stays_so),
+		TEST(a_revocation_writes_no_row_of_a_certificate_nor_of_an_edge),
 		TEST(a_newer_schema_is_refused),
 		TEST(somebody_elses_file_is_refused_and_left_alone),
 		TEST(a_file_that_is_no_database_is_refused),
