@@ -25,6 +25,8 @@ class Entry:
         self.reason = reason | high << 8
         self.type, self.serial = TYPES[kind], serial.hex()
         self.json = json.loads(text, object_pairs_hook=self.canonical)
+        if self.type in ("revoke", "abort") and self.json["edge" if self.names_an_edge else "serial"] != self.serial:
+            raise Damaged(f"an entry of {self.serial} whose text names another: {text}")
 
     @staticmethod
     def canonical(pairs):
