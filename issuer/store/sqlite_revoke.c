@@ -91,9 +91,11 @@ take(struct sqlite *s, const struct store_revoke *revoke, int64_t n)
 	}
 	if (err)
 		return err;
-	err = sqlite_do(s, Q_TAKE_BELOW, NULL, 0);
-	if (err)
-		return err;
+	for (int level = 0; level == 0 || sqlite3_changes(s->db) > 0; level++) {
+		err = sqlite_do(s, Q_TAKE_BELOW, VALUES(V_INT(level)));
+		if (err)
+			return err;
+	}
 	return sqlite_do(s, Q_TAKEN_TOPMOST, NULL, 0);
 }
 
