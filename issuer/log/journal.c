@@ -118,7 +118,7 @@ segments_check(struct journal *j, const struct segments *segments, size_t from, 
 		const bool last = i + 1 == segments->n;
 		struct writ_err *err;
 
-		err = segment_load(j->dir, segments->first[i], O_RDWR, &s);
+		err = segment_load(j->dir, segments->first[i], O_RDWR, w, &s);
 		if (!err)
 			err = segment_header_check(&s, segments->first[i], w);
 		if (!err)
@@ -161,7 +161,7 @@ journal_open_from(const char *dir, struct writ_bytes origin, const struct journa
 {
 	AUTO(segments_done) struct segments segments = { 0 };
 	AUTO(journal_closep) struct journal *j = calloc(1, sizeof(*j));
-	struct walk w = { .chained = !mark, .of_log = true, .mark = mark, .each = each, .ctx = ctx };
+	AUTO(walk_done) struct walk w = { .chained = !mark, .of_log = true, .mark = mark, .each = each, .ctx = ctx };
 	struct writ_err *err;
 	size_t from = 0;
 
@@ -424,7 +424,7 @@ read_segments(const char *dir, struct walk *w)
 	for (; i < segments.n; i++) {
 		AUTO(segment_done) struct segment s = { .fd = -1 };
 
-		err = segment_load(dir, segments.first[i], O_RDONLY, &s);
+		err = segment_load(dir, segments.first[i], O_RDONLY, w, &s);
 		if (!err)
 			err = segment_header_check(&s, segments.first[i], w);
 		if (!err)
@@ -441,7 +441,7 @@ read_segments(const char *dir, struct walk *w)
 struct writ_err *
 journal_read(const char *dir, uint64_t from, journal_each *each, void *ctx)
 {
-	struct walk w = { .from = from, .each = each, .ctx = ctx };
+	AUTO(walk_done) struct walk w = { .from = from, .each = each, .ctx = ctx };
 
 	return read_segments(dir, &w);
 }
@@ -449,7 +449,7 @@ journal_read(const char *dir, uint64_t from, journal_each *each, void *ctx)
 struct writ_err *
 journal_read_from(const char *dir, const struct journal_mark *mark, journal_each *each, void *ctx)
 {
-	struct walk w = { .from = mark->index, .mark = mark, .each = each, .ctx = ctx };
+	AUTO(walk_done) struct walk w = { .from = mark->index, .mark = mark, .each = each, .ctx = ctx };
 
 	return read_segments(dir, &w);
 }

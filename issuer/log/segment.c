@@ -237,12 +237,17 @@ void
 segment_done(struct segment *s)
 {
 	file_closep(&s->fd);
-	free(s->data);
 	writ_err_free(s->bad);
 }
 
+void
+walk_done(struct walk *w)
+{
+	free(TAKE(w->room));
+}
+
 struct writ_err *
-segment_load(const char *dir, uint64_t first, int flags, struct segment *s)
+segment_load(const char *dir, uint64_t first, int flags, struct walk *w, struct segment *s)
 {
 	char name[NAME_LEN + 1];
 	struct writ_err *err;
@@ -260,11 +265,13 @@ segment_load(const char *dir, uint64_t first, int flags, struct segment *s)
 		return writ_fail(WRIT_BROKEN, "%s has %lld bytes: a segment has %d to %u", s->path,
 				 (long long)st.st_size, SEGMENT_HEADER_LEN, JOURNAL_SEGMENT_LEN);
 	s->len = (size_t)st.st_size;
-	s->data = malloc(s->len);
-	if (!s->data)
+	if (!w->room)
+		w->room = malloc(JOURNAL_SEGMENT_LEN); /* pages that are not written take no memory */
+	if (!w->room)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for the %zu bytes of %s", s->len, s->path);
+	s->data = w->room;
 	while (done < s->len) {
-		const ssize_t n = pread(s->fd, s->data + done, s->len - done, (off_t)done);
+		const ssize_t n = pread(s->fd, w->room + done, s->len - done, (off_t)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -341,12 +348,15 @@ segment_walk(struct segment *s, struct walk *w)
 	}
 }
 
-/* The end of what is not zero. */
+/* The end of what is not zero.  A page at a time first: most of a new segment is zeros. */
 size_t
 segment_used(const struct segment *s)
 {
+	static const uint8_t zeros[4096];
 	size_t len = s->len;
 
+	while (len >= s->end + sizeof(zeros) && memcmp(s->data + len - sizeof(zeros), zeros, sizeof(zeros)) == 0)
+		len -= sizeof(zeros);
 	while (len > s->end && s->data[len - 1] == 0)
 		len--;
 	return len;

@@ -21,7 +21,7 @@ struct segments {
 struct segment {
 	char path[PATH_MAX];
 	int fd;
-	uint8_t *data;
+	const uint8_t *data; /* in the walk's room: until the next is loaded */
 	size_t len;
 	size_t end;	      /* behind the last good record */
 	struct writ_err *bad; /* why the walk ended there; NULL: an end mark */
@@ -36,6 +36,7 @@ struct walk {
 	uint8_t id[LOG_ID_LEN];
 	const struct journal_mark *mark; /* the place that must be there before `each` sees anything; NULL: none, or seen */
 	writ_time last_time;
+	uint8_t *room; /* for a segment: one for all, since memory that is new costs as much as reading */
 	uint64_t from; /* `each` sees entries from here on */
 	journal_each *each;
 	void *ctx;
@@ -59,8 +60,10 @@ WRIT_CHECKED struct writ_err *segments_find(const char *dir, struct segments *re
 void segments_done(struct segments *);
 
 /* The whole file into memory; `flags`: O_RDONLY or O_RDWR for s->fd, which is -1 before. */
-WRIT_CHECKED struct writ_err *segment_load(const char *dir, uint64_t first, int flags, struct segment *);
+WRIT_CHECKED struct writ_err *segment_load(const char *dir, uint64_t first, int flags, struct walk *,
+					   struct segment *);
 void segment_done(struct segment *);
+void walk_done(struct walk *);
 
 /* Magic, version, place in the chain. */
 WRIT_CHECKED struct writ_err *segment_header_check(const struct segment *, uint64_t first, struct walk *);

@@ -32,22 +32,21 @@
 #include "base/text.h"
 #include "issuer/log/snapshot.h"
 #include "issuer/serve/control.h"
+#include "issuer/serve/live.h"
 #include "issuer/serve/serve.h"
 
 #define LOOK_BACK_S 1200  /* over the longest life, 930 s, and the clocks' margins: no older entry can be live */
 #define EDGES_SINCE_S 960 /* delegation.md 5, R3 */
 #define SEGMENTS_MAX 65536
 #define GROUP 256
+#define AHEAD_MAX 4194304 /* rows, 120 MB: of more live ones, or of a day's under a clock that is behind, each is read when it is compared */
+#define SOON 8 /* rows: a look-up waits for memory about as long as so many take */
 
-/* Times in 32 bits, good until 2106: with a million live there are two million of these for a moment. */
-struct found {
+/* Of the store; times in 32 bits, as in live.h. */
+struct recovery_row {
 	uint8_t serial[SERIAL_LEN];
-	uint8_t key[8];
-	uint64_t index; /* UINT64_MAX: a snapshot's */
 	uint32_t not_after, revoked_at;
-	uint8_t used, aborted, revoked; /* the journal's words */
-	uint8_t row;			/* enum cert_state; 0: none */
-	uint8_t reason;
+	uint8_t state, reason;
 };
 
 struct revoked_edge {
@@ -61,8 +60,8 @@ struct recovery {
 	int sock;
 	const struct signer_welcome *welcome;
 	writ_time now;
-	struct found *table; /* open addressing; a power of two, at most half full */
-	size_t n, cap;
+	const struct recovery_ahead *ahead;
+	struct live live;
 	writ_time newest;
 	uint64_t n_rows, n_aborted, n_revoked;
 	struct store_revoked *outbox;
@@ -78,15 +77,13 @@ struct recovery {
 static void
 recovery_done(struct recovery *r)
 {
-	free(TAKE(r->table));
+	live_done(&r->live);
 	free(TAKE(r->outbox));
 	free(TAKE(r->edges));
 	free(TAKE(r->told));
-	r->n = r->cap = r->n_outbox = r->cap_outbox = r->n_edges = r->cap_edges = r->n_told = r->cap_told = 0;
+	r->n_outbox = r->cap_outbox = r->n_edges = r->cap_edges = r->n_told = r->cap_told = 0;
 	r->n_rows = 0;
 }
-
-/* ---- the table ---- */
 
 static uint32_t
 time32(writ_time t)
@@ -94,60 +91,16 @@ time32(writ_time t)
 	return t < 0 ? 0 : t > UINT32_MAX ? UINT32_MAX : (uint32_t)t;
 }
 
-static struct found *
-slot_of(struct found *table, size_t cap, const uint8_t serial[SERIAL_LEN])
-{
-	size_t i = writ_get64(serial + 8) & (cap - 1);
-
-	while (table[i].used && memcmp(table[i].serial, serial, SERIAL_LEN) != 0)
-		i = (i + 1) & (cap - 1);
-	return &table[i];
-}
-
-static struct found *
-find(const struct recovery *r, const uint8_t serial[SERIAL_LEN])
-{
-	struct found *f = r->cap ? slot_of(r->table, r->cap, serial) : NULL;
-
-	return f && f->used ? f : NULL;
-}
-
-/* Room for `n` at half of it. */
 WRIT_CHECKED static struct writ_err *
-table_grow(struct recovery *r, size_t n)
+entry_add(struct recovery *r, const struct entry *entry, struct live_entry **ret)
 {
-	size_t cap = r->cap ? r->cap : 4096;
-	struct found *table;
-
-	while (2 * n > cap)
-		cap *= 2;
-	table = calloc(cap, sizeof(*table));
-	if (!table)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu live entries", n);
-	for (size_t i = 0; i < r->cap; i++)
-		if (r->table[i].used)
-			*slot_of(table, cap, r->table[i].serial) = r->table[i];
-	free(r->table);
-	r->table = table;
-	r->cap = cap;
-	return NULL;
-}
-
-WRIT_CHECKED static struct writ_err *
-entry_add(struct recovery *r, const struct entry *entry)
-{
-	struct writ_err *err = 2 * (r->n + 1) > r->cap ? table_grow(r, r->n + 1) : NULL;
-	struct found *f;
+	struct writ_err *err = live_add(&r->live, entry->serial, ret);
 
 	if (err)
-		return err;
-	f = slot_of(r->table, r->cap, entry->serial);
-	if (f->used)
-		return writ_fail(WRIT_BROKEN, "the journal has a serial twice: entry %" PRIu64, entry->index);
-	*f = (struct found){ .index = entry->index, .not_after = time32(entry->not_after), .used = 1 };
-	memcpy(f->serial, entry->serial, SERIAL_LEN);
-	memcpy(f->key, entry->key, sizeof(f->key));
-	r->n++;
+		return err->code == WRIT_BROKEN ? writ_because(err, "the journal's entry %" PRIu64, entry->index) : err;
+	(*ret)->index = entry->index;
+	(*ret)->not_after = time32(entry->not_after);
+	memcpy((*ret)->key, entry->key, sizeof((*ret)->key));
 	return NULL;
 }
 
@@ -181,36 +134,58 @@ entry_see(const struct entry *entry, void *ctx)
 {
 	static const uint8_t no_key[8];
 	struct recovery *r = ctx;
-	struct found *f;
+	struct live_entry *f;
 
 	if (entry->time > r->newest)
 		r->newest = entry->time;
 	if (entry->type == ENTRY_ISSUE)
-		return entry->not_after >= r->now ? entry_add(r, entry) : NULL;
+		return entry->not_after >= r->now ? entry_add(r, entry, &f) : NULL;
 	if (entry->type != ENTRY_ABORT && entry->type != ENTRY_REVOKE)
 		return NULL;
 	if (entry->type == ENTRY_REVOKE && memcmp(entry->key, no_key, sizeof(no_key)) == 0) /* of an edge */
 		return edge_keep(&r->told, &r->n_told, &r->cap_told, entry->serial, entry->time);
-	f = find(r, entry->serial);
+	f = live_find(&r->live, entry->serial);
 	if (f && entry->type == ENTRY_ABORT)
-		f->aborted = 1;
+		f->aborted = true;
 	else if (f)
-		f->revoked = 1;
+		f->revoked = true;
 	return NULL;
+}
+
+/* Its rows are told a minute after the other. */
+WRIT_CHECKED static struct writ_err *
+snapshot_room(struct recovery *r, const struct snapshot *snapshot)
+{
+	struct writ_err *err = NULL;
+	uint32_t minute = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < snapshot->n_rows && !err; i++) {
+		struct snapshot_row row;
+
+		snapshot_row(snapshot, i, &row);
+		if (n > 0 && writ_get32(row.serial) != minute) {
+			err = live_room(&r->live, minute, n);
+			n = 0;
+		}
+		minute = writ_get32(row.serial);
+		n += row.not_after >= r->now;
+	}
+	return err || n == 0 ? err : live_room(&r->live, minute, n);
 }
 
 /* What of a snapshot is live yet. */
 WRIT_CHECKED static struct writ_err *
 snapshot_see(struct recovery *r, const struct snapshot *snapshot)
 {
-	struct writ_err *err = table_grow(r, snapshot->n_rows + 1);
+	struct writ_err *err = snapshot_room(r, snapshot);
 
 	if (snapshot->mark.time > r->newest)
 		r->newest = snapshot->mark.time;
 	for (size_t i = 0; i < snapshot->n_rows && !err; i++) {
 		struct entry entry = { .index = UINT64_MAX };
 		struct snapshot_row row;
-		struct found *f;
+		struct live_entry *f = NULL;
 
 		snapshot_row(snapshot, i, &row);
 		entry.not_after = row.not_after;
@@ -218,10 +193,9 @@ snapshot_see(struct recovery *r, const struct snapshot *snapshot)
 			continue;
 		memcpy(entry.serial, row.serial, sizeof(entry.serial));
 		memcpy(entry.key, row.key, sizeof(entry.key));
-		err = entry_add(r, &entry);
-		f = err ? NULL : find(r, row.serial);
-		if (f && row.state != SNAPSHOT_ISSUED)
-			*(row.state == SNAPSHOT_ABORTED ? &f->aborted : &f->revoked) = 1;
+		err = entry_add(r, &entry, &f);
+		if (!err && row.state != SNAPSHOT_ISSUED)
+			*(row.state == SNAPSHOT_ABORTED ? &f->aborted : &f->revoked) = true;
 	}
 	for (size_t i = 0; i < snapshot->n_edges && !err; i++) {
 		struct snapshot_edge edge;
@@ -316,11 +290,11 @@ start_find(const struct recovery *r, const char *dir, uint64_t *ret)
 
 /* ---- the store ---- */
 
-static struct writ_err *
-row_see(const struct store_cert *cert, void *ctx)
+/* Against the journal's. */
+WRIT_CHECKED static struct writ_err *
+row_compare(struct recovery *r, const struct recovery_row *row)
 {
-	struct recovery *r = ctx;
-	struct found *f = find(r, cert->serial);
+	struct live_entry *f = live_find(&r->live, row->serial);
 	char hex[2 * SERIAL_LEN + 1];
 
 	r->n_rows++;
@@ -328,12 +302,90 @@ row_see(const struct store_cert *cert, void *ctx)
 		return writ_fail(WRIT_LOCKED,
 				 "certificate %s is in the store and not in the journal: the journal is an older copy; "
 				 "restore the newest of both",
-				 writ_hex((struct writ_bytes){ cert->serial, SERIAL_LEN }, hex));
-	f->row = (uint8_t)cert->state;
-	f->reason = (uint8_t)cert->reason;
-	f->revoked_at = time32(cert->revoked_at);
-	return status_set(r->serve->status, cert->serial, cert->state == CERT_GOOD ? STATUS_GOOD : STATUS_REVOKED,
-			  cert->not_after);
+				 writ_hex((struct writ_bytes){ row->serial, SERIAL_LEN }, hex));
+	f->row = row->state;
+	f->reason = row->reason;
+	f->revoked_at = row->revoked_at;
+	return status_set(r->serve->status, row->serial, row->state == CERT_GOOD ? STATUS_GOOD : STATUS_REVOKED,
+			  row->not_after);
+}
+
+static void
+row_from(const struct store_cert *cert, struct recovery_row *ret)
+{
+	*ret = (struct recovery_row){ .not_after = time32(cert->not_after),
+				      .revoked_at = time32(cert->revoked_at),
+				      .state = (uint8_t)cert->state,
+				      .reason = (uint8_t)cert->reason };
+	memcpy(ret->serial, cert->serial, sizeof(ret->serial));
+}
+
+static struct writ_err *
+row_see(const struct store_cert *cert, void *ctx)
+{
+	struct recovery_row row;
+
+	row_from(cert, &row);
+	return row_compare(ctx, &row);
+}
+
+static struct writ_err *
+row_keep(const struct store_cert *cert, void *ctx)
+{
+	struct recovery_ahead *ahead = ctx;
+
+	if (ahead->n == AHEAD_MAX)
+		return writ_fail(WRIT_EXHAUSTED, "more than %d rows are not held in memory", AHEAD_MAX);
+	if (ahead->n == ahead->cap) {
+		const size_t cap = ahead->cap ? 2 * ahead->cap : 4096;
+		struct recovery_row *grown = realloc(ahead->rows, cap * sizeof(*grown));
+
+		if (!grown)
+			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu rows", cap);
+		ahead->rows = grown;
+		ahead->cap = cap;
+	}
+	row_from(cert, &ahead->rows[ahead->n++]);
+	return NULL;
+}
+
+void
+recovery_ahead(struct store *store, writ_time now, struct recovery_ahead *ret)
+{
+	struct writ_err *err;
+
+	*ret = (struct recovery_ahead){ .at = now };
+	err = store_live_certs(store, now, row_keep, ret);
+	if (err)
+		recovery_ahead_done(ret);
+	else
+		ret->whole = true;
+	writ_err_free(err);
+}
+
+void
+recovery_ahead_done(struct recovery_ahead *ahead)
+{
+	free(ahead->rows);
+	*ahead = (struct recovery_ahead){ 0 };
+}
+
+/* What was read ahead, where it is all that would be read now: for a clock that was ahead then, it is not. */
+WRIT_CHECKED static struct writ_err *
+rows_see(struct recovery *r)
+{
+	const struct recovery_ahead *ahead = r->ahead;
+	struct writ_err *err = NULL;
+
+	if (!ahead->whole || ahead->at > r->now)
+		return store_live_certs(r->store, r->now, row_see, r);
+	for (size_t i = 0; i < ahead->n && !err; i++) {
+		if (i + SOON < ahead->n)
+			live_soon(&r->live, ahead->rows[i + SOON].serial);
+		if (ahead->rows[i].not_after >= r->now)
+			err = row_compare(r, &ahead->rows[i]);
+	}
+	return err;
 }
 
 static struct writ_err *
@@ -365,7 +417,7 @@ edge_see(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx)
 /* ---- verdicts ---- */
 
 WRIT_CHECKED static struct writ_err *
-older(const struct found *f)
+older(const struct live_entry *f)
 {
 	char hex[2 * SERIAL_LEN + 1];
 
@@ -378,11 +430,10 @@ older(const struct found *f)
 WRIT_CHECKED static struct writ_err *
 judge(const struct recovery *r)
 {
-	for (size_t i = 0; i < r->cap; i++) {
-		const struct found *f = &r->table[i];
+	struct live_at at = { 0 };
+	const struct live_entry *f;
 
-		if (!f->used)
-			continue;
+	while ((f = live_next(&r->live, &at))) {
 		if (f->row == 0 && (f->revoked || (!f->aborted && f->index < r->welcome->settled)))
 			return older(f);
 		if (f->row == CERT_GOOD && (f->aborted || f->revoked))
@@ -395,13 +446,13 @@ judge(const struct recovery *r)
 static bool
 needs_index(const struct recovery *r)
 {
-	for (size_t i = 0; i < r->cap; i++) {
-		const struct found *f = &r->table[i];
+	struct live_at at = { 0 };
+	const struct live_entry *f;
 
-		if (f->used && f->index == UINT64_MAX &&
+	while ((f = live_next(&r->live, &at)))
+		if (f->index == UINT64_MAX &&
 		    (f->row == 0 || (f->row == CERT_GOOD && (f->aborted || f->revoked))))
 			return true;
-	}
 	return false;
 }
 
@@ -427,28 +478,26 @@ rows_abort(struct recovery *r, struct store_cert *certs, struct store_item *item
 WRIT_CHECKED static struct writ_err *
 abort_missing(struct recovery *r)
 {
-	AUTO(freep) uint8_t(*serials)[SERIAL_LEN] = calloc(r->n + 1, sizeof(*serials));
+	AUTO(freep) uint8_t(*serials)[SERIAL_LEN] = calloc(r->live.n + 1, sizeof(*serials));
 	AUTO(freep) struct store_cert *certs = calloc(GROUP, sizeof(*certs));
 	AUTO(freep) struct store_item *items = calloc(GROUP, sizeof(*items));
+	struct live_at at = { 0 };
+	const struct live_entry *f;
 	struct writ_err *err;
 	size_t n = 0;
 
 	if (!serials || !certs || !items)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for aborts");
-	for (size_t i = 0; i < r->cap; i++) {
-		const struct found *f = &r->table[i];
-
-		if (f->used && !f->aborted && (f->row == 0 || (f->row == CERT_ABORTED && !f->revoked)))
+	while ((f = live_next(&r->live, &at)))
+		if (!f->aborted && (f->row == 0 || (f->row == CERT_ABORTED && !f->revoked)))
 			memcpy(serials[n++], f->serial, SERIAL_LEN);
-	}
 	r->n_aborted = n;
 	err = n > 0 ? control_abort(r->sock, (const uint8_t(*)[SERIAL_LEN])serials, n) : NULL;
 
 	n = 0;
-	for (size_t i = 0; i < r->cap && !err; i++) {
-		const struct found *f = &r->table[i];
-
-		if (!f->used || f->row != 0)
+	at = (struct live_at){ 0 };
+	while (!err && (f = live_next(&r->live, &at))) {
+		if (f->row != 0)
 			continue;
 		certs[n] = (struct store_cert){ .log_index = f->index,
 						.not_before = r->now,
@@ -477,17 +526,17 @@ at_order(const void *a, const void *b)
 WRIT_CHECKED static struct writ_err *
 revoke_missing(struct recovery *r)
 {
-	AUTO(freep) struct control_revoke *list = calloc(r->n + 1, sizeof(*list));
+	AUTO(freep) struct control_revoke *list = calloc(r->live.n + 1, sizeof(*list));
 	bool logged = true, edge_logged = true;
+	struct live_at at = { 0 };
+	const struct live_entry *f;
 	struct writ_err *err;
 	size_t n = 0;
 
 	if (!list)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for revocations");
-	for (size_t i = 0; i < r->cap; i++) {
-		const struct found *f = &r->table[i];
-
-		if (!f->used || f->row != CERT_REVOKED || f->revoked || f->aborted)
+	while ((f = live_next(&r->live, &at))) {
+		if (f->row != CERT_REVOKED || f->revoked || f->aborted)
 			continue;
 		memcpy(list[n].serial, f->serial, SERIAL_LEN);
 		list[n].reason = f->reason;
@@ -541,7 +590,7 @@ journal_see_behind(struct recovery *r, const char *dir)
 WRIT_CHECKED static struct writ_err *
 store_see(struct recovery *r)
 {
-	struct writ_err *err = store_live_certs(r->store, r->now, row_see, r);
+	struct writ_err *err = rows_see(r);
 
 	if (!err)
 		err = store_outbox(r->store, outbox_see, r);
@@ -586,16 +635,19 @@ run(struct recovery *r)
 }
 
 struct writ_err *
-recovery_run(struct serve *serve, struct store *store, int sock, const struct signer_welcome *welcome, writ_time now)
+recovery_run(struct serve *serve, struct store *store, const struct recovery_ahead *ahead, int sock,
+	     const struct signer_welcome *welcome, writ_time now)
 {
 	AUTO(recovery_done)
-	struct recovery r = { .serve = serve, .store = store, .sock = sock, .welcome = welcome, .now = now };
+	struct recovery r = {
+		.serve = serve, .store = store, .ahead = ahead, .sock = sock, .welcome = welcome, .now = now
+	};
 	struct writ_err *err = run(&r);
 
 	if (err)
 		return writ_because(err, "recovery");
 	atomic_store(&serve->floor, r.newest);
-	event(EVENT_INFO, "recovery.done", EV_NUM("live_entries", r.n), EV_NUM("live_rows", r.n_rows), EV_NUM("from", r.from),
+	event(EVENT_INFO, "recovery.done", EV_NUM("live_entries", r.live.n), EV_NUM("live_rows", r.n_rows), EV_NUM("from", r.from),
 	      EV_NUM("aborted", r.n_aborted), EV_NUM("revoked", r.n_revoked), EV_NUM("settled", welcome->next_index));
 	return NULL;
 }

@@ -79,6 +79,7 @@ struct writer {
 	bool settling;
 	uint64_t settle_index, settled_last;
 	uint64_t marks[LOOPS_MAX];
+	struct recovery_ahead ahead; /* at the start, until the first group or recovery */
 };
 
 uint64_t
@@ -492,6 +493,7 @@ group_run(struct writer *w, size_t n)
 {
 	bool revoked = false;
 
+	recovery_ahead_done(&w->ahead);
 	commit(w, n);
 	FAULT("issue:stored");
 	abort_all(w, n);
@@ -570,7 +572,8 @@ recover_run(struct writer *w, struct alone *alone)
 	w->control = -1;
 	w->n_owed = w->n_done = 0; /* both are found again: rows without entries, the outbox */
 	w->settling = false;
-	alone->result = recovery_run(w->serve, w->store, r->sock, r->welcome, w->now.wall);
+	alone->result = recovery_run(w->serve, w->store, &w->ahead, r->sock, r->welcome, w->now.wall);
+	recovery_ahead_done(&w->ahead); /* it wrote to the store, or what it found is to be looked at again */
 	if (alone->result) {
 		close(r->sock);
 	} else {
@@ -718,6 +721,7 @@ writer_run(void *arg)
 	struct writer *w = arg;
 	size_t n;
 
+	recovery_ahead(w->store, clock_read().wall, &w->ahead);
 	while (group_take(w, &n)) {
 		clock_take(w);
 		if (n > 0 && is_alone(w->group[0]))
@@ -790,6 +794,7 @@ writer_free(struct writer *w)
 		pthread_join(w->thread, NULL);
 	if (w->control >= 0)
 		close(w->control);
+	recovery_ahead_done(&w->ahead);
 	store_close(w->store);
 	free(w->done);
 	free(w->owed);
