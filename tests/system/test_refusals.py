@@ -482,8 +482,8 @@ def test_ocsp_says_nothing_good_of_what_was_never_issued(one, early):
 # ---- policy files ----
 
 POLICIES = [
-    ("a tab that indents", POLICY.replace("    kind: human", "\tkind: human"), ":9:1: a tab: indent and separate with spaces"),
-    ("a tab that separates", POLICY.replace("kind: human", "kind:\thuman", 1), ":9:10: a tab: indent and separate with spaces"),
+    ("a tab that indents", POLICY.replace("    kind: human", "\tkind: human"), ":10:1: a tab: indent and separate with spaces"),
+    ("a tab that separates", POLICY.replace("kind: human", "kind:\thuman", 1), ":10:10: a tab: indent and separate with spaces"),
     ("an alias", POLICY.replace("kind: human", "kind: *human", 1), ":9:11: aliases (*name) are not accepted: write the value out"),
     ("an anchor", POLICY.replace("kind: human", "kind: &h human", 1), ":9:11: anchors (&name) are not accepted: write the value out"),
     ("a tag", POLICY.replace("kind: human", "kind: !!str human", 1), ":9:11: tags (!name) are not accepted"),
