@@ -21,14 +21,6 @@
 #define TURNS_MAX                                                                                                      \
 	8 /* reads of one connection in a row, so that one that sends without pause does not hold up the others */
 
-int64_t
-conn_time(const struct loop *loop, enum conn_state state)
-{
-	if (state >= CONN_HANDLING)
-		return loop->now.mono_ms;
-	return (loop->paused ? loop->paused_since_ms : loop->now.mono_ms) - loop->paused_total_ms;
-}
-
 /* The list of each state is in the order of deadlines; as they are mostly set in that order, the walk is mostly no
  * step. */
 static void
@@ -52,24 +44,13 @@ conn_wait(struct http_connection *conn, enum conn_state state, int64_t deadline_
 		TAILQ_INSERT_HEAD(list, conn, by_deadline);
 }
 
-static void
-queue_on(struct http_connection *conn, bool held)
-{
-	struct loop *loop = conn->loop;
-
-	if (conn->queued && conn->held == held)
-		return;
-	if (conn->queued)
-		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
-	conn->queued = true;
-	conn->held = held;
-	TAILQ_INSERT_TAIL(held ? &loop->held : &loop->ready, conn, queue);
-}
-
 void
 conn_queue(struct http_connection *conn)
 {
-	queue_on(conn, false);
+	if (conn->queued)
+		return;
+	conn->queued = true;
+	TAILQ_INSERT_TAIL(&conn->loop->ready, conn, queue);
 }
 
 struct http_connection *
@@ -105,7 +86,7 @@ conn_start(const struct listener *listener, int fd, struct address *address, con
 		conn_wait(conn, CONN_QUEUED, loop->now.mono_ms + HTTP_QUEUED_MS);
 		return conn;
 	}
-	conn_wait(conn, CONN_IDLE, conn_time(loop, CONN_IDLE) + loop->conf.idle_ms);
+	conn_wait(conn, CONN_IDLE, loop->now.mono_ms + loop->conf.idle_ms);
 	conn_run(conn);
 	return NULL;
 }
@@ -115,7 +96,7 @@ conn_begin(struct http_connection *conn)
 {
 	struct loop *loop = conn->loop;
 
-	conn_wait(conn, CONN_HANDSHAKE, conn_time(loop, CONN_HANDSHAKE) + loop->conf.handshake_deadline_ms);
+	conn_wait(conn, CONN_HANDSHAKE, loop->now.mono_ms + loop->conf.handshake_deadline_ms);
 	if (!tls_start(conn)) {
 		conn_close(conn);
 		return;
@@ -143,7 +124,7 @@ conn_close(struct http_connection *conn)
 	TAILQ_REMOVE(&loop->by_state[conn->state], conn, by_deadline);
 	conn->state = CONN_CLOSED;
 	if (conn->queued)
-		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
+		TAILQ_REMOVE(&loop->ready, conn, queue);
 	conn->queued = false;
 	long_body_release(conn);
 	if (conn->lent_done)
@@ -314,7 +295,7 @@ handle(struct http_connection *conn, const struct http_head *head, struct writ_b
 	if (!head->keep_alive)
 		conn->close = true;
 	if (conn->started_ms == 0)
-		conn->started_ms = conn_time(conn->loop, CONN_HEAD);
+		conn->started_ms = conn->loop->now.mono_ms;
 	conn->listener->handler->request(&request, conn->listener->handler->ctx);
 	if (!conn->answered && !conn->later) {
 		event(EVENT_ALARM, "http.unanswered", EV_TEXT("path", head->path));
@@ -444,8 +425,8 @@ consume(struct http_connection *conn, struct writ_bytes in)
 
 		if (loop->raw.len > 0)
 			out_gather(conn); /* its owner may do with it what it likes while the next request is handled */
-		if (conn->later || conn->close || conn->lent.len > 0 || conn->out.len > 0 || loop->paused ||
-		    loop->stopping || rests(conn)) {
+		if (conn->later || conn->close || conn->lent.len > 0 || conn->out.len > 0 || loop->stopping ||
+		    rests(conn)) {
 			conn->untried = true;
 			break;
 		}
@@ -570,7 +551,7 @@ conn_settle(struct http_connection *conn)
 {
 	struct loop *loop = conn->loop;
 	const struct loop_conf *conf = &loop->conf;
-	const int64_t reading_ms = conn_time(loop, CONN_HEAD);
+	const int64_t reading_ms = loop->now.mono_ms;
 
 	if (has_unsent(conn)) {
 		if (conn->state == CONN_WRITING)
@@ -637,13 +618,10 @@ run_turn(struct http_connection *conn)
 	}
 	if (loop->stopping || rests(conn))
 		return false;
-	if (conn->untried || conn->readable) {
-		if (loop->paused) {
-			queue_on(conn, true);
-			return false;
-		}
-		return conn->untried ? run_kept(conn) : run_read(conn);
-	}
+	if (conn->untried)
+		return run_kept(conn);
+	if (conn->readable)
+		return run_read(conn);
 	if (conn->eof)
 		conn_close(conn); /* what is left is not a whole request */
 	return false;
@@ -670,17 +648,15 @@ conn_run(struct http_connection *conn)
 	struct loop *loop = conn->loop;
 	unsigned turns = 0;
 
-	if (conn->queued && !(conn->held && loop->paused)) {
-		TAILQ_REMOVE(conn->held ? &loop->held : &loop->ready, conn, queue);
+	if (conn->queued) {
+		TAILQ_REMOVE(&loop->ready, conn, queue);
 		conn->queued = false;
 	}
 	if (conn->state == CONN_LINGERING) {
 		run_linger(conn);
 		return;
 	}
-	if (conn->state == CONN_HANDSHAKE && loop->paused) {
-		queue_on(conn, true);
-	} else if (conn->state != CONN_HANDSHAKE || run_handshake(conn)) {
+	if (conn->state != CONN_HANDSHAKE || run_handshake(conn)) {
 		while (turns < TURNS_MAX && run_turn(conn))
 			turns++;
 		loop->active = NULL;
@@ -756,7 +732,7 @@ void
 conn_expire(struct loop *loop)
 {
 	for (unsigned state = 0; state < CONN_LISTS; state++) {
-		const int64_t now_ms = conn_time(loop, state);
+		const int64_t now_ms = loop->now.mono_ms;
 		struct http_connection *conn;
 
 		while ((conn = TAILQ_FIRST(&loop->by_state[state])) && conn->deadline_ms <= now_ms)

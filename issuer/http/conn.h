@@ -4,8 +4,7 @@
  * A connection is in exactly one state, and each state has a list ordered by deadline: expiry looks at the heads only,
  * and the head of the idle list is the oldest idle connection.
  *
- * - (1) Nothing of a connection is read while a request of it is unanswered, while an answer has not left, while it rests, or
- *   while the loop is paused.
+ * - (1) Nothing of a connection is read while a request of it is unanswered, while an answer has not left, or while it rests.
  * - (2) A connection that has no request under way holds no buffer.
  * - (3) A closed connection is freed at the end of the wake-up, when no event of this batch can name it, and not before
  *   its token came back.
@@ -80,16 +79,15 @@ struct http_connection {
 	bool answered;	    /* the request under way is */
 	bool said_continue; /* 100 was sent for it */
 	bool long_body;	    /* on its way, and counted in loop->n_long_bodies */
-	bool held;	    /* in loop->held; else, when `queued`, in loop->ready */
-	bool queued;
+	bool queued;	    /* in loop->ready */
 	unsigned key_updates;
 	struct loop *loop;
 	const struct listener *listener;
 	SSL *ssl; /* NULL: plain */
 	TAILQ_ENTRY(http_connection) by_deadline, queue, shake; /* the last: CONN_QUEUED */
 	LIST_ENTRY(http_connection) dead;
-	int64_t deadline_ms;	 /* in the time of its state: see conn_time() */
-	int64_t started_ms;	 /* reading time of the first byte of the request; 0: none yet */
+	int64_t deadline_ms;
+	int64_t started_ms;	 /* of the first byte of the request; 0: none yet */
 	int64_t body_started_ms; /* and of the end of its head */
 	int64_t rest_until_ms;	 /* http_rest() */
 	struct writ_buf in;	 /* bytes of a request that is not whole, or that waits */
@@ -180,8 +178,7 @@ struct loop {
 	enum source wake_source;
 	struct clock now;
 	char date[WRIT_HTTP_DATE_LEN + 1]; /* of now.wall */
-	bool running, paused, stopping;
-	int64_t paused_since_ms, paused_total_ms;
+	bool running, stopping;
 	int64_t stop_by_ms;
 	atomic_bool stop;
 	_Atomic(struct post *) posts; /* newest first */
@@ -190,7 +187,6 @@ struct loop {
 	struct hook *at_end, *every;
 	struct conn_list by_state[CONN_LISTS];
 	struct conn_list ready; /* have work left for the end of this wake-up */
-	struct conn_list held;	/* would be read, were the loop not paused */
 	LIST_HEAD(, http_connection) dead;
 	LIST_HEAD(, http_later) tokens;
 	unsigned n_open;
@@ -248,8 +244,6 @@ void conn_free(struct http_connection *);
 void conn_queue(struct http_connection *); /* conn_run() at the end of this wake-up */
 void conn_expire(struct loop *);
 void conn_stop_idle(struct loop *); /* at the end of the loop: closes what has nothing under way */
-/* Milliseconds of the time in which a state's deadlines are: while the loop is paused nobody's reading is late. */
-int64_t conn_time(const struct loop *, enum conn_state);
 
 /* ---- answer.c ---- */
 

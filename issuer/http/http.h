@@ -186,10 +186,6 @@ void loop_at_end(struct loop *, void (*fn)(struct clock now, void *ctx), void *c
 WRIT_CHECKED struct writ_err *loop_every(struct loop *, unsigned period_ms, void (*fn)(struct clock now, void *ctx),
 					 void *ctx);
 
-/* While paused no client is read: backpressure reaches the sockets.  Answers still leave; the clients' own deadlines
- * stand still. */
-void loop_pause(struct loop *, bool paused);
-
 void loop_counts(const struct loop *, struct loop_counts *ret); /* any thread; each number by itself is right */
 struct clock loop_now(const struct loop *);			/* of this wake-up */
 

@@ -51,7 +51,6 @@ loop_new(const struct loop_conf *conf, struct loop **ret)
 	for (size_t i = 0; i < CONN_LISTS; i++)
 		TAILQ_INIT(&loop->by_state[i]);
 	TAILQ_INIT(&loop->ready);
-	TAILQ_INIT(&loop->held);
 	TAILQ_INIT(&loop->turns);
 	loop->now = clock_read();
 	loop->handshakes_at_ms = loop->now.mono_ms;
@@ -308,22 +307,7 @@ watches_bury(struct loop *loop)
 	}
 }
 
-/* ---- pausing, counts ---- */
-
-void
-loop_pause(struct loop *loop, bool paused)
-{
-	if (loop->paused == paused)
-		return;
-	loop->paused = paused;
-	if (paused) {
-		loop->paused_since_ms = loop->now.mono_ms;
-		return;
-	}
-	loop->paused_total_ms += loop->now.mono_ms - loop->paused_since_ms;
-	while (!TAILQ_EMPTY(&loop->held))
-		conn_queue(TAILQ_FIRST(&loop->held));
-}
+/* ---- counts ---- */
 
 void
 loop_counts(const struct loop *loop, struct loop_counts *ret)
@@ -382,8 +366,8 @@ sleep_ms(const struct loop *loop)
 	for (unsigned state = 0; state < CONN_LISTS; state++) {
 		const struct http_connection *first = TAILQ_FIRST(&loop->by_state[state]);
 
-		if (first && !(loop->paused && state < CONN_HANDLING)) /* their time stands still */
-			sooner(&ms, first->deadline_ms - conn_time(loop, state));
+		if (first)
+			sooner(&ms, first->deadline_ms - loop->now.mono_ms);
 	}
 	for (const struct hook *h = loop->every; h; h = h->next)
 		sooner(&ms, h->due_ms - loop->now.mono_ms);

@@ -1134,47 +1134,6 @@ at_the_limit_the_oldest_idle_connection_makes_room(void **state)
 }
 
 static void
-pause_on(void *arg)
-{
-	loop_pause(((struct server *)arg)->loop, true);
-}
-
-static void
-pause_off(void *arg)
-{
-	loop_pause(((struct server *)arg)->loop, false);
-}
-
-static void
-while_paused_nobody_is_read_and_nobody_is_late(void **state)
-{
-	struct server server;
-	struct timeval brief = { .tv_usec = 400000 };
-	int fd, slow;
-
-	(void)state;
-	server_start(&server, &(struct loop_conf){ .header_deadline_ms = 200 });
-	fd = dial(&server);
-	say(fd, GET("/raw"));
-	hear(fd, "raw\n", 1);
-	slow = dial(&server);
-	say(slow, "GET /raw HT");
-	sleep_ms(50);
-	loop_post(server.loop, pause_on, &server);
-	sleep_ms(20);
-	say(slow, "TP/1.1\r\nHost: w\r\n\r\n");
-	say(fd, GET("/raw"));
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &brief, sizeof(brief));
-	assert_int_equal(recv(fd, heard, 1, 0), -1);
-	loop_post(server.loop, pause_off, &server);
-	assert_contains(hear(fd, "raw\n", 1), "raw\n");
-	assert_begins(hear(slow, "raw\n", 1), "HTTP/1.1 200");
-	close(fd);
-	close(slow);
-	server_stop(&server);
-}
-
-static void
 without_descriptors_the_loop_neither_spins_nor_dies(void **state)
 {
 	struct rlimit before, low;
@@ -1943,7 +1902,6 @@ main(void)
 		cmocka_unit_test(a_loop_that_is_stopped_answers_what_is_in_flight),
 		cmocka_unit_test(an_address_over_its_share_is_turned_away),
 		cmocka_unit_test(at_the_limit_the_oldest_idle_connection_makes_room),
-		cmocka_unit_test(while_paused_nobody_is_read_and_nobody_is_late),
 		cmocka_unit_test(without_descriptors_the_loop_neither_spins_nor_dies),
 		cmocka_unit_test(a_thousand_idle_connections_are_small),
 		cmocka_unit_test(what_threads_post_runs_on_the_loop_each_in_its_order),
