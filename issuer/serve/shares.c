@@ -92,9 +92,13 @@ refuse(struct turn *turn, enum turn_refusal why, int64_t ms, uint32_t retry_afte
 struct writ_err *
 shares_loop(struct serve_loop *on)
 {
-	const struct conf_limits *limits = &on->serve->conf.limits;
+	const struct conf *of = &on->serve->conf;
+	const struct conf_limits *limits = &of->limits;
+	/* A resident tier's leaves wait for the device, in the signer's queue, which is fair by what the device can do. */
+	const bool device_decides = of->custody.tier == TIER_RESIDENT;
 	const struct turns_conf conf = {
-		.at_once = limits->under_way,
+		.at_once = device_decides && limits->under_way < WINDOW_MAX ? WINDOW_MAX : limits->under_way,
+		.steady = device_decides,
 		.waiting_max = limits->waiting,
 		.wait_max_ms = limits->wait_ms,
 		.room = room,

@@ -13,6 +13,7 @@
 
 #include "base/digest.h"
 
+#define PARTIES 1024   /* numbers by which roots under way are told apart */
 #define WINDOW_MS 250  /* of a measurement of the rate */
 #define PROBES 32      /* (3) */
 #define UNMEASURED_S 4 /* until something was measured, come back within so much */
@@ -25,8 +26,9 @@ struct turns {
 	struct turns_conf conf;
 	struct fair *queue;
 	uint32_t under_way;
-	bool busy;     /* somebody has waited since the window began */
-	bool measured; /* drain_milli says something */
+	uint16_t of_party[PARTIES]; /* of those, by root; two may share a number, and then have less of what is kept */
+	bool busy;		    /* somebody has waited since the window began */
+	bool measured;		    /* drain_milli says something */
 	int64_t window_ms;
 	uint32_t ended, sent_away; /* in this window */
 	uint64_t drain_milli;	   /* served a second */
@@ -227,6 +229,7 @@ begin(struct turns *t, struct turn *turn, int64_t waited_ms)
 {
 	turn->state = TURN_BEGUN;
 	t->under_way++;
+	t->of_party[turn->root % PARTIES]++;
 	waited_note(t, waited_ms);
 	t->conf.begin(turn, t->conf.ctx);
 }
@@ -234,9 +237,21 @@ begin(struct turns *t, struct turn *turn, int64_t waited_ms)
 static bool
 may_begin(const struct turns *t)
 {
-	const uint32_t at_once = t->sent_milli >= 1000 ? (t->conf.at_once + 1) / 2 : t->conf.at_once;
+	const uint32_t kept = t->conf.at_once / 8;
+	const bool fewer = t->sent_milli >= 1000;
+	const uint32_t at_once = t->conf.steady ? t->conf.at_once - kept
+				 : fewer	? (t->conf.at_once + 1) / 2
+						: t->conf.at_once;
 
 	return t->under_way < at_once && t->conf.room(t->conf.ctx); /* (2) */
+}
+
+/* What is kept: the others of this loop may be the last that the device comes to. */
+static bool
+may_begin_first(const struct turns *t, uint64_t root)
+{
+	return t->conf.steady && t->of_party[root % PARTIES] == 0 && t->under_way < t->conf.at_once &&
+	       t->conf.room(t->conf.ctx);
 }
 
 static struct turn *
@@ -253,7 +268,7 @@ turns_enter(struct turns *t, struct turn *turn, uint64_t root, uint64_t asker, s
 
 	turn->root = root;
 	turn->asker = asker;
-	if (fair_count(t->queue) == 0 && may_begin(t)) {
+	if ((fair_count(t->queue) == 0 && may_begin(t)) || may_begin_first(t, root)) {
 		begin(t, turn, 0);
 		return;
 	}
@@ -284,6 +299,7 @@ turns_left(struct turns *t, struct turn *turn)
 {
 	if (turn->state == TURN_BEGUN) {
 		t->under_way--;
+		t->of_party[turn->root % PARTIES]--;
 		t->ended++;
 	}
 	turn->state = TURN_NONE;

@@ -32,10 +32,9 @@ DELEGATION_OID = "1.2.840.113556.1.8000.2554.33528.53508.15422.19207.37425.13410
 POLICY = f"""\
 version: 1
 id: test-policy
-roles:
-  operator: ["spiffe://{TD}/human/corp/olga"]
-  auditor: ["spiffe://{TD}/human/corp/ada"]
-  responder: ["spiffe://{TD}/human/corp/responder-1", "spiffe://{TD}/human/corp/responder-2"]
+roles: {{operator: ["spiffe://{TD}/human/corp/olga"],
+  auditor: ["spiffe://{TD}/human/corp/ada"],
+  responder: ["spiffe://{TD}/human/corp/responder-1", "spiffe://{TD}/human/corp/responder-2"]}}
 rules:
   - name: invoices
     delegator: ["spiffe://{TD}/human/corp/**"]

@@ -156,7 +156,7 @@ def test_whatever_is_asked_is_refused_but_for_what_a_row_allows(scene, who):
     new = after - before
     assert before <= after, f"rows went or changed: {list(before - after)[:3]}"
     new = {(table, row) for table, row in new if table != "denied"}  # what was refused is kept for a day, for `writ policy diff`
-    assert {table for table, _ in new} <= ({"cert", "cert_der"} if renewed else set()) and sum(table == "cert" for table, _ in new) == renewed, list(new)[:5]
+    assert {table for table, _ in new} <= ({"leaf", "cert_der"} if renewed else set()) and sum(table == "leaf" for table, _ in new) == renewed, list(new)[:5]
     assert sorted(t for _, t in did[len(done):]) == ["issue"] * renewed + ["policy"] * reloaded, did[len(done):]
     assert {house.ocsp(agent) for agent in (scene.victim, scene.child, scene.agent)} == {"GOOD"}
     print(f"{who}: {asked} requests, {renewed + reloaded} of them did what a row allows")

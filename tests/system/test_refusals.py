@@ -482,14 +482,14 @@ def test_ocsp_says_nothing_good_of_what_was_never_issued(one, early):
 # ---- policy files ----
 
 POLICIES = [
-    ("a tab that indents", POLICY.replace("    kind: human", "\tkind: human"), ":10:1: a tab: indent and separate with spaces"),
-    ("a tab that separates", POLICY.replace("kind: human", "kind:\thuman", 1), ":10:10: a tab: indent and separate with spaces"),
+    ("a tab that indents", POLICY.replace("    kind: human", "\tkind: human"), ":9:1: a tab: indent and separate with spaces"),
+    ("a tab that separates", POLICY.replace("kind: human", "kind:\thuman", 1), ":9:10: a tab: indent and separate with spaces"),
     ("an alias", POLICY.replace("kind: human", "kind: *human", 1), ":9:11: aliases (*name) are not accepted: write the value out"),
     ("an anchor", POLICY.replace("kind: human", "kind: &h human", 1), ":9:11: anchors (&name) are not accepted: write the value out"),
     ("a tag", POLICY.replace("kind: human", "kind: !!str human", 1), ":9:11: tags (!name) are not accepted"),
     ("a duplicate key", POLICY.replace("    kind: human", "    kind: human\n    kind: service"), ':10:5: key "kind" is there already, in line 9: keep one'),
     ("an unknown key", POLICY.replace("    kind: human", "    kind: human\n    colour: red"),
-     ':10:5: unknown key "colour"; known here: name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, max_depth, approvals'),
+     ':10:5: unknown key "colour"; known here: name, delegator, kind, agents, entitlements, audience, wildcard_audience, max_lifetime, max_grant, max_depth, no_rev_avail, approvals'),
     ("a megabyte", POLICY + "#" * 1048576, " is over the limit of 262144 bytes"),
     ("a depth of 100", POLICY + "x: " + "[" * 100 + "]" * 100 + "\n", ":31:35: nested deeper than 32"),
     ("a second document", POLICY + "---\nversion: 1\n", ":31:1: a second document: one file holds one"),
