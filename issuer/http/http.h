@@ -186,7 +186,8 @@ void loop_at_end(struct loop *, void (*fn)(struct clock now, void *ctx), void *c
 WRIT_CHECKED struct writ_err *loop_every(struct loop *, unsigned period_ms, void (*fn)(struct clock now, void *ctx),
 					 void *ctx);
 
-void loop_counts(const struct loop *, struct loop_counts *ret); /* any thread; each number by itself is right */
+/* Adds to `ret`, so that a program tells of all its loops as of one; any thread; each number by itself is right. */
+void loop_counts(const struct loop *, struct loop_counts *ret);
 struct clock loop_now(const struct loop *);			/* of this wake-up */
 
 /*

@@ -327,7 +327,7 @@ loop_counts(const struct loop *loop, struct loop_counts *ret)
 	};
 
 	for (size_t i = 0; i < N_COUNTS; i++)
-		*to[i] = atomic_load_explicit(&loop->counts[i], memory_order_relaxed);
+		*to[i] += atomic_load_explicit(&loop->counts[i], memory_order_relaxed);
 }
 
 struct clock

@@ -90,23 +90,8 @@ static void
 sums_of(const struct responder *r, struct sums *s)
 {
 	for (unsigned i = 0; i < r->n_loops; i++) {
-		struct status_front_counts f;
-		struct loop_counts l;
-
-		loop_counts(r->loops[i].loop, &l);
-		status_front_counts(r->loops[i].front, &f);
-		s->loops.connections += l.connections;
-		s->loops.connections_open += l.connections_open;
-		s->loops.requests += l.requests;
-		s->loops.refused_parse += l.refused_parse;
-		s->loops.refused_limit += l.refused_limit;
-		s->loops.timeouts += l.timeouts;
-		s->fronts.hits += f.hits;
-		s->fronts.misses += f.misses;
-		s->fronts.unauthorized += f.unauthorized;
-		s->fronts.malformed += f.malformed;
-		s->fronts.try_later += f.try_later;
-		s->fronts.documents += f.documents;
+		loop_counts(r->loops[i].loop, &s->loops);
+		status_front_counts(r->loops[i].front, &s->fronts);
 	}
 }
 

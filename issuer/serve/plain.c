@@ -186,30 +186,8 @@ static void
 sums_of(struct serve *serve, struct sums *s)
 {
 	for (unsigned i = 0; i < serve->n_loops; i++) {
-		struct loop_counts l;
-		struct status_front_counts f;
-
-		loop_counts(serve->loops[i].loop, &l);
-		status_front_counts(serve->loops[i].front, &f);
-		s->loops.connections += l.connections;
-		s->loops.connections_open += l.connections_open;
-		s->loops.requests += l.requests;
-		s->loops.answers_2xx += l.answers_2xx;
-		s->loops.answers_4xx += l.answers_4xx;
-		s->loops.answers_5xx += l.answers_5xx;
-		s->loops.refused_parse += l.refused_parse;
-		s->loops.refused_limit += l.refused_limit;
-		s->loops.timeouts += l.timeouts;
-		s->loops.handshakes += l.handshakes;
-		s->loops.handshakes_failed += l.handshakes_failed;
-		s->fronts.hits += f.hits;
-		s->fronts.misses += f.misses;
-		s->fronts.nonces += f.nonces;
-		s->fronts.nonces_over += f.nonces_over;
-		s->fronts.unauthorized += f.unauthorized;
-		s->fronts.malformed += f.malformed;
-		s->fronts.try_later += f.try_later;
-		s->fronts.documents += f.documents;
+		loop_counts(serve->loops[i].loop, &s->loops);
+		status_front_counts(serve->loops[i].front, &s->fronts);
 	}
 }
 

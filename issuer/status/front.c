@@ -125,7 +125,7 @@ status_front_counts(const struct status_front *front, struct status_front_counts
 	};
 
 	for (size_t i = 0; i < N_COUNTS; i++)
-		*to[i] = atomic_load_explicit(&front->counts[i], memory_order_relaxed);
+		*to[i] += atomic_load_explicit(&front->counts[i], memory_order_relaxed);
 }
 
 /* ---- answers ---- */

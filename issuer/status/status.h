@@ -127,6 +127,6 @@ void status_front_answer(struct status_front *, void *token, struct writ_err *er
 struct status_front_counts {
 	uint64_t hits, misses, nonces, nonces_over, unauthorized, malformed, try_later, documents, not_modified;
 };
-void status_front_counts(const struct status_front *, struct status_front_counts *ret);
+void status_front_counts(const struct status_front *, struct status_front_counts *ret); /* adds to `ret`; any thread */
 
 #endif

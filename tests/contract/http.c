@@ -318,7 +318,7 @@ server_stop(struct server *server)
 static struct loop_counts
 counts(const struct server *server)
 {
-	struct loop_counts ret;
+	struct loop_counts ret = { 0 };
 
 	loop_counts(server->loop, &ret);
 	return ret;

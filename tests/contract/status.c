@@ -202,7 +202,7 @@ rig_stop(struct rig *rig)
 static struct status_front_counts
 counts(const struct rig *rig)
 {
-	struct status_front_counts ret;
+	struct status_front_counts ret = { 0 };
 
 	status_front_counts(rig->front, &ret);
 	return ret;
@@ -565,8 +565,10 @@ wait_read(struct rig *rig, unsigned n_requests)
 	struct loop_counts seen = { 0 };
 	atomic_bool done = false;
 
-	for (unsigned i = 0; i < 2000 && seen.requests < n_requests; i++, sleep_ms(5))
+	for (unsigned i = 0; i < 2000 && seen.requests < n_requests; i++, sleep_ms(5)) {
+		seen = (struct loop_counts){ 0 };
 		loop_counts(rig->loop, &seen);
+	}
 	loop_post(rig->loop, nothing, &done);
 	for (unsigned i = 0; i < 2000 && !atomic_load(&done); i++)
 		sleep_ms(5);
