@@ -1,4 +1,5 @@
-"""The servers that tests/bench/run puts beside ours: nginx, `openssl ocsp`, cfssl's sign API and cfssl's OCSP responder.
+"""The servers that tests/bench/run puts beside ours: nginx, `openssl ocsp`, cfssl's sign API and cfssl's OCSP responder;
+and the least that a server with epoll does, which serves nobody (bare.c).
 
 Knows how each is started so that it does what ours does, as fast as it can; knows nothing of what is measured.
 """
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from measure import SERVER_CORE, on_core, sh
+from measure import OUT, SERVER_CORE, on_core, sh
 
 
 def new_key():
@@ -29,7 +30,7 @@ class Peers:
 
     def __init__(self, folder, free_port):
         self.dir, self.started, self.running = folder, [], {}
-        self.nginx_port, self.tls_port, self.openssl_port, self.cfssl_port, self.ocspserve_port = (free_port() for _ in range(5))
+        self.nginx_port, self.tls_port, self.openssl_port, self.cfssl_port, self.ocspserve_port, self.bare_port = (free_port() for _ in range(6))
         os.makedirs(self.path("www"))
         os.chmod(self.dir, 0o755)
         self.write("www/file", "x" * 400)
@@ -68,6 +69,14 @@ class Peers:
                 return True
             return False
         return ready
+
+    def bare(self, answer):
+        """Sends `answer` to whatever it receives."""
+        def start():
+            with open(self.path("answer"), "wb") as f:
+                f.write(answer)
+            return [self.start("bare", [os.path.join(OUT, "bare"), "127.0.0.1", str(self.bare_port), self.path("answer")], self.answers(self.bare_port))]
+        return self.once("bare", start)
 
     # ---- nginx ----
 
