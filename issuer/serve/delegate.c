@@ -18,6 +18,7 @@
 #include "issuer/serve/approve.h"
 #include "issuer/serve/claims.h"
 #include "issuer/serve/freeze.h"
+#include "issuer/serve/roots.h"
 #include "issuer/serve/work.h"
 
 #define INSTANCE_BYTES 8 /* random: 64 bits (delegation.md 7) */
@@ -345,6 +346,7 @@ stored(struct job *job)
 	}
 	if (root) {
 		known_opened(work->on->serve->known, work->revision, &work->task, &work->edge);
+		roots_opened(work->on->roots, work->on->serve->admission, &work->task);
 		note_task(work);
 	}
 	note_grant(work);

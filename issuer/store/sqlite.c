@@ -211,8 +211,9 @@ static const char *const queries[N_QUERIES] = {
 		     "total(state = 1), total(state = 2), total(state = 3), (SELECT count(*) FROM frozen) "
 		     "FROM cert WHERE not_after >= ?1",
 	[Q_FREEZES] = "SELECT what, uri, asked_by, at FROM frozen ORDER BY what DESC, uri",
-	[Q_FROZEN] =
-		"SELECT what FROM frozen WHERE uri IN (?1, rtrim(?1, replace(?1, '/', '')), '*') ORDER BY what LIMIT 1",
+	/* SQLite makes a table of the three names each time it looks: only when anybody is frozen at all. */
+	[Q_FROZEN] = "SELECT CASE WHEN EXISTS (SELECT 1 FROM frozen) THEN (SELECT what FROM frozen WHERE uri IN "
+		     "(?1, rtrim(?1, replace(?1, '/', '')), '*') ORDER BY what LIMIT 1) END",
 	[Q_ENDED] = "SELECT id, ends FROM task WHERE state = 1 AND ends < ?1 ORDER BY ends LIMIT ?2",
 	[Q_NOTES] = "SELECT n, type, text FROM note ORDER BY n LIMIT ?1",
 
