@@ -214,7 +214,7 @@ read_limits(const struct conf_reader *r, const struct yaml_node *root)
 		{ "limits.connections_per_address", 1000, 1000000, &limits->connections_per_address },
 		{ "limits.requests_per_principal_s", 1000, 1000000, &limits->requests_per_principal_s },
 		{ "limits.requests_per_delegator_s", 0, 1000000, &limits->requests_per_delegator_s },
-		{ "limits.under_way", 32, 1024, &limits->under_way },
+		{ "limits.under_way", 96, 1024, &limits->under_way },
 		{ "limits.waiting", 2048, 16384, &limits->waiting },
 		{ "limits.wait_ms", 2000, 10000, &limits->wait_ms },
 		{ "limits.handshakes_s", 500, 100000, &limits->handshakes_s },

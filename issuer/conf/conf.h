@@ -73,7 +73,7 @@ struct conf_limits {
 	uint32_t connections_per_address;	/* default 1000 */
 	uint32_t requests_per_principal_s;	/* token bucket; default 1000 */
 	uint32_t requests_per_delegator_s;	/* of a root delegator and all below it; default twice that of a principal */
-	uint32_t under_way;			/* issuances begun and not ended, a loop thread; default 32 */
+	uint32_t under_way;			/* issuances begun and not ended, a loop thread; default 96 */
 	uint32_t waiting;			/* issuances that wait their turn, a loop thread; default 2048 */
 	uint32_t wait_ms;			/* and for how long; default 2000 */
 	uint32_t handshakes_s;			/* a loop thread; default 500 */

@@ -12,6 +12,7 @@
 
 /* Of the signer's window a quarter is kept from issuances: for statuses, and for notes. */
 #define WINDOW_MAX (SIGNER_OUTSTANDING_MAX * 3 / 4)
+#define CROWDED 16 /* what tests/storm was measured with: smaller groups, and who asks little waits for less */
 
 /* ---- what turns.c asks ---- */
 
@@ -97,7 +98,8 @@ shares_loop(struct serve_loop *on)
 	/* A resident tier's leaves wait for the device, in the signer's queue, which is fair by what the device can do. */
 	const bool device_decides = of->custody.tier == TIER_RESIDENT;
 	const struct turns_conf conf = {
-		.at_once = device_decides && limits->under_way < WINDOW_MAX ? WINDOW_MAX : limits->under_way,
+		.at_once = device_decides ? SIGNER_CONN_LEAVES_MAX : limits->under_way,
+		.crowded = CROWDED,
 		.steady = device_decides,
 		.waiting_max = limits->waiting,
 		.wait_max_ms = limits->wait_ms,

@@ -238,9 +238,9 @@ static bool
 may_begin(const struct turns *t)
 {
 	const uint32_t kept = t->conf.at_once / 8;
-	const bool fewer = t->sent_milli >= 1000;
+	const bool fewer = t->sent_milli >= 1000 && t->conf.crowded < t->conf.at_once;
 	const uint32_t at_once = t->conf.steady ? t->conf.at_once - kept
-				 : fewer	? (t->conf.at_once + 1) / 2
+				 : fewer	? t->conf.crowded
 						: t->conf.at_once;
 
 	return t->under_way < at_once && t->conf.room(t->conf.ctx); /* (2) */

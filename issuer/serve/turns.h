@@ -40,9 +40,10 @@ struct turn {
 };
 
 struct turns_conf {
-	uint32_t at_once;     /* under way; half of it while some must be sent away: groups are smaller then, and whoever
-			       * asks little waits less */
-	bool steady;	      /* never half, and an eighth is kept for parties that have none under way: what comes
+	uint32_t at_once;     /* under way */
+	uint32_t crowded;     /* while some must be sent away, if that is less: groups are smaller then, and whoever asks
+			       * little waits less */
+	bool steady;	      /* never `crowded`, and an eighth is kept for parties that have none under way: what comes
 			       * below has a fair queue of its own, and is slow */
 	uint32_t waiting_max; /* weight: fair.h */
 	uint32_t wait_max_ms;

@@ -1,7 +1,7 @@
 /*
  * The signer's loop: one issuer, a few connections, one group a wake-up.  Read this file first.
  *
- * A wake-up: read the clock; housekeeping once a second; take what each connection has sent, at most 64 frames of each
+ * A wake-up: read the clock; housekeeping once a second; take what each connection has sent, at most 128 frames of each
  * (conn.c); judge every frame and journal it (messages.c, issue.c); one fdatasync; sign; send.  In the resident tier a leaf
  * waits between judging and journalling (resident.c).
  *

@@ -51,9 +51,8 @@
 #define SIGNER_BACKDATE_S 30		/* notBefore and thisUpdate lie this far behind (DESIGN.md, Clock) */
 #define SIGNER_DEVICE_QUEUE_MS 4000	/* of work at the pace of late: beyond, a leaf does not come into the queue: UNAVAILABLE */
 #define SIGNER_DEVICE_WAIT_MS 5000	/* a leaf that did and has waited this long, the pace having changed: UNAVAILABLE */
-#define SIGNER_QUEUE_MAX QUEUE_MAX	/* leaves under way at once (resident tier: waiting too); beyond: UNAVAILABLE */
-#define SIGNER_CONN_LEAVES_MAX 48	/* of them waiting a connection, below SIGNER_OUTSTANDING_MAX: a loop whose connection is full reads
-					 * none of its clients, and who wants a status would wait for the device too */
+#define SIGNER_QUEUE_MAX QUEUE_MAX	/* leaves under way at once (resident tier: waiting too); beyond: UNAVAILABLE;
+					 * and of a connection SIGNER_CONN_LEAVES_MAX (wire.h) */
 
 #define GENERATION_AFTER_S 1200		/* from the end of signing to notAfter: a leaf's 900 s, the overlap, and clocks that differ */
 #define GENERATION_OVERLAP_S 120	/* leaves that name the generation before are signed for so long after it was replaced */

@@ -14,7 +14,8 @@
 #include "issuer/x509/leaf.h"
 #include "issuer/x509/ocsp.h"
 
-#define SIGNER_OUTSTANDING_MAX 64	/* a connection; one more is refused */
+#define SIGNER_OUTSTANDING_MAX 128	/* a connection; one more is refused */
+#define SIGNER_CONN_LEAVES_MAX 48	/* of them leaves that wait for a device (resident tier): who wants a status must not wait for it too */
 #define SIGNER_GENERATIONS_MAX 256	/* of issuing CAs that live at once */
 #define SIGNER_CERTS_MAX 32		/* certificates in one answer; fewer where they are long */
 #define SIGNER_REVOKE_MAX 256		/* serials a frame; a cascade is many frames */

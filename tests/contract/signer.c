@@ -897,7 +897,7 @@ questions_for_what_is_not_live_are_counted_and_noted_once_a_minute(void **state)
 }
 
 static void
-the_sixty_fifth_outstanding_request_is_refused(void **state)
+one_more_outstanding_request_than_allowed_is_refused(void **state)
 {
 	static uint8_t packet[FRAME_MAX];
 	unsigned answered = 0, refused = 0;
@@ -915,7 +915,7 @@ the_sixty_fifth_outstanding_request_is_refused(void **state)
 			continue;
 		refused++;
 		expect_refused(signer_error_read(frame.body), WRIT_EXHAUSTED,
-			       "65 requests are outstanding on this connection: at most 64 are allowed");
+			       "129 requests are outstanding on this connection: at most 128 are allowed");
 	}
 	assert_int_equal(answered, SIGNER_OUTSTANDING_MAX);
 	assert_int_equal(refused, 1);
@@ -2180,7 +2180,7 @@ main(void)
 		cmocka_unit_test(an_unknown_serial_is_nobodys),
 		cmocka_unit_test(nothing_rides_behind_a_cert_id),
 		cmocka_unit_test(questions_for_what_is_not_live_are_counted_and_noted_once_a_minute),
-		cmocka_unit_test(the_sixty_fifth_outstanding_request_is_refused),
+		cmocka_unit_test(one_more_outstanding_request_than_allowed_is_refused),
 		cmocka_unit_test(nothing_is_served_before_hello),
 		cmocka_unit_test(another_configuration_gets_no_leaf),
 		cmocka_unit_test(a_second_process_is_refused),

@@ -180,7 +180,7 @@ a_small_file_gets_the_defaults(void **state)
 	assert_int_equal(conf.limits.connections_per_address, 1000);
 	assert_int_equal(conf.limits.requests_per_principal_s, 1000);
 	assert_int_equal(conf.limits.requests_per_delegator_s, 2000);
-	assert_int_equal(conf.limits.under_way, 32);
+	assert_int_equal(conf.limits.under_way, 96);
 	assert_int_equal(conf.limits.waiting, 2048);
 	assert_int_equal(conf.limits.wait_ms, 2000);
 	assert_int_equal(conf.limits.handshakes_s, 500);
