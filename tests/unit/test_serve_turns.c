@@ -10,6 +10,7 @@
 #define ALICE 1
 #define BOB 2
 #define CAROL 3
+#define DORA 4
 
 /* ---- fair ---- */
 
@@ -239,10 +240,11 @@ refuse(struct turn *turn, enum turn_refusal why, int64_t ms, uint32_t retry_afte
 }
 
 static struct turns *
-turns_of(uint32_t at_once, uint32_t waiting, uint32_t wait_ms)
+turns_made(uint32_t at_once, bool steady, uint32_t waiting, uint32_t wait_ms)
 {
 	const struct turns_conf conf = { .at_once = at_once,
 					 .crowded = 4,
+					 .steady = steady,
 					 .waiting_max = waiting,
 					 .wait_max_ms = wait_ms,
 					 .room = room,
@@ -256,6 +258,12 @@ turns_of(uint32_t at_once, uint32_t waiting, uint32_t wait_ms)
 	began = ended = 0;
 	expect_ok(turns_new(&conf, &t));
 	return t;
+}
+
+static struct turns *
+turns_of(uint32_t at_once, uint32_t waiting, uint32_t wait_ms)
+{
+	return turns_made(at_once, false, waiting, wait_ms);
 }
 
 static void
@@ -412,6 +420,57 @@ by_the_rate_measured_who_could_not_be_served_in_time_is_told_at_once(void **stat
 	turns_free(t);
 }
 
+/* The others of this loop may be the last that a device comes to. */
+static void
+over_a_slow_device_an_eighth_is_kept_for_whoever_has_none_under_way(void **state)
+{
+	struct turns *t = turns_made(16, true, 100, 2000);
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		enter(t, i, ALICE, 1000);
+	turns_pump(t, 1000);
+	assert_int_equal(are(BEGAN, 0, 20), 14);
+	enter(t, 20, BOB, 1000); /* and passes those of alice's that wait */
+	assert_int_equal(asked[20].what, BEGAN);
+	enter(t, 21, BOB, 1000);
+	assert_int_equal(asked[21].what, NOTHING);
+	enter(t, 22, CAROL, 1000);
+	assert_int_equal(asked[22].what, BEGAN);
+	enter(t, 23, DORA, 1000);
+	assert_int_equal(asked[23].what, NOTHING); /* what was kept is given */
+
+	turns_left(t, &asked[20].turn);
+	turns_left(t, &asked[22].turn);
+	turns_left(t, &asked[0].turn);
+	turns_pump(t, 1001); /* an eighth is kept again, and who waits takes turns for the rest */
+	assert_int_equal(are(BEGAN, 0, 24), 14 + 2 + 1);
+	assert_int_equal(are(BEGAN, 1, 13), 13);
+	room_below = false;
+	enter(t, 24, CAROL, 1001);
+	assert_int_equal(asked[24].what, NOTHING);
+	room_below = true;
+	enter(t, 25, CAROL, 1001);
+	assert_int_equal(asked[25].what, BEGAN);
+	while (ended < began)
+		turns_left(t, under_way[ended++]);
+	turns_free(t);
+}
+
+static void
+over_a_slow_device_it_is_never_fewer(void **state)
+{
+	struct turns *t = turns_made(16, true, 2000, 2000);
+	struct turns_counts c = { 0 };
+
+	(void)state;
+	serve(t, 0, 1000, 5000, 2);
+	turns_told(t, 5000, &c);
+	assert_true(c.refused[TURN_TOO_LATE] > 500);
+	assert_int_equal(c.under_way, 14);
+	turns_free(t);
+}
+
 static void
 retry_after_grows_with_what_was_sent_away_and_is_never_the_same_for_all(void **state)
 {
@@ -505,6 +564,8 @@ main(void)
 		cmocka_unit_test(for_who_has_gone_nothing_is_begun),
 		cmocka_unit_test(a_flood_drives_out_its_own_and_nobody_elses),
 		cmocka_unit_test(by_the_rate_measured_who_could_not_be_served_in_time_is_told_at_once),
+		cmocka_unit_test(over_a_slow_device_an_eighth_is_kept_for_whoever_has_none_under_way),
+		cmocka_unit_test(over_a_slow_device_it_is_never_fewer),
 		cmocka_unit_test(retry_after_grows_with_what_was_sent_away_and_is_never_the_same_for_all),
 		cmocka_unit_test(after_a_standstill_it_goes_on_by_itself),
 		cmocka_unit_test(at_the_end_everybody_who_waits_is_told),
