@@ -256,9 +256,7 @@ health_request(const struct authz *authz, struct http_request *request)
 	lists_counts(authz->lists, &certificates, &crls);
 	snprintf(body, sizeof(body), "{\"issuing_certificates\":%u,\"crls\":%u,\"agents\":%u}\n", certificates, crls,
 		 agents_count(authz->agents));
-	http_answer(request, &(struct http_answer){ .status = authz->folder_failed ? 503 : 200,
-						    .content_type = "application/json",
-						    .body = writ_str(body) });
+	http_answer_health(request, !authz->folder_failed, writ_str(body));
 }
 
 void

@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +29,7 @@
 #include "base/event.h"
 #include "base/file.h"
 #include "base/sandbox.h"
+#include "base/signals.h"
 #include "base/text.h"
 #include "issuer/conf/conf.h"
 #include "issuer/fetch/transfer.h"
@@ -108,9 +108,9 @@ keys_keep(struct fetcher *f, struct source *s, CURLcode code)
 
 	if (err)
 		return err;
-	if (!looks_like_json(writ_view(&s->way.answer)))
+	if (!looks_like_json(writ_view(&s->way.exchange.answer)))
 		return writ_fail(WRIT_INVALID, "the answer is not a JSON object");
-	return file_replace(fetch_keys_path(f->conf.state, s->conf->alias, path), 0644, writ_view(&s->way.answer));
+	return file_replace(fetch_keys_path(f->conf.state, s->conf->alias, path), 0644, writ_view(&s->way.exchange.answer));
 }
 
 /* (3), (4) */
@@ -124,7 +124,7 @@ keys_ended(struct fetcher *f, struct source *s, CURLcode code)
 	if (!err) {
 		s->due_ms = s->asked_ms + refresh_ms;
 		s->retry_ms = RETRY_FIRST_MS;
-		event(EVENT_DEBUG, "fetch.done", EV_STR("alias", s->conf->alias), EV_NUM("bytes", s->way.answer.len));
+		event(EVENT_DEBUG, "fetch.done", EV_STR("alias", s->conf->alias), EV_NUM("bytes", s->way.exchange.answer.len));
 		return;
 	}
 	s->due_ms = now_ms() + s->retry_ms;
@@ -141,9 +141,9 @@ answer_keep(struct query *q, CURLcode code)
 {
 	struct writ_err *err = transfer_result(&q->way, code);
 
-	if (!err && q->way.answer.len == 0)
+	if (!err && q->way.exchange.answer.len == 0)
 		err = writ_fail(WRIT_INVALID, "the answer is empty");
-	return err ? err : file_replace(q->path, 0644, writ_view(&q->way.answer));
+	return err ? err : file_replace(q->path, 0644, writ_view(&q->way.exchange.answer));
 }
 
 static void
@@ -192,7 +192,7 @@ query_begin(struct fetcher *f, const struct fetch_ask *ask)
 	for (size_t i = 0; i < QUERIES; i++) {
 		struct query *q = &f->queries[i];
 
-		if (!q->way.curl)
+		if (!transfer_under_way(&q->way))
 			free_one = q;
 		else if (strcmp(q->path, path) == 0)
 			return;
@@ -252,7 +252,7 @@ ask_take(struct fetcher *f, struct writ_bytes datagram)
 	for (size_t i = 0; i < f->n_sources; i++) {
 		struct source *s = &f->sources[i];
 
-		if (writ_equal(ask.alias, writ_str(s->conf->alias)) && !s->way.curl &&
+		if (writ_equal(ask.alias, writ_str(s->conf->alias)) && !transfer_under_way(&s->way) &&
 		    s->due_ms > s->asked_ms + APART_MS)
 			s->due_ms = s->asked_ms + APART_MS;
 	}
@@ -275,10 +275,10 @@ asks_take(struct fetcher *f)
 static void
 signals_take(struct fetcher *f)
 {
-	struct signalfd_siginfo info;
+	int came;
 
-	while (read(f->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo == SIGHUP)
+	while ((came = signals_next(f->signals)) != 0) {
+		if (came == SIGHUP)
 			f->reload = true;
 		else
 			f->stop = true;
@@ -295,9 +295,9 @@ begin_due(struct fetcher *f)
 	for (size_t i = 0; i < f->n_sources; i++) {
 		struct source *s = &f->sources[i];
 
-		if (!s->way.curl && (!s->asked_once || s->due_ms <= now))
+		if (!transfer_under_way(&s->way) && (!s->asked_once || s->due_ms <= now))
 			begin(f, s);
-		if (!s->way.curl && s->due_ms - now < wait_ms)
+		if (!transfer_under_way(&s->way) && s->due_ms - now < wait_ms)
 			wait_ms = s->due_ms > now ? s->due_ms - now : 0;
 	}
 	return (int)wait_ms;
@@ -345,11 +345,11 @@ sources_done(struct fetcher *f)
 {
 	for (size_t i = 0; i < f->n_sources; i++) {
 		transfer_end(&f->sources[i].way, f->multi);
-		writ_buf_done(&f->sources[i].way.answer);
+		writ_buf_done(&f->sources[i].way.exchange.answer);
 	}
 	for (size_t i = 0; i < QUERIES; i++) { /* their URLs are the configuration's */
 		transfer_end(&f->queries[i].way, f->multi);
-		writ_buf_done(&f->queries[i].way.answer);
+		writ_buf_done(&f->queries[i].way.exchange.answer);
 		writ_buf_done(&f->queries[i].request);
 	}
 	free(f->sources);
@@ -364,14 +364,14 @@ sources_make(struct fetcher *f)
 	if (!f->sources)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for what is to be fetched");
 	for (size_t i = 0; i < QUERIES; i++) {
-		f->queries[i].way.answer = WRIT_BUF(OCSP_MAX);
+		f->queries[i].way.exchange.answer = WRIT_BUF(OCSP_MAX);
 		f->queries[i].request = WRIT_BUF(FETCH_REQUEST_MAX);
 	}
 	for (size_t i = 0; i < f->conf.n_oidc; i++)
 		if (f->conf.oidc[i].jwks_url)
 			f->sources[f->n_sources++] = (struct source){
 				.conf = &f->conf.oidc[i],
-				.way = { .answer = WRIT_BUF(TRANSFER_MAX) },
+				.way.exchange.answer = WRIT_BUF(TRANSFER_MAX),
 				.retry_ms = RETRY_FIRST_MS,
 			};
 	return NULL;
@@ -399,21 +399,6 @@ reload(struct fetcher *f)
 		writ_err_free(err);
 		f->stop = true;
 	}
-}
-
-WRIT_CHECKED static struct writ_err *
-signals_open(int *ret)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	*ret = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return *ret < 0 ? writ_fail_errno(errno, "signalfd") : NULL;
 }
 
 static void
@@ -464,7 +449,7 @@ fetch(const char *path, int sock)
 	f.multi = curl_multi_init();
 	if (!f.multi)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for requests");
-	err = signals_open(&f.signals);
+	err = signals_open((const int[]){ SIGHUP, SIGTERM, SIGINT, 0 }, &f.signals);
 	if (!err)
 		err = sources_make(&f);
 	if (err)

@@ -245,6 +245,15 @@ http_answer(struct http_request *request, const struct http_answer *answer)
 }
 
 void
+http_answer_health(struct http_request *request, bool well, struct writ_bytes json)
+{
+	http_answer(request, &(struct http_answer){ .status = well ? 200 : 503,
+						    .content_type = "application/json",
+						    .headers = WRIT_LIT("Cache-Control: no-store\r\n"),
+						    .body = json });
+}
+
+void
 http_answer_raw(struct http_request *request, struct writ_bytes response)
 {
 	struct http_connection *conn = answering(request);

@@ -86,6 +86,9 @@ unsigned http_field(const struct http_request *, const char *lower, struct writ_
 /* Answers now; everything is copied. */
 void http_answer(struct http_request *, const struct http_answer *);
 
+/* To /healthz: 200 when all is well, else 503; nobody may keep it. */
+void http_answer_health(struct http_request *, bool well, struct writ_bytes json);
+
 /* A whole response, status line and all, built before: the fast path of cached status.  Adds nothing; to HEAD the body
  * is not sent.  It must stay as it is until the handler has returned and the next request comes, of whatever client: so
  * it is not on the handler's stack. */

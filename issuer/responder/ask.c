@@ -126,9 +126,9 @@ answered(struct way *way, struct writ_err *err)
 
 	responder_count(r, COUNT_ASKED, 1);
 	if (!err)
-		err = believe(r, ask, writ_view(&way->answer), &ask->answer);
+		err = believe(r, ask, writ_view(&way->exchange.answer), &ask->answer);
 	if (!err)
-		err = writ_buf_add(&ask->response, writ_view(&way->answer));
+		err = writ_buf_add(&ask->response, writ_view(&way->exchange.answer));
 	if (err)
 		tell_failed(r, err);
 	ask->err = err;

@@ -191,11 +191,11 @@ document_answered(struct way *way, struct writ_err *err)
 	struct responder *r = way->ctx;
 
 	if (!err)
-		err = document_take(r, writ_view(&way->answer));
+		err = document_take(r, writ_view(&way->exchange.answer));
 	if (err)
 		document_failed(r, err);
-	if (way->answer.limit > FEED_DOCUMENTS_MAX) /* a list of megabytes is not kept twice */
-		writ_buf_done(&way->answer);
+	if (way->exchange.answer.limit > FEED_DOCUMENTS_MAX) /* a list of megabytes is not kept twice */
+		writ_buf_done(&way->exchange.answer);
 }
 
 /* ---- the list ---- */
@@ -261,7 +261,7 @@ list_go_on(struct responder *r, struct clock now)
 			held->listed = true;
 		if (held && strcmp(held->sha256, d->now.sha256) == 0)
 			continue;
-		d->way.answer.limit = d->now.len > 0 ? (size_t)d->now.len : 1;
+		d->way.exchange.answer.limit = d->now.len > 0 ? (size_t)d->now.len : 1;
 		snprintf(url, sizeof(url), "%s%s", r->conf.upstream, d->now.path);
 		err = way_begin(&d->way, &r->web, url, (struct writ_bytes){ 0 }, DOCUMENT_MS);
 		if (err)
@@ -276,11 +276,11 @@ list_answered(struct way *way, struct writ_err *err)
 	struct documents *d = &r->documents;
 
 	d->now.path[0] = '\0';
-	if (!err && way->answer.len == 0)
+	if (!err && way->exchange.answer.len == 0)
 		err = writ_fail(WRIT_INVALID, "the list of documents is empty");
 	writ_buf_clear(&d->list);
 	if (!err)
-		err = writ_buf_add(&d->list, writ_view(&way->answer));
+		err = writ_buf_add(&d->list, writ_view(&way->exchange.answer));
 	d->stale = err != NULL;
 	d->rest = writ_view(&d->list);
 	for (size_t i = 0; i < d->n_held; i++)

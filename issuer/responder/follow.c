@@ -164,7 +164,7 @@ page_take(struct responder *r, struct clock now)
 	struct follow *f = &r->follow;
 	struct writ_bytes records;
 	struct feed_head head;
-	struct writ_err *err = feed_read(writ_view(&f->way.answer), &head, &records);
+	struct writ_err *err = feed_read(writ_view(&f->way.exchange.answer), &head, &records);
 
 	if (!err)
 		err = head_check(f, &head);

@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/event.h"
 #include "base/file.h"
 #include "base/sandbox.h"
+#include "base/signals.h"
 #include "issuer/responder/responder.h"
 
 #define DESCRIPTORS_OTHER 256
@@ -148,14 +148,6 @@ responder_on_loops(struct responder *r, void (*fn)(struct responder_loop *, void
 
 /* ---- the follower ---- */
 
-static bool
-stop_asked(int signals)
-{
-	struct signalfd_siginfo info;
-
-	return read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info);
-}
-
 static void
 ready_look(struct responder *r)
 {
@@ -168,7 +160,7 @@ ready_look(struct responder *r)
 static void
 follow(struct responder *r, int signals)
 {
-	while (!stop_asked(signals)) {
+	while (signals_next(signals) == 0) {
 		const struct clock now = clock_read();
 		const int wait_ms = follow_step(r, now), documents_ms = documents_step(r, now);
 
@@ -196,21 +188,6 @@ confine(void)
 	return sandbox_enter(&box);
 }
 
-/* Before other threads, which inherit that they are blocked. */
-WRIT_CHECKED static struct writ_err *
-signals_open(int *ret)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	*ret = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return *ret < 0 ? writ_fail_errno(errno, "signalfd") : NULL;
-}
-
 static void
 descriptors_take(const struct conf_responder *conf)
 {
@@ -233,7 +210,7 @@ run(struct responder *r, int key_fd, int *signals)
 	if (!err)
 		err = confine();
 	if (!err)
-		err = signals_open(signals);
+		err = signals_open((const int[]){ SIGTERM, SIGINT, 0 }, signals);
 	if (!err)
 		err = status_table_new(r->conf.common.threads, &r->table);
 	if (!err)

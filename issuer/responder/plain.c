@@ -69,13 +69,9 @@ healthz(struct responder *r, struct http_request *request)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(HEALTH_MAX);
 	const bool fresh = responder_fresh(r, request->now.mono_ms);
-	struct http_answer answer = { .content_type = "application/json",
-				      .headers = WRIT_LIT("Cache-Control: no-store\r\n") };
 	struct writ_err *err = health_write(r, request->now.mono_ms, fresh, &body);
 
-	answer.status = err || !fresh ? 503 : 200;
-	answer.body = writ_view(&body);
-	http_answer(request, &answer);
+	http_answer_health(request, !err && fresh, writ_view(&body));
 	writ_err_free(err);
 }
 

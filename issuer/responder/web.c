@@ -69,19 +69,6 @@ web_done(struct web *web)
 
 /* ---- one way ---- */
 
-static size_t
-receive(char *data, size_t size, size_t n, void *ctx)
-{
-	struct way *way = ctx;
-	struct writ_err *err = writ_buf_add(&way->answer, (struct writ_bytes){ (const uint8_t *)data, size * n });
-
-	if (!err)
-		return size * n;
-	writ_err_free(err);
-	way->full = true;
-	return 0;
-}
-
 static bool
 blob_set(CURL *easy, CURLoption option, const struct writ_buf *pem)
 {
@@ -93,39 +80,30 @@ blob_set(CURL *easy, CURLoption option, const struct writ_buf *pem)
 static bool
 options_set(const struct way *way, const struct web *web)
 {
-	CURL *c = way->easy;
+	CURL *c = way->exchange.easy;
 	bool ok = true;
 
-	ok &= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, way->client ? "https" : "http,https") == CURLE_OK;
 	ok &= curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_USERAGENT, "writ-responderd") == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_SSLVERSION,
-			       (long)(way->client ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2)) == CURLE_OK;
 	ok &= blob_set(c, CURLOPT_CAINFO_BLOB, &web->ca);
 	ok &= curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK;
 	if (way->client) {
+		ok &= curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3) == CURLE_OK;
 		ok &= blob_set(c, CURLOPT_SSLCERT_BLOB, &web->certificate);
 		ok &= blob_set(c, CURLOPT_SSLKEY_BLOB, &web->key);
 	}
-	ok &= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, way->why) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, receive) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_WRITEDATA, way) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_PRIVATE, way) == CURLE_OK;
 	return ok;
 }
 
 struct writ_err *
 way_init(struct way *way, struct web *web, bool client, size_t answer_max)
 {
+	const struct exchange_conf conf = { .agent = "writ-responderd",
+					    .protocols = client ? "https" : "http,https",
+					    .connect_ms = CONNECT_TIMEOUT_MS };
+
 	way->client = client;
-	way->answer = WRIT_BUF(answer_max);
-	way->easy = curl_easy_init();
-	if (!way->easy || !options_set(way, web))
+	way->exchange.answer = WRIT_BUF(answer_max);
+	if (!exchange_open(&way->exchange, &conf, way) || !options_set(way, web))
 		return writ_fail(WRIT_EXHAUSTED, "no memory for requests to the issuer");
 	return NULL;
 }
@@ -134,31 +112,17 @@ void
 way_done(struct way *way, struct web *web)
 {
 	if (way->busy)
-		curl_multi_remove_handle(web->multi, way->easy);
+		curl_multi_remove_handle(web->multi, way->exchange.easy);
 	way->busy = false;
-	curl_easy_cleanup(way->easy);
-	way->easy = NULL;
-	writ_buf_done(&way->answer);
+	exchange_close(&way->exchange);
+	writ_buf_done(&way->exchange.answer);
 }
 
 struct writ_err *
 way_begin(struct way *way, struct web *web, const char *url, struct writ_bytes body, long timeout_ms)
 {
-	CURL *c = way->easy;
-	bool ok = true;
-
-	way->full = false;
-	way->why[0] = '\0';
-	writ_buf_clear(&way->answer);
-	ok &= curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK;
-	ok &= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK;
-	if (body.len > 0) {
-		ok &= curl_easy_setopt(c, CURLOPT_HTTPHEADER, web->ocsp_headers) == CURLE_OK;
-		ok &= curl_easy_setopt(c, CURLOPT_POST, 1L) == CURLE_OK;
-		ok &= curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len) == CURLE_OK;
-		ok &= curl_easy_setopt(c, CURLOPT_POSTFIELDS, (const char *)body.data) == CURLE_OK;
-	}
-	if (!ok || curl_multi_add_handle(web->multi, c) != CURLM_OK)
+	if (!exchange_set(&way->exchange, url, timeout_ms, web->ocsp_headers, body) ||
+	    curl_multi_add_handle(web->multi, way->exchange.easy) != CURLM_OK)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a request to the issuer");
 	way->busy = true;
 	return NULL;
@@ -167,13 +131,11 @@ way_begin(struct way *way, struct web *web, const char *url, struct writ_bytes b
 WRIT_CHECKED static struct writ_err *
 result(const struct way *way, CURLcode code)
 {
-	long status = 0;
+	long status;
+	struct writ_err *err = exchange_result(&way->exchange, code, &status);
 
-	if (way->full)
-		return writ_fail(WRIT_EXHAUSTED, "the answer has more than %zu bytes", way->answer.limit);
-	if (code != CURLE_OK)
-		return writ_fail(WRIT_UNAVAILABLE, "%s", *way->why ? way->why : curl_easy_strerror(code));
-	curl_easy_getinfo(way->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (err)
+		return err;
 	if (status == 401 || status == 403)
 		return writ_fail(
 			WRIT_UNAUTHENTICATED,
@@ -203,7 +165,7 @@ move(struct web *web)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&way);
-		curl_multi_remove_handle(web->multi, way->easy);
+		curl_multi_remove_handle(web->multi, way->exchange.easy);
 		way->busy = false;
 		way->done(way, result(way, code));
 		n++;

@@ -1,16 +1,14 @@
 /*
- * Requests to the issuer, by libcurl: many at once on one thread, each bounded in bytes and time, to the configured
- * URLs alone; redirects are not followed, connections are kept.
+ * Requests to the issuer: exchanges (issuer/fetch/exchange.h), many at once on one thread, to the configured URLs
+ * alone; connections are kept.
  *
  * Knows no feed and no status.  Threading: the follower's, but for web_wake().
  */
 #ifndef WRIT_ISSUER_RESPONDER_WEB_H
 #define WRIT_ISSUER_RESPONDER_WEB_H
 
-#include <curl/curl.h>
-
-#include "base/bytes.h"
 #include "issuer/conf/responder.h"
+#include "issuer/fetch/exchange.h"
 
 struct web {
 	CURLM *multi;
@@ -20,10 +18,8 @@ struct web {
 
 /* One request at a time; its connection is kept for the next. */
 struct way {
-	CURL *easy;
-	bool busy, full, client; /* client: with our certificate */
-	struct writ_buf answer;	 /* born with its limit */
-	char why[CURL_ERROR_SIZE];
+	struct exchange exchange;
+	bool busy, client; /* client: with our certificate */
 	/* Called once a request, when it has ended: NULL and the answer, which is 200 and whole; or the error (taken).
 	 */
 	void (*done)(struct way *, struct writ_err *err);

@@ -162,16 +162,12 @@ static void
 healthz(struct serve_loop *on, struct http_request *request)
 {
 	AUTO(writ_buf_done) struct writ_buf body = WRIT_BUF(16 * 1024);
-	struct http_answer answer = { .content_type = "application/json",
-				      .headers = WRIT_LIT("Cache-Control: no-store\r\n") };
 	struct condition c = { 0 };
 	struct writ_err *err;
 
 	condition_of(on, request->now, &c);
 	err = health_write(&c, &body);
-	answer.status = err || why_not(&c) ? 503 : 200;
-	answer.body = writ_view(&body);
-	http_answer(request, &answer);
+	http_answer_health(request, !err && !why_not(&c), writ_view(&body));
 	writ_err_free(err);
 }
 

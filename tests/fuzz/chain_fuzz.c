@@ -48,9 +48,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct writ_bytes piece[PIECES];
 	struct writ_presented presented = { .n = 2 };
 	struct writ_verifier *v;
-	struct writ_agent *agent;
+	struct writ_agent *agent = NULL; /* as is `no`: gcc at -O2 does not see that the first turn sets them */
 	struct writ_why why;
-	enum writ_refusal no;
+	enum writ_refusal no = WRIT_OK;
 
 	if (len < 2 * (PIECES - 1))
 		return 0;

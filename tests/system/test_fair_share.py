@@ -67,6 +67,10 @@ def metric(house, name):
     return float(re.search(r"^" + re.escape(name) + r" ([0-9.]+)$", house.get("/metrics").decode(), re.M).group(1))
 
 
+def refusals(house):
+    return sum(map(float, re.findall(r'^writ_(?:turns|device)_refused_total\{reason="[^"]+"\} ([0-9.]+)$', house.get("/metrics").decode(), re.M)))
+
+
 @pytest.fixture(scope="module")
 def flooded(slow):
     """A flood by alice, and meanwhile bob, who asks for a leaf, and again when he has it: how many signatures the device made in each of his waits."""
@@ -111,13 +115,12 @@ def test_what_is_refused_is_in_no_journal_and_needs_no_abort(slow, flooded):
 def test_the_queue_and_the_device_are_measured(slow, flooded):
     leaves = flooded.before + len(flooded.of_status(201)) + len(flooded.passed)
     wait_for("all leaves in /metrics", lambda: metric(slow, "writ_device_queue_seconds_count") == leaves, 10)
-    refused = re.findall(r'^writ_(?:turns|device)_refused_total\{reason="[^"]+"\} ([0-9.]+)$', slow.get("/metrics").decode(), re.M)
-    assert sum(map(float, refused)) == len(flooded.of_status(503))
+    wait_for("all refusals in /metrics", lambda: refusals(slow) == len(flooded.of_status(503)), 10)
     # What the signer told last may count a leaf that the device has and has not signed yet; the device certifies too, and signs lists.
     wait_for("all signatures in /metrics", lambda: metric(slow, "writ_device_signature_seconds_count") > leaves, 10)
     assert metric(slow, 'writ_device_signature_seconds_bucket{le="0.010"}') < metric(slow, "writ_device_signature_seconds_count") / 2
     assert metric(slow, "writ_device_queue_seconds_sum") > 20 * SLOW_MS / 1000
-    assert metric(slow, "writ_device_queue") == 0
+    wait_for("an empty queue in /metrics", lambda: metric(slow, "writ_device_queue") == 0, 10)
 
 
 def test_a_queue_lost_with_the_signer_needs_no_abort(slow):
