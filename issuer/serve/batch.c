@@ -164,9 +164,9 @@ struct writ_err *
 batch_leaves(struct work *work)
 {
 	struct request_item items[BATCH_ITEMS_MAX];
-	struct batch *batch;
+	struct batch *batch = NULL; /* as is `n`: gcc does not see at every -O that no error means both are set */
 	struct writ_err *err;
-	size_t n;
+	size_t n = 0;
 
 	if (work->request->idempotency_key.len > 0)
 		return writ_fail(WRIT_INVALID,

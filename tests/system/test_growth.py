@@ -225,6 +225,7 @@ def test_who_reads_a_long_list_slowly_takes_nobody_down(big):
         slow.connect(("127.0.0.1", big.status_port))
         slow.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 99 + f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         time.sleep(1)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # it has been slow for long enough
         got = b""
         while piece := slow.recv(65536):
             got += piece
