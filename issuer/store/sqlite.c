@@ -825,6 +825,7 @@ static void
 library_setup(void)
 {
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	sqlite_pages_setup();
 }
 
 static struct writ_err *

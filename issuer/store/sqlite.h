@@ -205,7 +205,11 @@ struct known_live {
 	uint8_t edge[EDGE_ID_LEN];
 	int64_t n, parent; /* row numbers, as in a lineage */
 	uint64_t since;	   /* live_since when it was noted */
+	int64_t leaves;	   /* live now, or some fewer, as they expire; negative: not counted yet */
 };
+/* Before SQLite is used; see sqlite_pages.c. */
+void sqlite_pages_setup(void);
+
 void sqlite_live_forget(struct sqlite *); /* all: something was taken back, or nobody knows what became of a group */
 
 /* Walks from the edge to the root.  WRIT_NOT_FOUND for an edge that is not there. */

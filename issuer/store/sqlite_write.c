@@ -91,7 +91,7 @@ lineage_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct lineage 
 
 /* The same for a leaf's edge, without a statement while nothing was taken back since the last time. */
 static struct writ_err *
-leaf_edge_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], int64_t *ret_n, int64_t *ret_parent)
+leaf_edge_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct known_live **ret)
 {
 	struct known_live *live = &s->live[writ_get32(edge) % SQLITE_LIVE];
 	struct lineage found;
@@ -101,12 +101,25 @@ leaf_edge_check(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], int64_t *ret_
 		err = lineage_check(s, edge, &found);
 		if (err)
 			return err;
-		*live = (struct known_live){ .n = found.n, .parent = found.parent, .since = s->live_since };
+		*live = (struct known_live){ .n = found.n, .parent = found.parent, .since = s->live_since, .leaves = -1 };
 		memcpy(live->edge, edge, EDGE_ID_LEN);
 	}
-	*ret_n = live->n;
-	*ret_parent = live->parent;
+	*ret = live;
 	return NULL;
+}
+
+/* Counted when there may be too many: between two counts there are only more than those left by what was added. */
+static struct writ_err *
+leaves_check(struct sqlite *s, struct known_live *live, uint32_t max, writ_time now)
+{
+	struct writ_err *err;
+
+	if (live->leaves >= 0 && live->leaves < max)
+		return NULL;
+	err = sqlite_number(s, Q_LEAVES, 0, &live->leaves, VALUES(V_INT(live->n), V_INT(now)));
+	if (err || live->leaves < max)
+		return err;
+	return writ_fail(WRIT_EXHAUSTED, "edge has %lld live leaves, its limit is %u", (long long)live->leaves, max);
 }
 
 /* L5: nothing below an edge outlives the edge's newest leaf. */
@@ -376,26 +389,19 @@ static struct writ_err *
 issue(struct sqlite *s, const struct store_item *item)
 {
 	const struct store_cert *cert = item->cert;
-	int64_t edge, parent, n_leaves;
+	struct known_live *live;
 	struct writ_err *err;
 
-	err = leaf_edge_check(s, cert->edge, &edge, &parent);
-	if (err)
-		return err;
-	if (parent) {
-		err = newest_check(s, parent, cert->not_after);
-		if (err)
-			return err;
-	}
-	if (item->leaves_max > 0) {
-		err = sqlite_number(s, Q_LEAVES, 0, &n_leaves, VALUES(V_INT(edge), V_INT(item->now)));
-		if (err)
-			return err;
-		if (n_leaves >= item->leaves_max)
-			return writ_fail(WRIT_EXHAUSTED, "edge has %lld live leaves, its limit is %u",
-					 (long long)n_leaves, item->leaves_max);
-	}
-	return cert_add(s, cert, V_INT(edge), CERT_GOOD);
+	err = leaf_edge_check(s, cert->edge, &live);
+	if (!err && live->parent)
+		err = newest_check(s, live->parent, cert->not_after);
+	if (!err && item->leaves_max > 0)
+		err = leaves_check(s, live, item->leaves_max, item->now);
+	if (!err)
+		err = cert_add(s, cert, V_INT(live->n), CERT_GOOD);
+	if (!err && live->leaves >= 0)
+		live->leaves++;
+	return err;
 }
 
 /* What was signed and never released.  Its edge may have been refused with it, so it need not be known. */

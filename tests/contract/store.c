@@ -735,6 +735,31 @@ live_leaves_of_an_edge_are_limited(void **state)
 	expect_ok(commit(&item));
 }
 
+/* The limit holds at each moment, whatever the writer remembers of its last count. */
+static void
+an_edge_gets_another_leaf_as_soon_as_one_has_ended_and_not_before(void **state)
+{
+	writ_time ends[40] = { 0 };
+
+	(void)state;
+	expect_ok(open_task(1, 1));
+	for (unsigned i = 0; i < 40; i++) {
+		const writ_time now = NOW + 7 * i;
+		struct store_cert cert = cert_of(100 + i, 1, now + 20 + i * 13 % 30);
+		struct store_item item = { .op = STORE_ISSUE, .cert = &cert, .leaves_max = 3, .now = now };
+		unsigned live = 0;
+		struct writ_err *err;
+
+		for (unsigned j = 0; j < i; j++)
+			live += ends[j] >= now;
+		assert_true(live <= 3);
+		err = commit(&item);
+		assert_int_equal(err != NULL, live == 3);
+		ends[i] = err ? 0 : cert.not_after;
+		writ_err_free(err);
+	}
+}
+
 static void
 an_aborted_leaf_has_a_row_and_was_never_good(void **state)
 {
@@ -2689,6 +2714,7 @@ main(int argc, char **argv)
 		CLAIM(a_serial_is_used_once),
 		CLAIM(a_leaf_ends_no_later_than_its_parents_newest),
 		CLAIM(live_leaves_of_an_edge_are_limited),
+		CLAIM(an_edge_gets_another_leaf_as_soon_as_one_has_ended_and_not_before),
 		CLAIM(an_aborted_leaf_has_a_row_and_was_never_good),
 		CLAIM(a_group_gives_each_item_its_own_result_in_order),
 		CLAIM(a_refused_item_leaves_nothing_of_what_came_with_it),
