@@ -27,6 +27,8 @@ struct series {
 	struct writ_err *(*write)(const struct series *, size_t i, struct writ_buf *);
 	const void *what;
 	size_t n_what;
+	const uint8_t (*edges)[EDGE_ID_LEN]; /* REVOKE: beside the serials */
+	size_t n_edges;
 	writ_time at;
 	bool logged;
 	bool takes_refusals; /* an error answer is kept here, and does not end the series */
@@ -98,10 +100,11 @@ frames_of(size_t n)
 	return (n + SIGNER_REVOKE_MAX - 1) / SIGNER_REVOKE_MAX;
 }
 
+/* Of `n` in all, frame `i` has so many. */
 static size_t
-share(const struct series *s, size_t i)
+share(size_t n, size_t i)
 {
-	const size_t left = s->n_what - i * SIGNER_REVOKE_MAX;
+	const size_t before = i * SIGNER_REVOKE_MAX, left = n > before ? n - before : 0;
 
 	return left < SIGNER_REVOKE_MAX ? left : SIGNER_REVOKE_MAX;
 }
@@ -109,18 +112,42 @@ share(const struct series *s, size_t i)
 WRIT_CHECKED static struct writ_err *
 revoke_write(const struct series *s, size_t i, struct writ_buf *body)
 {
-	const struct control_revoke *items = (const struct control_revoke *)s->what + i * SIGNER_REVOKE_MAX;
+	const size_t first = i * SIGNER_REVOKE_MAX;
 	AUTO(freep) struct signer_revoke *message = calloc(1, sizeof(*message));
 
 	if (!message)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
 	message->at = s->at;
-	message->n = share(s, i);
+	message->n = share(s->n_what, i);
 	for (size_t j = 0; j < message->n; j++) {
-		memcpy(message->items[j].serial, items[j].serial, SERIAL_LEN);
-		message->items[j].reason = items[j].reason;
+		const struct control_revoke *item = (const struct control_revoke *)s->what + first + j;
+
+		memcpy(message->items[j].serial, item->serial, SERIAL_LEN);
+		message->items[j].reason = item->reason;
 	}
+	message->n_edges = share(s->n_edges, i);
+	for (size_t j = 0; j < message->n_edges; j++)
+		memcpy(message->edges[j], s->edges[first + j], EDGE_ID_LEN);
 	return signer_revoke_write(message, body);
+}
+
+struct writ_err *
+control_revocation(int sock, const struct control_revoke *items, size_t n, const uint8_t (*edges)[EDGE_ID_LEN],
+		   size_t n_edges, writ_time at, bool *ret_logged)
+{
+	struct series s = { .sock = sock,
+			    .type = SIGNER_REVOKE,
+			    .n = frames_of(n > n_edges ? n : n_edges),
+			    .write = revoke_write,
+			    .what = items,
+			    .n_what = n,
+			    .edges = edges,
+			    .n_edges = n_edges,
+			    .at = at };
+	struct writ_err *err = series_run(&s);
+
+	*ret_logged = s.logged;
+	return err;
 }
 
 struct writ_err *
@@ -128,52 +155,26 @@ control_revoke(int sock, const struct control_revoke *items, size_t n, bool *ret
 {
 	*ret_logged = true;
 	while (n > 0) {
-		struct series s = {
-			.sock = sock, .type = SIGNER_REVOKE, .write = revoke_write, .what = items, .at = items->at
-		};
 		struct writ_err *err;
+		bool logged;
+		size_t same = 1;
 
-		while (s.n_what < n && items[s.n_what].at == items->at)
-			s.n_what++;
-		s.n = frames_of(s.n_what);
-		err = series_run(&s);
+		while (same < n && items[same].at == items->at)
+			same++;
+		err = control_revocation(sock, items, same, NULL, 0, items->at, &logged);
 		if (err)
 			return err;
-		*ret_logged = *ret_logged && s.logged;
-		items += s.n_what;
-		n -= s.n_what;
+		*ret_logged = *ret_logged && logged;
+		items += same;
+		n -= same;
 	}
 	return NULL;
-}
-
-WRIT_CHECKED static struct writ_err *
-edges_write(const struct series *s, size_t i, struct writ_buf *body)
-{
-	const uint8_t(*edges)[EDGE_ID_LEN] = (const uint8_t(*)[EDGE_ID_LEN])s->what + i * SIGNER_REVOKE_MAX;
-	AUTO(freep) struct signer_revoke *message = calloc(1, sizeof(*message));
-
-	if (!message)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
-	message->at = s->at;
-	message->n_edges = share(s, i);
-	memcpy(message->edges, edges, message->n_edges * EDGE_ID_LEN);
-	return signer_revoke_write(message, body);
 }
 
 struct writ_err *
 control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n, writ_time at, bool *ret_logged)
 {
-	struct series s = { .sock = sock,
-			    .type = SIGNER_REVOKE,
-			    .n = frames_of(n),
-			    .write = edges_write,
-			    .what = edges,
-			    .n_what = n,
-			    .at = at };
-	struct writ_err *err = series_run(&s);
-
-	*ret_logged = s.logged;
-	return err;
+	return control_revocation(sock, NULL, 0, edges, n, at, ret_logged);
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -184,7 +185,7 @@ abort_write(const struct series *s, size_t i, struct writ_buf *body)
 
 	if (!message)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
-	message->n = share(s, i);
+	message->n = share(s->n_what, i);
 	memcpy(message->serials, serials, message->n * SERIAL_LEN);
 	return signer_abort_write(message, body);
 }

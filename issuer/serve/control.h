@@ -19,8 +19,12 @@ struct control_revoke {
 	writ_time at;
 };
 
-/* Serials in order of `at` (the frames carry one time each) and edges with their own; `*ret_logged` false: the journal
- * owes an entry. */
+/* One revocation, of serials and edges, at one time: in the same frames, so that a small one waits for one fdatasync.
+ * `*ret_logged` false: the journal owes an entry. */
+WRIT_CHECKED struct writ_err *control_revocation(int sock, const struct control_revoke *, size_t n,
+						 const uint8_t (*edges)[EDGE_ID_LEN], size_t n_edges, writ_time at,
+						 bool *ret_logged);
+/* Of several: serials in order of `at` (the frames carry one time each), and edges with their own. */
 WRIT_CHECKED struct writ_err *control_revoke(int sock, const struct control_revoke *, size_t n, bool *ret_logged);
 WRIT_CHECKED struct writ_err *control_revoke_edges(int sock, const uint8_t (*edges)[EDGE_ID_LEN], size_t n,
 						   writ_time at, bool *ret_logged);

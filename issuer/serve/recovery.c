@@ -64,7 +64,7 @@ struct recovery {
 	struct live live;
 	writ_time newest;
 	uint64_t n_rows, n_aborted, n_revoked;
-	struct store_revoked *outbox;
+	uint64_t *outbox;
 	size_t n_outbox, cap_outbox;
 	struct revoked_edge *edges; /* of the store */
 	size_t n_edges, cap_edges;
@@ -389,20 +389,20 @@ rows_see(struct recovery *r)
 }
 
 static struct writ_err *
-outbox_see(const struct store_revoked *revoked, void *ctx)
+outbox_see(uint64_t number, void *ctx)
 {
 	struct recovery *r = ctx;
 
 	if (r->n_outbox == r->cap_outbox) {
 		const size_t cap = r->cap_outbox ? 2 * r->cap_outbox : 1024;
-		struct store_revoked *grown = realloc(r->outbox, cap * sizeof(*grown));
+		uint64_t *grown = realloc(r->outbox, cap * sizeof(*grown));
 
 		if (!grown)
 			return writ_fail(WRIT_EXHAUSTED, "no memory for the outbox");
 		r->outbox = grown;
 		r->cap_outbox = cap;
 	}
-	r->outbox[r->n_outbox++] = *revoked;
+	r->outbox[r->n_outbox++] = number;
 	return NULL;
 }
 

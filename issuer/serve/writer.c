@@ -33,7 +33,7 @@
 #define PRUNE_SHARE 4	   /* rows an item, in the transaction of a group: as many as an issuance leaves behind, */
 #define PRUNE_LEAST 16	   /* and so many more */
 #define DONE_SLICE 2048	   /* of them a transaction */
-#define DONE_MAX 65536	   /* acknowledged serials gathered before the outbox is told */
+#define DONE_MAX 65536	   /* acknowledged numbers gathered before the outbox is told */
 #define CUT_WAIT_MS 2000
 
 /* A job without a loop runs alone in its place in the queue, and whoever put it waits. */
@@ -72,7 +72,7 @@ struct writer {
 	int control; /* -1: the signer is away */
 	struct store_item items[WRITER_GROUP_MAX + 2]; /* with the outbox, and a prune */
 	struct job *group[WRITER_GROUP_MAX];
-	struct store_revoked *done; /* acknowledged by the signer, for OUTBOX_DONE */
+	uint64_t *done; /* acknowledged by the signer, for OUTBOX_DONE */
 	size_t n_done, cap_done;
 	struct store_cert *owed; /* aborted at the signer, and no row yet */
 	size_t n_owed, cap_owed;
@@ -168,20 +168,20 @@ wait_for_cut(struct writer *w)
 }
 
 WRIT_CHECKED static struct writ_err *
-done_add(struct writer *w, const struct store_revoked *revoked, size_t n)
+done_add(struct writer *w, const uint64_t *owed, size_t n)
 {
 	if (n == 0)
 		return NULL;
 	if (w->n_done + n > w->cap_done) {
 		const size_t cap = 2 * (w->n_done + n);
-		struct store_revoked *grown = realloc(w->done, cap * sizeof(*grown));
+		uint64_t *grown = realloc(w->done, cap * sizeof(*grown));
 
 		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu serials", n);
+			return writ_fail(WRIT_EXHAUSTED, "no memory for what the signer has acknowledged");
 		w->done = grown;
 		w->cap_done = cap;
 	}
-	memcpy(w->done + w->n_done, revoked, n * sizeof(*revoked));
+	memcpy(w->done + w->n_done, owed, n * sizeof(*owed));
 	w->n_done += n;
 	return NULL;
 }
@@ -197,7 +197,7 @@ revoke_tell(struct writer *w, struct job *job)
 {
 	const struct store_item *item = &job->item;
 	AUTO(freep) struct control_revoke *list = calloc(item->n_revoked + 1, sizeof(*list));
-	bool logged = true, edges_logged = true;
+	bool logged;
 	struct writ_err *err;
 
 	if (!list)
@@ -207,14 +207,12 @@ revoke_tell(struct writer *w, struct job *job)
 		list[i].reason = (uint8_t)item->revoked[i].reason;
 		list[i].at = item->now;
 	}
-	err = control_revoke(w->control, list, item->n_revoked, &logged);
-	if (!err && item->n_edges > 0)
-		err = control_revoke_edges(w->control, (const uint8_t(*)[EDGE_ID_LEN])item->edges, item->n_edges,
-					   item->now, &edges_logged);
-	job->logged = !err && logged && edges_logged;
+	err = control_revocation(w->control, list, item->n_revoked, (const uint8_t(*)[EDGE_ID_LEN])item->edges, item->n_edges,
+				 item->now, &logged);
+	job->logged = !err && logged;
 	if (err)
 		return err;
-	return done_add(w, item->revoked, item->n_revoked);
+	return done_add(w, item->owed, item->n_owed);
 }
 
 /* Store, then signer, then status: after this no new `good` is signed for any of them (I8). */

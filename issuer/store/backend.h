@@ -53,7 +53,7 @@ struct store_ops {
 				     struct store_evidence *ret);
 	struct writ_err *(*key_blocked)(struct store *, const uint8_t spki_sha256[32], bool *ret);
 	struct writ_err *(*live_certs)(struct store *, writ_time now, store_each_cert *, void *ctx);
-	struct writ_err *(*outbox)(struct store *, store_each_revoked *, void *ctx);
+	struct writ_err *(*outbox)(struct store *, store_each_owed *, void *ctx);
 	struct writ_err *(*revoked_edges)(struct store *, writ_time since, store_each_edge *, void *ctx);
 	struct writ_err *(*policy_last)(struct store *, struct writ_arena *, struct store_policy *ret);
 	struct writ_err *(*all_edges)(struct store *, struct writ_arena *, store_each_whole_edge *, void *ctx);

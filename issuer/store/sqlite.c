@@ -13,8 +13,8 @@
  * (4) What was issued is never written again: a leaf ends because its edge did, so a cascade writes one row of `revoked`
  *     an edge, at the end of a small table, however many leaves there are and wherever their rows lie.  A leaf is
  *     revoked when its edge is and it had not expired by then; `cert` shows that.  Of an edge that is alive cert_good
- *     holds exactly the good certificates: it answers "newest leaf", "how many live leaves" and "which to revoke"
- *     without their rows.
+ *     holds exactly the good certificates, their serials beside each other: it answers "newest leaf", "how many live
+ *     leaves" and "which to revoke" without their rows.
  * (5) A name in `frozen` is a principal, a class with "/" behind it, or "*": a principal is frozen when its own, its
  *     class's or the star is there.
  *
@@ -142,6 +142,15 @@ static const char *const migrations[] = {
 	"CREATE VIEW cert AS SELECT c.n, c.serial, c.edge, c.issuer_key, c.sha256, c.log_index, c.not_before,"
 	"  c.not_after, " CERT_STATE " AS state, " CERT_REASON " AS reason, " CERT_REVOKED_AT " AS revoked_at"
 	"  FROM leaf c LEFT JOIN revoked r ON r.edge = c.edge;",
+
+	/* 5: the outbox owes an edge, not each of its leaves, */
+	"ALTER TABLE outbox RENAME TO owed_leaf;"
+	"CREATE TABLE outbox (n INTEGER PRIMARY KEY) STRICT;" /* of edge */
+	"INSERT INTO outbox SELECT DISTINCT c.edge FROM owed_leaf o CROSS JOIN leaf c ON c.n = o.n WHERE c.edge IS NOT NULL;"
+	"DROP TABLE owed_leaf;"
+	/* and the serials of an edge stand together: a cascade reads no row of a certificate (4) */
+	"DROP INDEX cert_good;"
+	"CREATE INDEX cert_good ON leaf(edge, not_after, state, serial) WHERE state = 1;",
 };
 
 #define SCHEMA_VERSION ((int64_t)N_OF(migrations) + 1)
@@ -202,8 +211,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_BLOCKED] = "SELECT 1 FROM blocked WHERE spki = ?1",
 	[Q_LIVE_CERTS] = "SELECT c.serial, c.not_after, " CERT_STATE ", " CERT_REASON ", " CERT_REVOKED_AT
 			 " FROM leaf c LEFT JOIN revoked r ON r.edge = c.edge WHERE c.not_after >= ?1",
-	[Q_OUTBOX] = "SELECT c.serial, c.not_after, " CERT_REASON ", c.issuer_key FROM outbox o "
-		     "CROSS JOIN leaf c ON c.n = o.n LEFT JOIN revoked r ON r.edge = c.edge",
+	[Q_OUTBOX] = "SELECT n FROM outbox ORDER BY n",
 	[Q_REVOKED_EDGES] = "SELECT e.id, r.at FROM revoked r CROSS JOIN edge e ON e.n = r.edge "
 			    "WHERE r.origin = 1 AND r.at >= ?1 ORDER BY r.at",
 	[Q_COUNTS] = "SELECT (SELECT count(*) FROM task WHERE ends >= ?1 AND state = 1), "
@@ -268,7 +276,7 @@ static const char *const queries[N_QUERIES] = {
 		"body = excluded.body, expires = excluded.expires",
 	[Q_ADD_EVIDENCE] = "INSERT INTO evidence (digest, kind, bytes, expires) VALUES (?1, ?2, ?3, ?4) "
 			   "ON CONFLICT (digest) DO UPDATE SET expires = max(expires, excluded.expires)",
-	[Q_OUTBOX_DONE] = "DELETE FROM outbox WHERE n = (SELECT n FROM leaf WHERE serial = ?1)",
+	[Q_OUTBOX_DONE] = "DELETE FROM outbox WHERE n = ?1",
 	[Q_CLOSE] = "UPDATE task SET state = 4, ended = ends WHERE id = ?1 AND state = 1 AND ends < ?2",
 	[Q_ADD_NOTE] = "INSERT INTO note (type, text) VALUES (?1, ?2)",
 	[Q_NOTED] = "DELETE FROM note WHERE n <= ?1",
@@ -318,7 +326,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_TAKEN_TOPMOST] = "UPDATE taken SET top = 0 WHERE top = 1 AND "
 			    "(SELECT parent FROM edge WHERE edge.n = taken.n) IN (SELECT n FROM taken)",
 	[Q_TAKEN_COUNTS] = "SELECT (SELECT count(*) FROM taken CROSS JOIN leaf c ON c.edge = taken.n "
-			   "WHERE c.state = 1 AND c.not_after >= ?1), "
+			   "WHERE c.state = 1 AND c.not_after >= ?1), (SELECT count(*) FROM taken), "
 			   "(SELECT count(*) FROM taken CROSS JOIN edge e ON e.n = taken.n WHERE top = 1 AND "
 			   "e.not_after >= ?1)",
 	[Q_TAKEN_ORIGINS] = "SELECT e.id FROM taken CROSS JOIN edge e ON e.n = taken.n WHERE top = 1 AND "
@@ -326,13 +334,12 @@ static const char *const queries[N_QUERIES] = {
 	/* Reason ?2 of those named, ?3 of those below. */
 	[Q_REVOKE_EDGES] = "INSERT INTO revoked SELECT taken.n, ?1, CASE top WHEN 1 THEN ?2 ELSE ?3 END, "
 			   "top = 1 AND (SELECT not_after FROM edge WHERE edge.n = taken.n) >= ?1 FROM taken ORDER BY taken.n",
-	[Q_TAKEN_CERTS] = "SELECT c.serial, c.not_after, c.issuer_key, taken.top FROM taken CROSS JOIN leaf c ON "
+	[Q_TAKEN_CERTS] = "SELECT c.serial, c.not_after, taken.top FROM taken CROSS JOIN leaf c INDEXED BY cert_good ON "
 			  "c.edge = taken.n WHERE c.state = 1 AND c.not_after >= ?1",
 	[Q_END_TASKS] =
 		WITH_TASKS "UPDATE task SET state = ?2, ended = ?3 WHERE n IN (SELECT n FROM tasks) AND state = 1",
 	[Q_END_ALL_TASKS] = "UPDATE task SET state = 3, ended = ?1 WHERE state = 1 AND ends >= ?1",
-	[Q_TAKEN_OWED] = "INSERT INTO outbox SELECT c.n FROM taken CROSS JOIN leaf c ON c.edge = taken.n "
-			 "WHERE c.state = 1 AND c.not_after >= ?1",
+	[Q_TAKEN_OWED] = "INSERT INTO outbox SELECT n FROM taken ORDER BY n RETURNING n",
 	[Q_BLOCK_EDGE] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge WHERE id = ?1",
 	[Q_BLOCK_LEAF] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
 			 "WHERE n = (SELECT edge FROM leaf WHERE serial = ?1)",
@@ -344,7 +351,7 @@ static const char *const queries[N_QUERIES] = {
 	/* Pruning, ?1 before, ?2 at most.  An edge waits for its children, its certificates and the outbox; a task for
 	   its edges and sub-tasks. */
 	[Q_PRUNE_CERTS] = "DELETE FROM leaf WHERE n IN (SELECT n FROM leaf WHERE not_after < ?1 "
-			  "AND n NOT IN (SELECT n FROM outbox) ORDER BY not_after LIMIT ?2) RETURNING n",
+			  "AND (edge IS NULL OR edge NOT IN (SELECT n FROM outbox)) ORDER BY not_after LIMIT ?2) RETURNING n",
 	[Q_PRUNE_CERT_DER] = "DELETE FROM cert_der WHERE n = ?1",
 	[Q_PRUNE_ANSWERS] = "DELETE FROM answer WHERE n IN (SELECT n FROM answer WHERE expires < ?1 LIMIT ?2)",
 	[Q_PRUNE_ONCE] = "DELETE FROM once WHERE n IN (SELECT n FROM once WHERE expires < ?1 LIMIT ?2)",

@@ -275,7 +275,7 @@ struct writ_err *sqlite_evidence(struct store *, const uint8_t digest[32], struc
 struct writ_err *sqlite_once_used(struct store *, struct writ_bytes key, writ_time now, bool *ret);
 struct writ_err *sqlite_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
 struct writ_err *sqlite_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
-struct writ_err *sqlite_outbox(struct store *, store_each_revoked *, void *ctx);
+struct writ_err *sqlite_outbox(struct store *, store_each_owed *, void *ctx);
 struct writ_err *sqlite_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
 struct writ_err *sqlite_freezes(struct store *, store_each_freeze *, void *ctx);
 struct writ_err *sqlite_frozen(struct store *, struct writ_bytes principal, enum revoke_what *ret);

@@ -338,7 +338,7 @@ sqlite_live_certs(struct store *store, writ_time now, store_each_cert *each, voi
 }
 
 struct writ_err *
-sqlite_outbox(struct store *store, store_each_revoked *each, void *ctx)
+sqlite_outbox(struct store *store, store_each_owed *each, void *ctx)
 {
 	struct sqlite *s = sqlite_of(store);
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
@@ -348,14 +348,7 @@ sqlite_outbox(struct store *store, store_each_revoked *each, void *ctx)
 	if (err)
 		return err;
 	while (row) {
-		struct store_revoked revoked = {
-			.not_after = sqlite3_column_int64(row, 1),
-			.reason = (unsigned)sqlite3_column_int(row, 2),
-		};
-
-		column_fixed(row, 0, revoked.serial, SERIAL_LEN);
-		column_fixed(row, 3, revoked.issuer_key_id, sizeof(revoked.issuer_key_id));
-		err = each(&revoked, ctx);
+		err = each((uint64_t)sqlite3_column_int64(row, 0), ctx);
 		if (err)
 			return err;
 		err = sqlite_next(s, &row);

@@ -99,9 +99,9 @@ take(struct sqlite *s, const struct store_revoke *revoke, int64_t n)
 	return sqlite_do(s, Q_TAKEN_TOPMOST, NULL, 0);
 }
 
-/* Room for both lists, and the origin edges in theirs. */
+/* Room for the lists, and the origin edges in theirs. */
 static struct writ_err *
-results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials)
+results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials, size_t *ret_n_taken)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	size_t n_origins, n = 0;
@@ -111,12 +111,14 @@ results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials)
 	if (err)
 		return err;
 	*ret_n_serials = (size_t)sqlite3_column_int64(row, 0);
-	n_origins = (size_t)sqlite3_column_int64(row, 1);
+	*ret_n_taken = (size_t)sqlite3_column_int64(row, 1);
+	n_origins = (size_t)sqlite3_column_int64(row, 2);
 	rows_done(&row);
 
 	item->revoked = writ_arena_take(item->arena, *ret_n_serials * sizeof(*item->revoked));
 	item->edges = writ_arena_take(item->arena, n_origins * sizeof(*item->edges));
-	if (!item->revoked || !item->edges)
+	item->owed = writ_arena_take(item->arena, *ret_n_taken * sizeof(*item->owed));
+	if (!item->revoked || !item->edges || !item->owed)
 		return writ_fail(WRIT_EXHAUSTED, "no room for the answer: %zu serials and %zu edges would be revoked",
 				 *ret_n_serials, n_origins);
 	err = sqlite_ask(s, Q_TAKEN_ORIGINS, &row, VALUES(V_INT(item->now)));
@@ -132,9 +134,9 @@ results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials)
 	return NULL;
 }
 
-/* They end with their edges (sqlite.c, 4): what is written for each is that the signer is owed its word. */
+/* They end with their edges (sqlite.c, 4): nothing is written of them. */
 static struct writ_err *
-certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
+certs_read(struct sqlite *s, struct store_item *item, size_t n_serials)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
@@ -148,14 +150,35 @@ certs_revoke(struct sqlite *s, struct store_item *item, size_t n_serials)
 		FAULT("store:cascade");
 		column_fixed(row, 0, revoked->serial, SERIAL_LEN);
 		revoked->not_after = sqlite3_column_int64(row, 1);
-		column_fixed(row, 2, revoked->issuer_key_id, sizeof(revoked->issuer_key_id));
-		revoked->reason = sqlite3_column_int(row, 3) == 1 ? item->revoke->reason : REASON_PRIVILEGE_WITHDRAWN;
+		revoked->reason = sqlite3_column_int(row, 2) == 1 ? item->revoke->reason : REASON_PRIVILEGE_WITHDRAWN;
 		err = sqlite_next(s, &row);
 		if (err)
 			return err;
 	}
-	rows_done(&row);
-	return sqlite_do(s, Q_TAKEN_OWED, VALUES(V_INT(item->now)));
+	return NULL;
+}
+
+/* The edges end, and the signer is owed word of each. */
+static struct writ_err *
+edges_revoke(struct sqlite *s, struct store_item *item, size_t n_taken)
+{
+	AUTO(rows_done) sqlite3_stmt *row = NULL;
+	struct writ_err *err;
+
+	err = sqlite_do(s, Q_REVOKE_EDGES,
+			VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
+	if (err)
+		return err;
+	err = sqlite_ask(s, Q_TAKEN_OWED, &row, NULL, 0);
+	if (err)
+		return err;
+	while (row && item->n_owed < n_taken) {
+		item->owed[item->n_owed++] = (uint64_t)sqlite3_column_int64(row, 0);
+		err = sqlite_next(s, &row);
+		if (err)
+			return err;
+	}
+	return NULL;
 }
 
 static struct writ_err *
@@ -242,7 +265,7 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 {
 	const struct store_revoke *revoke = item->revoke;
 	struct writ_err *err;
-	size_t n_serials;
+	size_t n_serials, n_taken;
 	int64_t n;
 
 	err = target_find(s, revoke, &n);
@@ -253,15 +276,14 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 	err = take(s, revoke, n);
 	if (err)
 		return err;
-	err = results_ready(s, item, &n_serials);
+	err = results_ready(s, item, &n_serials, &n_taken);
 	if (err)
 		return err;
 
-	err = certs_revoke(s, item, n_serials);
+	err = certs_read(s, item, n_serials);
 	if (err)
 		return err;
-	err = sqlite_do(s, Q_REVOKE_EDGES,
-			VALUES(V_INT(item->now), V_INT(revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
+	err = edges_revoke(s, item, n_taken);
 	if (err)
 		return err;
 	if (revoke->what == REVOKE_TASK) {

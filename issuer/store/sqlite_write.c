@@ -429,7 +429,7 @@ static struct writ_err *
 outbox_done(struct sqlite *s, const struct store_item *item)
 {
 	for (size_t i = 0; i < item->n_done; i++) {
-		struct writ_err *err = sqlite_do(s, Q_OUTBOX_DONE, VALUES(V_FIXED(item->done[i].serial, SERIAL_LEN)));
+		struct writ_err *err = sqlite_do(s, Q_OUTBOX_DONE, VALUES(V_INT((int64_t)item->done[i])));
 
 		if (err)
 			return err;

@@ -219,6 +219,8 @@ clear_results(struct store_item *item)
 {
 	item->revoked = NULL;
 	item->n_revoked = 0;
+	item->owed = NULL;
+	item->n_owed = 0;
 	item->edges = NULL;
 	item->n_edges = 0;
 	item->n_pruned = 0;
@@ -389,7 +391,7 @@ store_live_certs(struct store *store, writ_time now, store_each_cert *each, void
 }
 
 struct writ_err *
-store_outbox(struct store *store, store_each_revoked *each, void *ctx)
+store_outbox(struct store *store, store_each_owed *each, void *ctx)
 {
 	return store->ops->outbox(store, each, ctx);
 }

@@ -178,7 +178,7 @@ enum store_op {
 	STORE_ISSUE,
 	STORE_ABORT,		/* a row in state aborted: signed, never released; its edge may be unknown.  Twice is once; CONFLICT on another row */
 	/*
-	 * by edge, leaf, task, principal, class, or everything: edges, all below, all unexpired serials; and outbox rows.  A task takes its sub-tasks
+	 * by edge, leaf, task, principal, class, or everything: edges, all below, all unexpired serials; and an outbox row an edge.  A task takes its sub-tasks
 	 * along; everything ends every open task.  Twice is once: the first reason and time stay, and the second answer lists nothing new (but may
 	 * still block a key, and freeze).
 	 */
@@ -188,7 +188,7 @@ enum store_op {
 	 * The last one again is done at once.
 	 */
 	STORE_POLICY,
-	STORE_OUTBOX_DONE,	/* the signer has acknowledged these serials; unknown ones are no error */
+	STORE_OUTBOX_DONE,	/* the signer has acknowledged what these numbers stand for; unknown ones are no error */
 	STORE_PRUNE,		/* at most prune_max rows of what expired before `before`; what the outbox still owes stays */
 	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
 	STORE_PEND,
@@ -231,7 +231,6 @@ struct store_revoked {
 	uint8_t serial[SERIAL_LEN];
 	writ_time not_after;
 	unsigned reason;
-	uint8_t issuer_key_id[20];
 };
 
 struct store_item {
@@ -250,7 +249,7 @@ struct store_item {
 	const struct store_answer *answer;		/* with any; NULL without an Idempotency-Key */
 	const struct store_evidence *evidence;		/* with any */
 	size_t n_evidence;
-	const struct store_revoked *done;		/* OUTBOX_DONE: serials */
+	const uint64_t *done;				/* OUTBOX_DONE: numbers of the outbox */
 	size_t n_done;
 	/* with any; empty: none.  What the journal is to be told of this item: kept with it, in order, until STORE_NOTED */
 	struct writ_bytes note;
@@ -263,11 +262,13 @@ struct store_item {
 	uint32_t children_max, leaves_max;
 	/* out: */
 	struct writ_err *result;			/* NULL: done.  The caller's to free */
-	struct writ_arena *arena;			/* REVOKE: where both lists are put: some 64 bytes a serial; EXHAUSTED revokes nothing */
+	struct writ_arena *arena;			/* REVOKE: where the lists are put: some 48 bytes a serial; EXHAUSTED revokes nothing */
 	struct store_revoked *revoked;			/* REVOKE: every unexpired serial it took, the origin edges below */
 	size_t n_revoked;
 	uint8_t (*edges)[EDGE_ID_LEN];			/* REVOKE: origin edges, unexpired, for revokedDelegations (R3): no other taken edge is above them */
 	size_t n_edges;
+	uint64_t *owed;					/* REVOKE: for OUTBOX_DONE, once the signer has acknowledged all of it */
+	size_t n_owed;
 	size_t n_pruned;				/* PRUNE */
 	enum pending_state pending_is;			/* APPROVE: what it is now, */
 	size_t n_given;					/* with so many approvals */
@@ -331,13 +332,13 @@ WRIT_CHECKED struct writ_err *store_evidence(struct store *, const uint8_t diges
 WRIT_CHECKED struct writ_err *store_key_blocked(struct store *, const uint8_t spki_sha256[32], bool *ret);
 
 /*
- * For the start: every certificate not expired at `now`, and every outbox row, in one pass each; the callback's error ends it.  Of a certificate
+ * For the start: every certificate not expired at `now`, and the number of every outbox row, in one pass each; the callback's error ends it.  Of a certificate
  * only serial, not_after, state, reason and revoked_at are read: there may be millions.
  */
 typedef struct writ_err *store_each_cert(const struct store_cert *, void *ctx);
 WRIT_CHECKED struct writ_err *store_live_certs(struct store *, writ_time now, store_each_cert *, void *ctx);
-typedef struct writ_err *store_each_revoked(const struct store_revoked *, void *ctx);
-WRIT_CHECKED struct writ_err *store_outbox(struct store *, store_each_revoked *, void *ctx);
+typedef struct writ_err *store_each_owed(uint64_t number, void *ctx);
+WRIT_CHECKED struct writ_err *store_outbox(struct store *, store_each_owed *, void *ctx);
 /* Origin edges revoked at or after `since`, unexpired when they were: revokedDelegations. */
 typedef struct writ_err *store_each_edge(const uint8_t id[EDGE_ID_LEN], writ_time revoked_at, void *ctx);
 WRIT_CHECKED struct writ_err *store_revoked_edges(struct store *, writ_time since, store_each_edge *, void *ctx);
