@@ -7,7 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -20,7 +23,22 @@
 #define PENDING_MAX (8u * 1024 * 1024)	/* bytes of a group */
 #define PENDING_SYNC (4u * 1024 * 1024) /* from here on journal_add() syncs by itself */
 
+/* The thread that waits for the disk. */
+struct disk {
+	pthread_t thread;
+	bool started;
+	int event; /* -1: none; readable when it has done what it was told */
+	pthread_mutex_t lock;
+	pthread_cond_t told, done;
+	int fd;	      /* under the lock: to be made durable; -1: nothing */
+	bool stop;    /* under the lock */
+	bool busy;    /* the writer's: told, and not yet heard of */
+	uint64_t upto; /* the writer's: entries below are in it */
+	atomic_bool idle;
+};
+
 struct journal {
+	struct disk disk;
 	char dir[PATH_MAX - 64];
 	int lock_fd, fd;
 	uint8_t log_id[LOG_ID_LEN];
@@ -169,7 +187,8 @@ journal_open_from(const char *dir, struct writ_bytes origin, const struct journa
 	*ret_cut = (struct journal_cut){ 0 };
 	if (!j)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for the journal");
-	j->lock_fd = j->fd = -1;
+	j->lock_fd = j->fd = j->disk.event = j->disk.fd = -1;
+	atomic_init(&j->disk.idle, true);
 	j->pending = WRIT_BUF(PENDING_MAX);
 	if (strlen(dir) >= sizeof(j->dir))
 		return writ_fail(WRIT_INVALID, "the journal's folder has a name that is too long");
@@ -308,13 +327,12 @@ journal_add(struct journal *j, struct entry *e)
 	return NULL;
 }
 
-void
-journal_sync(struct journal *j)
+/* Behind what is durable: so the first record of `pending` is the first of a group. */
+static void
+pending_write(struct journal *j)
 {
 	struct writ_bytes left = writ_view(&j->pending);
 
-	if (left.len == 0)
-		return;
 	while (left.len > 0) {
 		const ssize_t n = pwrite(j->fd, left.data, left.len, (off_t)j->at);
 
@@ -326,10 +344,143 @@ journal_sync(struct journal *j)
 		left.data += n;
 		left.len -= (size_t)n;
 	}
-	FAULT("journal:before-sync");
-	file_sync(j->fd, "the journal");
-	FAULT("journal:after-sync");
 	writ_buf_clear(&j->pending);
+}
+
+static void
+data_sync(int fd)
+{
+	FAULT("journal:before-sync");
+	file_sync(fd, "the journal");
+	FAULT("journal:after-sync");
+}
+
+/* ---- in the background ---- */
+
+static void *
+disk_run(void *arg)
+{
+	struct disk *disk = arg;
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&disk->lock);
+	for (;;) {
+		int fd;
+
+		while (disk->fd < 0 && !disk->stop)
+			pthread_cond_wait(&disk->told, &disk->lock);
+		if (disk->stop)
+			break;
+		fd = disk->fd;
+		pthread_mutex_unlock(&disk->lock);
+		data_sync(fd);
+		pthread_mutex_lock(&disk->lock);
+		disk->fd = -1;
+		atomic_store(&disk->idle, true);
+		pthread_cond_signal(&disk->done);
+		if (write(disk->event, &one, sizeof(one)) != (ssize_t)sizeof(one))
+			segment_write_failed("the journal's event");
+	}
+	pthread_mutex_unlock(&disk->lock);
+	return NULL;
+}
+
+struct writ_err *
+journal_background(struct journal *j, int *ret_fd)
+{
+	struct disk *disk = &j->disk;
+	int failed;
+
+	pthread_mutex_init(&disk->lock, NULL);
+	pthread_cond_init(&disk->told, NULL);
+	pthread_cond_init(&disk->done, NULL);
+	disk->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (disk->event < 0)
+		return writ_fail_errno(errno, "the journal's event");
+	failed = pthread_create(&disk->thread, NULL, disk_run, disk);
+	if (failed)
+		return writ_fail_errno(failed, "starting the journal's thread");
+	disk->started = true;
+	*ret_fd = disk->event;
+	return NULL;
+}
+
+static void
+disk_done(struct disk *disk)
+{
+	if (disk->started) {
+		pthread_mutex_lock(&disk->lock);
+		disk->stop = true;
+		pthread_cond_signal(&disk->told);
+		pthread_mutex_unlock(&disk->lock);
+		pthread_join(disk->thread, NULL);
+	}
+	file_closep(&disk->event);
+}
+
+/* What the thread was told is durable. */
+static void
+disk_heard(struct journal *j)
+{
+	struct disk *disk = &j->disk;
+	uint64_t count;
+
+	disk->busy = false;
+	j->durable = disk->upto;
+	(void)!read(disk->event, &count, sizeof(count)); /* not there yet: it wakes somebody once more */
+}
+
+bool
+journal_syncing(struct journal *j)
+{
+	if (j->disk.busy && atomic_load(&j->disk.idle))
+		disk_heard(j);
+	return j->disk.busy;
+}
+
+static void
+disk_wait(struct journal *j)
+{
+	struct disk *disk = &j->disk;
+
+	if (!disk->busy)
+		return;
+	pthread_mutex_lock(&disk->lock);
+	while (disk->fd >= 0)
+		pthread_cond_wait(&disk->done, &disk->lock);
+	pthread_mutex_unlock(&disk->lock);
+	disk_heard(j);
+}
+
+void
+journal_sync_begin(struct journal *j)
+{
+	struct disk *disk = &j->disk;
+
+	if (!disk->started) {
+		journal_sync(j);
+		return;
+	}
+	if (journal_syncing(j) || j->pending.len == 0)
+		return;
+	pending_write(j);
+	disk->busy = true;
+	disk->upto = j->next;
+	atomic_store(&disk->idle, false);
+	pthread_mutex_lock(&disk->lock);
+	disk->fd = j->fd;
+	pthread_cond_signal(&disk->told);
+	pthread_mutex_unlock(&disk->lock);
+}
+
+void
+journal_sync(struct journal *j)
+{
+	disk_wait(j);
+	if (j->pending.len == 0)
+		return;
+	pending_write(j);
+	data_sync(j->fd);
 	j->durable = j->next;
 }
 
@@ -395,6 +546,7 @@ journal_close(struct journal *j)
 {
 	if (!j)
 		return;
+	disk_done(&j->disk);
 	file_closep(&j->fd);
 	file_closep(&j->lock_fd);
 	writ_buf_done(&j->pending);

@@ -28,7 +28,7 @@
  * that was revoked for the CRLReason above 16; crl key, notAfter = nextUpdate, and the CRL's number,
  * big endian, in the last 8 bytes of the serial's place, and as reason its shard; settled the index, likewise; state the device's counter, likewise,
  * with reason 1 once it was reached.
- * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal.
+ * Knows no certificate, no store.  One writer (locked); any number of readers.  Threading: one thread a journal, beside its own (journal_background()).
  */
 #ifndef WRIT_ISSUER_LOG_JOURNAL_H
 #define WRIT_ISSUER_LOG_JOURNAL_H
@@ -106,6 +106,15 @@ WRIT_CHECKED struct writ_err *journal_add(struct journal *, struct entry *);
 
 /* Makes everything added durable: one write, one fdatasync for the group.  An error ends the process (I13). */
 void journal_sync(struct journal *);
+
+/*
+ * The same while the caller goes on: from journal_background() on a thread waits for the disk, which does nothing else.  journal_sync_begin() writes
+ * what was added and returns; `*ret_fd`, the journal's, becomes readable when it is durable, and journal_syncing() then turns false and
+ * journal_durable() goes up.  One at a time: what is added meanwhile is the next group's.  Without the thread it is journal_sync().
+ */
+WRIT_CHECKED struct writ_err *journal_background(struct journal *, int *ret_fd);
+void journal_sync_begin(struct journal *);
+bool journal_syncing(struct journal *);
 
 uint64_t journal_next(const struct journal *);		/* index of the next entry */
 uint64_t journal_durable(const struct journal *);	/* entries below are durable */

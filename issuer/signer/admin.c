@@ -319,6 +319,7 @@ admin_flush(struct signer *s)
 
 	if (admin->sock < 0 || admin->answer_type == 0)
 		return;
+	journal_sync(s->journal); /* what it speaks of */
 	if (body.len > FRAME_BODY_MAX) {
 		err = file_memfd("writ-admin", body, &beside);
 		body = (struct writ_bytes){ NULL, 0 };

@@ -3,7 +3,7 @@
  *
  * (1) A frame that is no frame ends its connection: event, counter and a deny entry.
  * (2) One issuer at a time: a second process is refused until the first one's connections are gone.
- * (3) Answers wait in a queue until conn_flush(), which is called after the fdatasync only.	I2, I8
+ * (3) An answer waits until all that was journalled before it is durable, unless it is said to speak of nothing that is not.	I2, I8
  */
 #include "issuer/signer/conn.h"
 
@@ -21,23 +21,22 @@
 
 /* ---- answers ---- */
 
-void
-conn_answer(struct signer *s, struct conn *conn, uint64_t id, enum signer_message type, struct writ_bytes body, int fd)
+static void
+answer_add(struct conn *conn, struct answers *to, uint64_t id, enum signer_message type, struct writ_bytes body, int fd, uint64_t after)
 {
 	struct writ_err *err;
 	size_t at;
 
-	(void)s;
 	if (!conn || conn->dead) {
 		if (fd >= 0)
 			close(fd);
 		return;
 	}
-	at = conn->out.len;
-	err = conn->n_packets == PACKETS_MAX
+	at = to->out.len;
+	err = to->n == PACKETS_MAX
 		      ? writ_fail(WRIT_EXHAUSTED, "the issuer does not read its answers")
 		      : frame_build(type == SIGNER_ERROR ? SIGNER_ERROR : (uint16_t)(type | SIGNER_ANSWER), id, body,
-				    &conn->out);
+				    &to->out);
 	if (err) {
 		event(EVENT_WARN, "signer.connection-dropped", EV_ERR(err));
 		writ_err_free(err);
@@ -46,7 +45,22 @@ conn_answer(struct signer *s, struct conn *conn, uint64_t id, enum signer_messag
 			close(fd);
 		return;
 	}
-	conn->packets[conn->n_packets++] = (struct packet){ at, conn->out.len - at, fd };
+	to->packets[to->n++] = (struct packet){ at, to->out.len - at, fd, after };
+}
+
+/* (3) */
+void
+conn_answer(struct signer *s, struct conn *conn, uint64_t id, enum signer_message type, struct writ_bytes body, int fd)
+{
+	const uint64_t after = journal_next(s->journal);
+
+	answer_add(conn, !conn || after <= journal_durable(s->journal) ? &conn->now : &conn->later, id, type, body, fd, after);
+}
+
+void
+conn_answer_now(struct conn *conn, uint64_t id, enum signer_message type, struct writ_bytes body, int fd)
+{
+	answer_add(conn, &conn->now, id, type, body, fd, 0);
 }
 
 void
@@ -65,12 +79,12 @@ struct control {
 };
 
 static void
-message_fill(const struct conn *conn, const struct packet *packet, struct iovec *part, struct control *control,
+message_fill(const struct answers *a, const struct packet *packet, struct iovec *part, struct control *control,
 	     struct msghdr *ret)
 {
 	struct cmsghdr *c;
 
-	*part = (struct iovec){ conn->out.data + packet->at, packet->len };
+	*part = (struct iovec){ a->out.data + packet->at, packet->len };
 	*ret = (struct msghdr){ .msg_iov = part, .msg_iovlen = 1 };
 	if (packet->fd < 0)
 		return;
@@ -94,44 +108,74 @@ conn_watch(struct signer *s, struct conn *conn, bool writing)
 }
 
 static void
-packets_done(struct conn *conn)
+answers_drop(struct answers *a)
 {
-	for (size_t i = conn->sent; i < conn->n_packets; i++)
-		if (conn->packets[i].fd >= 0)
-			close(conn->packets[i].fd);
-	conn->n_packets = conn->sent = 0;
-	writ_buf_clear(&conn->out);
+	for (size_t i = a->sent; i < a->n; i++)
+		if (a->packets[i].fd >= 0)
+			close(a->packets[i].fd);
+	a->n = a->sent = 0;
+	writ_buf_clear(&a->out);
 }
 
-/* Sends what is queued, many in one call.  While the socket is full nothing more is read of it: that bounds the queue.
- */
-void
-conn_flush(struct signer *s, struct conn *conn)
+/* What was sent makes room: there may always be one that waits. */
+static void
+answers_shift(struct answers *a)
 {
-	while (!conn->dead && conn->sent < conn->n_packets) {
+	size_t at;
+
+	if (a->sent == a->n) {
+		a->n = a->sent = 0;
+		writ_buf_clear(&a->out);
+		return;
+	}
+	if (a->sent == 0)
+		return;
+	at = a->packets[a->sent].at;
+	memmove(a->out.data, a->out.data + at, a->out.len - at);
+	a->out.len -= at;
+	a->n -= a->sent;
+	memmove(a->packets, a->packets + a->sent, a->n * sizeof(a->packets[0]));
+	for (size_t i = 0; i < a->n; i++)
+		a->packets[i].at -= at;
+	a->sent = 0;
+}
+
+static size_t
+may_leave(const struct answers *a, uint64_t durable)
+{
+	size_t n = a->sent;
+
+	while (n < a->n && a->packets[n].after <= durable)
+		n++;
+	return n - a->sent;
+}
+
+/* True when the socket is full. */
+static bool
+answers_send(struct conn *conn, struct answers *a, uint64_t durable)
+{
+	size_t left;
+
+	while (!conn->dead && (left = may_leave(a, durable)) > 0) {
 		struct mmsghdr messages[GATHER];
 		struct iovec parts[GATHER];
 		struct control controls[GATHER];
-		const size_t left = conn->n_packets - conn->sent;
 		const unsigned n = left < GATHER ? (unsigned)left : GATHER;
 		int sent;
 
 		for (unsigned i = 0; i < n; i++)
-			message_fill(conn, &conn->packets[conn->sent + i], &parts[i], &controls[i],
-				     &messages[i].msg_hdr);
+			message_fill(a, &a->packets[a->sent + i], &parts[i], &controls[i], &messages[i].msg_hdr);
 		sent = sendmmsg(conn->fd, messages, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR)
 			continue;
-		if (sent < 0 && errno == EAGAIN) {
-			conn_watch(s, conn, true);
-			return;
-		}
+		if (sent < 0 && errno == EAGAIN)
+			return true;
 		if (sent < 0) {
 			conn->dead = true;
-			return;
+			return false;
 		}
 		for (int i = 0; i < sent; i++) {
-			struct packet *packet = &conn->packets[conn->sent++];
+			struct packet *packet = &a->packets[a->sent++];
 
 			if (packet->fd >= 0)
 				close(packet->fd);
@@ -140,8 +184,20 @@ conn_flush(struct signer *s, struct conn *conn)
 		}
 		FAULT("signer:answered");
 	}
-	packets_done(conn);
-	conn_watch(s, conn, false);
+	answers_shift(a);
+	return false;
+}
+
+/* Sends what may leave, many in one call.  While the socket is full nothing more is read of it: that bounds the queue.
+ */
+void
+conn_flush(struct signer *s, struct conn *conn)
+{
+	const uint64_t durable = journal_durable(s->journal);
+	const bool full = answers_send(conn, &conn->now, durable) || answers_send(conn, &conn->later, durable);
+
+	if (!conn->dead)
+		conn_watch(s, conn, full);
 }
 
 /* ---- connections ---- */
@@ -151,8 +207,10 @@ conn_free(struct signer *s, struct conn *conn)
 {
 	issue_forget(s, conn);
 	lists_forget(s, conn);
-	packets_done(conn);
-	writ_buf_done(&conn->out);
+	answers_drop(&conn->now);
+	answers_drop(&conn->later);
+	writ_buf_done(&conn->now.out);
+	writ_buf_done(&conn->later.out);
 	close(conn->fd);
 	free(conn);
 }
@@ -265,7 +323,8 @@ conn_new(struct signer *s, int fd)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for a connection");
 	conn->fd = fd;
 	conn->pid = pid;
-	conn->out = WRIT_BUF(OUT_MAX);
+	conn->now.out = WRIT_BUF(OUT_MAX);
+	conn->later.out = WRIT_BUF(OUT_MAX);
 	ev.data.ptr = conn;
 	if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
 		free(conn);

@@ -11,7 +11,14 @@
 
 struct packet {
 	size_t at, len;
-	int fd; /* owned; -1: none */
+	int fd;		/* owned; -1: none */
+	uint64_t after; /* leaves when the journal's entries below are durable */
+};
+
+struct answers {
+	struct writ_buf out;
+	struct packet packets[PACKETS_MAX];
+	size_t n, sent;
 };
 
 struct conn {
@@ -21,12 +28,11 @@ struct conn {
 	bool same_conf;	      /* and its configuration is ours */
 	bool dead, writing;   /* writing: the socket is full */
 	unsigned outstanding; /* requests received whose answer has not been sent */
-	struct writ_buf out;
-	struct packet packets[PACKETS_MAX];
-	size_t n_packets, sent;
+	struct answers now;   /* what they speak of is durable */
+	struct answers later; /* in the order in which it will be */
 };
 
-/* Sends what is queued, many in one call.  While the socket is full nothing more is read of it: that bounds the queue. */
+/* Sends what may leave, many in one call.  While the socket is full nothing more is read of it: that bounds the queue. */
 void conn_flush(struct signer *, struct conn *);
 
 /* Takes what has come, at most 65 packets, and has each handled. */
@@ -40,7 +46,7 @@ void conns_reap(struct signer *);		/* frees the dead */
 /* messages.c: judges and answers one frame. */
 void frame_handle(struct signer *, struct conn *, const struct frame *);
 
-/* serve.c: makes the group durable, signs it, sends the answers. */
+/* serve.c: makes the group durable, waits for that, signs it, sends the answers. */
 void group_end(struct signer *);
 
 #endif

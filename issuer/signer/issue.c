@@ -1,8 +1,7 @@
 /*
  * LEAF: gate, serial, journal entry; after the group's fdatasync the log reference and the signature.
  *
- * A job is one leaf until its answer.  Those journalled in a wake-up form a group: none is signed before all are
- * durable (I2).  In the resident tier a leaf waits for the device first (resident.c), and is journalled when its turn
+ * A job is one leaf until its answer.  Those that one fdatasync makes durable form a group: none is signed before (I2).  In the resident tier a leaf waits for the device first (resident.c), and is journalled when its turn
  * comes.
  *
  * (1) A leaf whose entry is durable and that cannot be signed is aborted at once, by the signer itself: no serial stays
@@ -159,7 +158,7 @@ job_signed(struct signer *s, struct job *job, struct writ_bytes signature)
 	if (err)
 		conn_refuse(s, job->conn, job->id, err);
 	else
-		conn_answer(s, job->conn, job->id, SIGNER_LEAF, writ_view(&body), -1);
+		conn_answer_now(job->conn, job->id, SIGNER_LEAF, writ_view(&body), -1);
 	writ_err_free(err);
 	job->state = JOB_FREE;
 }
@@ -200,10 +199,13 @@ job_refused(struct signer *s, struct job *job, struct writ_err *why)
 void
 issue_sign(struct signer *s)
 {
-	if (s->n_group > 0)
+	const uint64_t durable = journal_durable(s->journal);
+	size_t n = 0;
+
+	if (s->n_group > 0 && s->group[0]->index < durable)
 		FAULT("signer:journalled");
-	for (size_t i = 0; i < s->n_group; i++) {
-		struct job *job = s->group[i];
+	while (n < s->n_group && s->group[n]->index < durable) {
+		struct job *job = s->group[n++];
 		struct generation *g = keys_find(s, job->leaf.authority_key_id.data);
 		uint8_t signature[SOFT_KEY_SIGNATURE_MAX];
 		struct writ_err *err;
@@ -225,7 +227,8 @@ issue_sign(struct signer *s)
 		else
 			job_signed(s, job, (struct writ_bytes){ signature, len });
 	}
-	s->n_group = 0;
+	s->n_group -= n;
+	memmove(s->group, s->group + n, s->n_group * sizeof(s->group[0]));
 }
 
 /* What waits is dropped; what is journalled goes on, and nobody will hear of it. */

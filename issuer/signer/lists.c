@@ -6,7 +6,7 @@
  * second on every list of it names its own URL, which is what its leaves name, byte for byte.	I10 (2) A leaf's shard
  * is in the leaf, in its journal entry and in the ledger; a shard is published until all of its leaves have expired.
  * (3) Numbers never go back, whatever was restored: the time is in them.
- * (4) A list is journalled and durable before it is signed.	I2
+ * (4) A list is journalled and durable before it is signed.	I2	Nobody waits meanwhile but who asked for it.
  *
  * In the sealed tier a list is made in slices of a millisecond, one a wake-up, so that leaves and revocations do not
  * wait for a million entries: the entries, encoded when they were revoked, are copied into a memfd and hashed; then it
@@ -332,6 +332,22 @@ build_copy(struct signer *s, const struct crl_list *list)
 	return build_write(b, (struct writ_bytes){ now.entries.data + b->at - n, n });
 }
 
+/* All of it stands there, and its entry is on its way to the disk. */
+WRIT_CHECKED static struct writ_err *
+build_journal(struct signer *s)
+{
+	struct crl_build *b = &s->build;
+	struct writ_err *err;
+
+	err = build_write(b, writ_view(&b->tail));
+	writ_sha256_end(&b->hash, b->digest);
+	if (!err)
+		err = entry_crl(s, b->key_id, b->shard, b->made.is.number, b->made.is.next_update, b->n_entries, b->digest);
+	b->durable_at = journal_next(s->journal);
+	b->stage = CRL_BUILD_JOURNALLED;
+	return err;
+}
+
 /* The whole's header stands before the TBS, where `begin` left room for it: the signature must have a length that fits.
  */
 WRIT_CHECKED static struct writ_err *
@@ -359,22 +375,13 @@ build_close(struct crl_build *b, struct generation *g, const uint8_t digest[SHA2
 	return writ_fail(WRIT_BROKEN, "%d signatures of a CRL had none of the usual lengths", SIGN_TRIES);
 }
 
+/* (4) */
 WRIT_CHECKED static struct writ_err *
-build_end(struct signer *s, struct generation *g, struct crl_list *list)
+build_end(struct generation *g, struct crl_list *list, struct crl_build *b)
 {
-	struct crl_build *b = &s->build;
-	uint8_t digest[SHA256_LEN];
 	struct writ_err *err;
 
-	err = build_write(b, writ_view(&b->tail));
-	writ_sha256_end(&b->hash, digest);
-	if (!err)
-		err = entry_crl(s, b->key_id, b->shard, b->made.is.number, b->made.is.next_update, b->n_entries,
-				digest);
-	if (err)
-		return err;
-	journal_sync(s->journal); /* (4) */
-	err = build_close(b, g, digest);
+	err = build_close(b, g, b->digest);
 	if (err)
 		return err;
 	list_take(list, &b->made, b->with_idp);
@@ -383,7 +390,7 @@ build_end(struct signer *s, struct generation *g, struct crl_list *list)
 	return NULL;
 }
 
-/* One slice; the last one of the copy ends the list. */
+/* One slice; after the last one of the copy, its entry; when that is durable, the signature. */
 WRIT_CHECKED static struct writ_err *
 build_step(struct signer *s)
 {
@@ -393,10 +400,12 @@ build_step(struct signer *s)
 	struct writ_err *err;
 
 	err = list_find(s, b->key_id, b->shard, &g, &list);
-	if (!err && b->at < b->entries_len)
+	if (!err && b->stage == CRL_BUILD_JOURNALLED && b->durable_at <= journal_durable(s->journal))
+		err = build_end(g, list, b);
+	if (!err && b->stage == CRL_BUILD_COPY && b->at < b->entries_len)
 		err = build_copy(s, list);
-	if (!err && b->at == b->entries_len)
-		err = build_end(s, g, list);
+	if (!err && b->stage == CRL_BUILD_COPY && b->at == b->entries_len)
+		err = build_journal(s);
 	if (err)
 		crl_build_done(b);
 	return err;
@@ -430,7 +439,7 @@ list_answer(struct signer *s, struct conn *conn, uint64_t id, const struct gener
 	if (err)
 		conn_refuse(s, conn, id, err);
 	else
-		conn_answer(s, conn, id, SIGNER_CRL, writ_view(&answer), fd);
+		conn_answer_now(conn, id, SIGNER_CRL, writ_view(&answer), fd); /* (4) */
 	writ_err_free(err);
 }
 
@@ -509,17 +518,26 @@ lists_step(struct signer *s)
 	}
 	if (b->stage == CRL_BUILD_NONE && s->n_crl_asks > 0)
 		ask_begin(s);
-	if (b->stage != CRL_BUILD_COPY)
+	if (b->stage != CRL_BUILD_COPY && b->stage != CRL_BUILD_JOURNALLED)
 		return;
 	err = build_step(s);
-	if (err || b->stage != CRL_BUILD_COPY)
+	if (err || b->stage == CRL_BUILD_TRIM)
 		asks_answer(s, b->key_id, b->shard, err);
 }
 
 bool
 lists_busy(const struct signer *s)
 {
-	return s->build.stage != CRL_BUILD_NONE || s->n_crl_asks > 0;
+	switch (s->build.stage) {
+	case CRL_BUILD_NONE:
+		return s->n_crl_asks > 0;
+	case CRL_BUILD_COPY:
+	case CRL_BUILD_TRIM:
+		return true;
+	case CRL_BUILD_JOURNALLED: /* the journal's event wakes us */
+		return s->build.durable_at <= journal_durable(s->journal);
+	}
+	return false;
 }
 
 struct writ_err *

@@ -239,14 +239,14 @@ state_ready(const struct conf *conf)
 	return NULL;
 }
 
-/* No IP socket, no thread, no code but its own; of files, those that it writes.  A ceremony has more to do with files -
+/* No IP socket, no code but its own, no thread but those that wait for the disk; of files, those that it writes.  A ceremony has more to do with files -
  * the operator names some - and is over in a moment, with the operator before it. */
 static struct writ_err *
 confine(const struct options *options, const struct conf *conf)
 {
 	static const char *const folders[] = { "keys", "certs", "journal" };
 	struct sandbox box = { .role = "writ-signerd",
-			       .may = SANDBOX_UNIX,
+			       .may = SANDBOX_UNIX | SANDBOX_THREADS,
 			       .anywhere = options->ceremony.what != CEREMONY_NONE };
 	char path[PATH_MAX];
 

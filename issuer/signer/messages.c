@@ -1,8 +1,8 @@
 /*
  * What the issuer may ask, and when: a handler a message, and the table.  Anything else is refused and noted.
  *
- * A handler journals and queues its answer; nothing leaves before the group's fdatasync.  An error it returns is the
- * answer.
+ * A handler journals and queues its answer; nothing that speaks of an entry leaves before that is durable.  An error it
+ * returns is the answer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -254,7 +254,7 @@ on_revoke(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 		err = end_serial(s, asked.items[i].serial, LEDGER_REVOKED, asked.items[i].reason, at, &logged);
 	for (size_t i = 0; !err && i < asked.n_edges; i++)
 		err = end_edge(s, asked.edges[i], at, &logged);
-	s->revoked_in_group = true;
+	s->revoked_below = journal_next(s->journal);
 	if (!err)
 		err = signer_revoked_write(logged, &answer);
 	if (err)
@@ -344,7 +344,10 @@ on_ocsp(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes body
 		err = signer_status_write(&status, &answer);
 	if (err)
 		return err;
-	conn_answer(s, conn, id, SIGNER_OCSP, writ_view(&answer), -1);
+	if (status.status == OCSP_REVOKED && s->revoked_below > journal_durable(s->journal)) /* serve.c (2) */
+		conn_answer(s, conn, id, SIGNER_OCSP, writ_view(&answer), -1);
+	else
+		conn_answer_now(conn, id, SIGNER_OCSP, writ_view(&answer), -1);
 	return NULL;
 }
 

@@ -5,7 +5,13 @@
  * (conn.c); judge every frame and journal it (messages.c, issue.c); one fdatasync; sign; send.  In the resident tier a leaf
  * waits between judging and journalling (resident.c).
  *
+ * The fdatasync is waited for by the journal's thread: meanwhile the loop takes what comes, which is the next group, and
+ * answers what needs no disk.  So a question for a status waits for no revocation, leaf or list of somebody else.
+ *
  * (1) Answers are queued and leave only after the fdatasync of all that was journalled before them.	I2, I8
+ * (2) But a status, and the signature of what is durable: these say nothing of what came after.  A serial is told to
+ *     nobody before its entry is durable, so none can be asked for that may be lost; a status `revoked` waits by (1) while
+ *     the entry of an end does.	I8, I9
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,20 +32,46 @@
 
 /* ---- the group ---- */
 
-/* (1) */
+static void
+durable_sign(struct signer *s)
+{
+	if (s->revoked_below > 0 && s->revoked_below <= journal_durable(s->journal)) {
+		FAULT("signer:revoked");
+		s->revoked_below = 0;
+	}
+	issue_sign(s);
+}
+
+static void
+answers_flush(struct signer *s)
+{
+	for (size_t i = 0; i < s->n_conns; i++)
+		if ((s->conns[i]->now.n > 0 || s->conns[i]->later.n > 0) && !s->conns[i]->writing)
+			conn_flush(s, s->conns[i]);
+}
+
 void
 group_end(struct signer *s)
 {
 	resident_take(s);
 	journal_sync(s->journal);
-	if (s->revoked_in_group)
-		FAULT("signer:revoked");
-	s->revoked_in_group = false;
-	issue_sign(s);
+	durable_sign(s);
 	journal_sync(s->journal); /* what failed was aborted */
-	for (size_t i = 0; i < s->n_conns; i++)
-		if (s->conns[i]->n_packets > 0 && !s->conns[i]->writing)
-			conn_flush(s, s->conns[i]);
+	answers_flush(s);
+}
+
+/* The same without waiting: what was journalled is on its way to the disk, or will be when that has taken the group before. */
+static void
+group_step(struct signer *s)
+{
+	resident_take(s);
+	while (!journal_syncing(s->journal)) {
+		durable_sign(s); /* may journal an abort */
+		if (journal_durable(s->journal) == journal_next(s->journal))
+			break;
+		journal_sync_begin(s->journal);
+	}
+	answers_flush(s);
 }
 
 /* ---- time ---- */
@@ -131,6 +163,8 @@ wake(struct signer *s, const struct epoll_event *ev)
 		admin_read(s);
 	else if (ev->data.ptr == &s->signals)
 		signal_take(s);
+	else if (ev->data.ptr == &s->disk)
+		(void)journal_syncing(s->journal); /* a group is durable */
 	else if (ev->data.ptr == &s->link)
 		device_wake(s); /* it has answered; resident_collect() looks for signatures */
 	else {
@@ -268,7 +302,11 @@ signer_serve(struct signer *s, int listener)
 	struct writ_err *err;
 
 	s->listener = listener;
-	err = watch(s, s->listener, &s->listener);
+	err = journal_background(s->journal, &s->disk);
+	if (!err)
+		err = watch(s, s->disk, &s->disk);
+	if (!err)
+		err = watch(s, s->listener, &s->listener);
 	if (!err)
 		err = watch(s, s->signals, &s->signals);
 	if (err)
@@ -289,10 +327,11 @@ signer_serve(struct signer *s, int listener)
 		resident_collect(s);
 		lists_step(s);
 		lists_shard(s);
-		group_end(s);
+		group_step(s);
 		admin_flush(s);
 		conns_reap(s);
 	}
+	group_end(s);
 	err = entry_stop(s);
 	if (!err)
 		journal_sync(s->journal);
@@ -309,6 +348,7 @@ signer_done(struct signer *s)
 	for (size_t i = 0; i < s->n_conns; i++)
 		conn_free(s, s->conns[i]);
 	admin_done(s);
+	replay_done(s);
 	crl_build_done(&s->build);
 	free(s->conns);
 	free(s->jobs);

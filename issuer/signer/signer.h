@@ -89,7 +89,7 @@ struct crl_list {
 
 /* lists.c: a list on its way. */
 struct crl_build {
-	enum { CRL_BUILD_NONE, CRL_BUILD_COPY, CRL_BUILD_TRIM } stage;
+	enum { CRL_BUILD_NONE, CRL_BUILD_COPY, CRL_BUILD_JOURNALLED, CRL_BUILD_TRIM } stage;
 	uint8_t key_id[20];
 	unsigned shard;
 	bool with_idp;
@@ -97,6 +97,8 @@ struct crl_build {
 	size_t begin, tbs_len;		/* where the TBSCertList begins in the memfd, and how much of it is there */
 	struct writ_buf tail;
 	struct writ_sha256 hash;
+	uint8_t digest[SHA256_LEN];	/* of the TBSCertList; */
+	uint64_t durable_at;		/* journalled: signed when the journal is durable up to here */
 	struct crl_made made;		/* its memfd until it is the list's */
 };
 
@@ -278,6 +280,7 @@ struct signer {
 	struct {
 		uint64_t index;		/* of the journal, at the last one or the last try */
 		bool never;		/* the ledger knows of an end that the journal lacks for good: only all entries tell the truth */
+		struct snapshot_write *writing;	/* one on its way to the disk; NULL: none */
 	} snapshot;
 	struct bucket denials;
 	struct writ_buf json;		/* scratch of entries.c */
@@ -292,7 +295,7 @@ struct signer {
 
 	/* issue.c */
 	struct job *jobs;		/* SIGNER_QUEUE_MAX */
-	size_t n_group;			/* journalled in this wake-up, not yet signed: */
+	size_t n_group;			/* journalled, not yet signed, in order: */
 	struct job *group[SIGNER_QUEUE_MAX];
 
 	/* resident.c */
@@ -308,7 +311,9 @@ struct signer {
 	struct state_count state;
 	struct revoked_cas revoked_cas;
 	struct admin admin;
-	bool revoked_in_group, stop;
+	uint64_t revoked_below;		/* of the journal: entries of ends below, that may not be durable yet; 0: none */
+	int disk;			/* the journal's event */
+	bool stop;
 	int64_t next_second_ms, next_keys_ms, next_unknown_ms, next_unlisted_ms;	/* monotonic */
 	writ_time next_prune;
 };
@@ -353,6 +358,7 @@ void replay_switched(struct signer *, const struct entry *);
 /* Between wake-ups: takes a snapshot when one is due; at an orderly end. */
 void replay_housekeep(struct signer *);
 void replay_stopped(struct signer *);
+void replay_done(struct signer *);	/* waits for one that is being written */
 
 /* ---- users.c ---- */
 
@@ -569,6 +575,8 @@ int64_t resident_patience_ms(const struct signer *);
 
 /* Takes the descriptor. */
 void conn_answer(struct signer *, struct conn *, uint64_t id, enum signer_message, struct writ_bytes body, int fd);
+/* It speaks of nothing that the journal does not hold durably: it leaves without waiting for the disk. */
+void conn_answer_now(struct conn *, uint64_t id, enum signer_message, struct writ_bytes body, int fd);
 void conn_refuse(struct signer *, struct conn *, uint64_t id, const struct writ_err *);
 /* Journals a refusal and has an event of it, within the rate; what does not fit is counted in the next one. */
 void refusal_note(struct signer *, const char *what, const struct writ_err *, struct writ_bytes tbs, struct writ_bytes said);

@@ -3,6 +3,7 @@
 #include "issuer/log/journal.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -466,6 +467,68 @@ on_a_full_disk_the_reserve_takes_revocations_only(void **state)
 }
 
 static void
+await(struct journal *j, int fd)
+{
+	struct pollfd heard = { .fd = fd, .events = POLLIN };
+
+	while (journal_syncing(j))
+		assert_int_equal(poll(&heard, 1, 10000), 1);
+}
+
+static struct writ_err *
+see_group(const struct entry *e, void *ctx)
+{
+	uint64_t *n_groups = ctx;
+
+	*n_groups += e->group_first;
+	return NULL;
+}
+
+static void
+what_is_added_while_the_disk_works_is_the_next_group(void **state)
+{
+	struct journal_cut cut;
+	struct seen seen;
+	struct journal *j = opened(&seen, &cut);
+	uint64_t n_groups = 0;
+	int fd;
+
+	(void)state;
+	expect_ok(journal_background(j, &fd));
+	assert_false(journal_syncing(j));
+	journal_sync_begin(j); /* nothing */
+	assert_false(journal_syncing(j));
+	for (unsigned round = 1; round <= 200; round++) {
+		const uint64_t before = journal_next(j);
+
+		add(j, ENTRY_TASK, "{\"n\":1}");
+		add(j, ENTRY_TASK, "{\"n\":2}");
+		journal_sync_begin(j);
+		add(j, ENTRY_TASK, "{\"n\":3}");
+		if (round % 2 == 0) {
+			await(j, fd);
+			assert_int_equal(journal_durable(j), before + 2);
+			journal_sync_begin(j);
+			await(j, fd);
+		} else {
+			journal_sync(j); /* waits for both */
+			assert_false(journal_syncing(j));
+		}
+		assert_int_equal(journal_durable(j), before + 3);
+	}
+	add(j, ENTRY_TASK, "{\"n\":4}");
+	journal_sync_begin(j);
+	journal_close(j); /* waits too */
+
+	journal_close(opened(&seen, &cut));
+	assert_false(cut.any);
+	assert_int_equal(seen.n, 601);
+	assert_string_equal(seen.last, "{\"n\":4}");
+	expect_ok(journal_read(dir, 0, see_group, &n_groups));
+	assert_int_equal(n_groups, 401); /* a group begins behind what is durable, so that damage is told from a torn tail */
+}
+
+static void
 segments_are_readable_by_the_group_and_nobody_else(void **state)
 {
 	struct stat st;
@@ -495,6 +558,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(one_process_writes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(readers_see_what_is_written_from_any_entry_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(segments_follow_each_other, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_added_while_the_disk_works_is_the_next_group, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(segments_are_readable_by_the_group_and_nobody_else, set_up, tear_down),
 		/* last: a limit of the process stays lowered */
 		cmocka_unit_test_setup_teardown(on_a_full_disk_the_reserve_takes_revocations_only, set_up, tear_down),
