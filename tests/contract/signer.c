@@ -922,7 +922,7 @@ one_more_outstanding_request_than_allowed_is_refused(void **state)
 	}
 	assert_int_equal(answered, SIGNER_OUTSTANDING_MAX);
 	assert_int_equal(refused, 1);
-	assert_int_equal(journal_has(&house, ENTRY_DENY, "65 requests are outstanding"), 1);
+	assert_int_equal(journal_has(&house, ENTRY_DENY, "129 requests are outstanding"), 1);
 }
 
 static void

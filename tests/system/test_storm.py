@@ -23,7 +23,8 @@ SECONDS = float(os.environ.get("WRIT_STORM_SECONDS", "3"))
 TIMED = os.environ.get("WRIT_STORM_TIMED") == "1"
 AGENTS, CONNECTIONS = (1000, 3000) if TIMED else (60, 300)
 MEASURE_S = 6 if TIMED else 1
-AFTER_S = 8 if TIMED else 2  # the principal that behaves goes on for so long after the storm
+ALONE_S = MEASURE_S if TIMED else 0.3
+AFTER_S = 8 if TIMED else 1  # the principal that behaves goes on for so long after the storm
 PROBES_S = 20  # requests a second of the principal that behaves
 SERVER_CORE, LOAD_CORE = 0, 1
 PROCESSES = ("writ-issuerd", "writ-signerd", "writ-deviced")
@@ -114,22 +115,21 @@ class Memory(threading.Thread):
 
 
 class Operator(threading.Thread):
-    """Revokes a leaf every half second, and asks OCSP what it says then: while the storm is on."""
+    """Revokes a leaf every half second, at once again when it is told to come back, and asks OCSP what it says then: while the storm is on."""
 
     def __init__(self, house, agents):
         super().__init__(daemon=True)
         self.house, self.agents, self.over, self.took, self.wrong, self.later = house, agents, threading.Event(), [], [], 0
 
     def run(self):
-        person = self.house.person("olga")
-        for agent in self.agents:
-            if self.over.wait(0.4):
-                return
+        person, left = self.house.person("olga"), list(self.agents)
+        while left and not self.over.wait(0.1 if self.later > len(self.took) else 0.4):
             began = time.monotonic()
-            answer = person.ask("POST", "/v1/revocations", {"serial": agent.serial})
-            if answer.status == 503:  # a store error, on command
+            answer = person.ask("POST", "/v1/revocations", {"serial": left[0].serial})
+            if answer.status == 503:  # a store error, on command: come back
                 self.later += 1
                 continue
+            agent = left.pop(0)
             self.took.append((time.monotonic() - began) * 1000)
             said = self.house.ocsp(agent)
             if answer.status != 200 or said != "REVOKED":
@@ -202,7 +202,7 @@ def raged(house, program):
         """One who asks a little, from an address of its own, below a root of its own."""
         return loader(name, ["bob"], first=True, agents=20, connections=30, rate=PROBES_S, seconds=seconds, **{"from": "127.0.0.2"})
 
-    s.alone = probe("alone", MEASURE_S).go()
+    s.alone = probe("alone", ALONE_S).go()
     s.alone.report(60)
     beside, s.measured = probe("beside", MEASURE_S), loader("measured", ["alice"], agents=AGENTS, connections=64, seconds=MEASURE_S)
     s.beside = beside.go()
@@ -214,7 +214,7 @@ def raged(house, program):
     s.probe = probe("probe", SECONDS + AFTER_S)
     s.memory, s.operator = Memory(house), Operator(house, victims)
     s.memory.start()
-    time.sleep(1)
+    time.sleep(1 if TIMED else 0.1)
     s.operator.start()
     s.probe.go()
     s.flood.go()
