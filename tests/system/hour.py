@@ -159,7 +159,7 @@ def journal_agrees(house):
 def report(words, loads, disturbances, memory, journal_fault, seconds, overslept_s):
     faults = list(words.disagreements)
     print(f"\n{seconds:.0f} s; {len(words.serials)} certificates compared, in {words.looks} looks at the store; a sleep was late by at most {overslept_s * 1e3:.0f} ms")
-    for source in (*words.sources, words.lists):
+    for source in (*words.sources, *words.lists):
         print(f"  {source.name:<14} {source.heard:>9} words, {source.away} times none; wrong for as long as {source.longest_s * 1e3:.0f} ms {source.worst}")
     for end, told in loads.items():
         if told["exit"] != 0:
@@ -175,13 +175,13 @@ def report(words, loads, disturbances, memory, journal_fault, seconds, overslept
         times = [took for kind, took in disturbances if kind == name]
         print(f"  {name}: {len(times)} times, whole again after {min(times):.2f} to {max(times):.2f} s")
     print(f"  memory, MiB, early and at the end: {memory}")
-    faults += [f"{source.name} was never heard" for source in (*words.sources, words.lists) if source.heard == 0]
+    faults += [f"{source.name} was never heard" for source in (*words.sources, *words.lists) if source.heard == 0]
     faults += [f"the journal: {journal_fault}"] if journal_fault else []
     for fault in faults[:20]:
         print(f"DISAGREES: {fault}")
     outcome = {
-        "seconds": round(seconds), "certificates": len(words.serials), "words": words.words,
-        "longest_ms": {source.name: round(source.longest_s * 1e3) for source in (*words.sources, words.lists)},
+        "seconds": round(seconds), "certificates": len(words.serials), "words": words.words, "lists": len(words.lists[0].numbers),
+        "longest_ms": {source.name: round(source.longest_s * 1e3) for source in (*words.sources, *words.lists)},
         "load": {end: {"compared": told.get("compared"), "disagreed": told.get("disagreed"), "exit": told["exit"]} for end, told in loads.items()},
         "disturbances": len(disturbances), "overslept_ms": round(overslept_s * 1e3), "memory_mib": memory, "disagreements": len(faults)}
     print("hour: " + json.dumps(outcome))

@@ -289,6 +289,15 @@ delegators:
 policy: {self.path('policy.yaml')}
 """
 
+    def shard_lists(self, entries):
+        """status.crl_shard_entries, from the next start on."""
+        with open(self.path("writ.yaml"), encoding="utf-8") as f:
+            text = f.read()
+        url = f'url: "http://127.0.0.1:{self.status_port}"'
+        assert url in text
+        with open(self.path("writ.yaml"), "w", encoding="utf-8") as f:
+            f.write(text.replace(url, f"{url}, crl_shard_entries: {entries}"))
+
     # ---- Writ itself ----
 
     def run(self, *arguments, check=True, **kwargs):

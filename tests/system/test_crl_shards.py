@@ -47,12 +47,7 @@ class Sharded:
     def __init__(self):
         self.house = House("swtpm")
         self.house.init()
-        with open(self.house.path("writ.yaml"), encoding="utf-8") as f:
-            text = f.read()
-        url = f'url: "http://127.0.0.1:{self.house.status_port}"'
-        assert url in text
-        with open(self.house.path("writ.yaml"), "w", encoding="utf-8") as f:
-            f.write(text.replace(url, f"{url}, crl_shard_entries: {SIZE}"))
+        self.house.shard_lists(SIZE)
         self.house.start()
         self.leaves, self.n = {}, 0
         first = self.issue()

@@ -1,13 +1,14 @@
 """What every part of Writ says of every live certificate, compared while it works.
 
 Five words are heard: the store's (its rows, read-only), the issuer's OCSP (from its cache, mostly), the ledger's (OCSP with a nonce, which the signer answers anew),
-each responder's OCSP, and the CRL's.  The store's word is what the others are held to:
+each responder's OCSP, and the lists', the issuer's and the responders' copies, of every shard.  The store's word is what the others are held to:
 
 (1) A word that differs is heard again, and the row read again, until they agree.  Heard wrong to a question that was asked more than AGREE_S after the first wrong
     one, it is a disagreement.
 (2) No answer, 429, 503 and tryLater are no word: who restarts may say so.  Everything else that is not good or revoked is a wrong one.
-(3) Revoked is in the list that is fetched `list_s` after a row was first seen so; until then, and for as long after whoever makes lists was away, it may be missing.
-    What a row says is good is in no list.  A list's number never goes back.
+(3) Revoked is in the list that the leaf names, fetched `list_s` after a row was first seen so; until then, and for as long after whoever makes lists was away, it may
+    be missing.  What a row says is good is not in it.  A list's number never goes back.  A responder's copies may be AGREE_S behind; one that it has not heard of
+    yet, or not again after its start, it does not have.
 
 Every signature is verified, with Python's cryptography: OCSP by a delegate that the issuing CA certified, lists by the issuing CA.  Knows nothing of load or faults.
 """
@@ -17,6 +18,7 @@ import os
 import sqlite3
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from cryptography import x509
@@ -60,6 +62,18 @@ class Store:
 
     def live(self):
         return [Row(*fields) for fields in self.ask("not_after > ?", int(time.time()) + LEFT_S)]
+
+    def list_named(self, serial):
+        """The path of the CRL that the leaf names; None: the store has no leaf of it."""
+        db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)
+        try:
+            der = db.execute("SELECT d.der FROM leaf c JOIN cert_der d ON d.n = c.n WHERE c.serial = ?", (bytes.fromhex(serial),)).fetchone()
+        finally:
+            db.close()
+        if not der:
+            return None
+        points = x509.load_der_x509_certificate(der[0]).extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        return urllib.parse.urlsplit(points[0].full_name[0].value).path
 
     def state(self, serial):
         """None: the row is gone."""
@@ -172,19 +186,20 @@ def utc(naive):
 
 
 class Lists:
-    """The CRL of each issuing CA."""
+    """The CRLs of the issuing CAs, at one address; `lag_s` behind those of who makes them."""
 
-    def __init__(self, base):
-        self.base, self.numbers, self.heard, self.away, self.longest_s, self.worst, self.name = base, {}, 0, 0, 0.0, "", "CRL"
+    def __init__(self, name, port, lag_s=0.0):
+        self.base, self.numbers, self.heard, self.away, self.longest_s, self.worst, self.name = f"http://127.0.0.1:{port}", {}, 0, 0, 0.0, "", name
+        self.lag_s = lag_s
 
-    def fetch(self, key_id, ca):
+    def fetch(self, path, ca, may_lack):
         """Serials, or None: no word."""
         try:
-            with urllib.request.urlopen(f"{self.base}/crl/{key_id}.crl", timeout=10) as answer:
+            with urllib.request.urlopen(self.base + path, timeout=10) as answer:
                 crl = x509.load_der_x509_crl(answer.read())
         except urllib.error.HTTPError as refused:
             self.away += 1
-            if refused.code in (429, 503):
+            if refused.code in (429, 503) or (refused.code == 404 and may_lack):
                 return None
             raise Wrong(f"status {refused.code}") from None
         except AWAY:
@@ -193,9 +208,9 @@ class Lists:
         if not crl.is_signature_valid(ca.cert.public_key()) or crl.issuer != ca.cert.subject or utc(crl.next_update) < time.time():
             raise Wrong("badly signed, or stale")
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        if number < self.numbers.get(key_id, 0):
-            raise Wrong(f"number {number} after {self.numbers[key_id]}")
-        self.numbers[key_id] = number
+        if number < self.numbers.get(path, 0):
+            raise Wrong(f"number {number} after {self.numbers[path]}")
+        self.numbers[path] = number
         return {f"{entry.serial_number:032x}" for entry in crl}
 
 
@@ -204,7 +219,9 @@ class Words:
 
     def __init__(self, house, responders=(), list_s=LIST_S):
         base = f"http://127.0.0.1:{house.status_port}"
-        self.store, self.issuing, self.lists = Store(house.path("state/store/writ.db")), Issuing(base), Lists(base)
+        self.store, self.issuing = Store(house.path("state/store/writ.db")), Issuing(base)
+        self.lists = [Lists("CRL", house.status_port), *[Lists(f"CRL at {name}", port, AGREE_S) for name, port in responders]]
+        self.named, self.named_since = {}, {}  # serial: the path of its list; path: when first seen
         self.sources = [Responder("issuer", house.status_port), Responder("ledger", house.status_port, nonces=True),
                         *[Responder(name, port) for name, port in responders]]
         self.seen, self.asked, self.suspected = {}, {}, {}  # serial: (state, since when); serial: when asked; (who, serial): wrong since
@@ -218,7 +235,7 @@ class Words:
 
     @property
     def words(self):
-        return {source.name: source.heard for source in (*self.sources, self.lists)}
+        return {source.name: source.heard for source in (*self.sources, *self.lists)}
 
     def disagree(self, source, text):
         self.disagreements.append(f"{source.name}: {text}; {time.monotonic() - self.away_at:.1f} s after the last disturbance")
@@ -243,7 +260,7 @@ class Words:
             suspects = [(source, row) for source, row in suspects if self.hear(source, row)]
         self.looks += 1
         alive = {row.serial for row in rows}
-        for memory in (self.seen, self.asked):
+        for memory in (self.seen, self.asked, self.named):
             for serial in memory.keys() - alive:
                 del memory[serial]
         self.suspected = {(name, serial): at for (name, serial), at in self.suspected.items() if serial in alive}
@@ -275,31 +292,50 @@ class Words:
         del self.suspected[which]
         return False
 
+    def lists_named(self, rows):
+        """{(CA, path): rows}.  An abort has no leaf that names a list: as long as its CA has but one, it is in that."""
+        for row in rows:
+            if row.serial not in self.named:
+                path = self.named[row.serial] = self.store.list_named(row.serial)
+                self.named_since.setdefault(path, time.monotonic())
+        sharded, by_list = {row.ca for row in rows if "-" in (self.named[row.serial] or "")}, {}
+        for row in rows:
+            path = self.named[row.serial] or (None if row.ca in sharded else f"/crl/{row.ca}.crl")
+            if path:
+                by_list.setdefault((row.ca, path), []).append(row)
+        return by_list
+
     def look_at_lists(self):
         """(3)"""
-        for key_id in {row.ca for row in self.store.live()}:
-            try:
-                ca = self.issuing.of(key_id)
-            except AWAY:
+        for source in self.lists:
+            for key_id, path in self.lists_named(self.store.live()):
+                self.look_at_list(source, key_id, path)
+
+    def look_at_list(self, source, key_id, path):
+        try:
+            ca = self.issuing.of(key_id)
+        except AWAY:
+            return
+        before, asked = self.lists_named(self.store.live()).get((key_id, path), []), time.monotonic()
+        lag_until = max(self.lists_may_lag_until, self.named_since.get(path, asked) + self.list_s)
+        try:
+            listed = source.fetch(path, ca, source.lag_s > 0 and asked < lag_until + source.lag_s)
+        except Wrong as wrong:
+            self.disagree(source, f"{path}: {wrong}")
+            return
+        if listed is None:
+            return
+        after = {row.serial: row for row in self.store.live()}
+        for row in before:
+            if row.not_after < time.time() + LEFT_S:
                 continue
-            before, asked = self.store.live(), time.monotonic()
-            try:
-                listed = self.lists.fetch(key_id, ca)
-            except Wrong as wrong:
-                self.disagree(self.lists, f"of {key_id}: {wrong}")
-                continue
-            if listed is None:
-                continue
-            after = {row.serial: row for row in self.store.live()}
-            for row in before:
-                if row.ca != key_id or row.not_after < time.time() + LEFT_S:
-                    continue
-                self.lists.heard += 1
-                state, since = self.seen.get(row.serial, ("", asked))
-                due = max(since + self.list_s, self.lists_may_lag_until)
-                if row.serial not in listed and row.state == state == "revoked" and asked - since > self.lists.longest_s:
-                    self.lists.longest_s, self.lists.worst = asked - since, row.serial
-                if row.serial not in listed and row.state == state == "revoked" and asked > due:
-                    self.disagree(self.lists, f"{row.serial} is revoked in the store since {asked - since:.2f} s, and not listed")
-                if row.serial in listed and row.serial in after and after[row.serial].state == "good":
-                    self.disagree(self.lists, f"{row.serial} is listed, and good in the store")
+            source.heard += 1
+            state, since = self.seen.get(row.serial, ("", asked))
+            due = max(since + self.list_s, self.lists_may_lag_until) + source.lag_s
+            missing = row.serial not in listed and row.state == state == "revoked"
+            if missing and asked - since > source.longest_s:
+                source.longest_s, source.worst = asked - since, row.serial
+            if missing and asked > due:
+                self.disagree(source, f"{row.serial} is revoked in the store since {asked - since:.2f} s, and not in {path}")
+            if row.serial in listed and row.serial in after and after[row.serial].state == "good":
+                self.disagree(source, f"{row.serial} is in {path}, and good in the store")
