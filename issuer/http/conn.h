@@ -1,5 +1,5 @@
 /*
- * Inside of the loop: what loop.c, accept.c, conn.c, answer.c and tls.c share.  Nobody else includes it.
+ * Inside of the loop: what loop.c, accept.c, conn.c, consume.c, answer.c and tls.c share.  Nobody else includes it.
  *
  * A connection is in exactly one state, and each state has a list ordered by deadline: expiry looks at the heads only,
  * and the head of the idle list is the oldest idle connection.
@@ -244,6 +244,20 @@ void conn_free(struct http_connection *);
 void conn_queue(struct http_connection *); /* conn_run() at the end of this wake-up */
 void conn_expire(struct loop *);
 void conn_stop_idle(struct loop *); /* at the end of the loop: closes what has nothing under way */
+
+/* Nothing of it is read now: http_rest(). */
+static inline bool
+rests(const struct http_connection *conn)
+{
+	return conn->rest_until_ms > conn->loop->now.mono_ms;
+}
+
+/* ---- consume.c ---- */
+
+/* Handles the whole requests in `in`, until one must wait (1); returns how many bytes they were. */
+size_t consume(struct http_connection *, struct writ_bytes in);
+/* A body over what any path may have is on its way no more. */
+void long_body_release(struct http_connection *);
 
 /* ---- answer.c ---- */
 
