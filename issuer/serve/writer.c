@@ -212,7 +212,7 @@ revoke_tell(struct writer *w, struct job *job)
 	job->logged = !err && logged;
 	if (err)
 		return err;
-	return done_add(w, item->owed, item->n_owed);
+	return done_add(w, &item->owed, item->owed > 0);
 }
 
 /* Store, then signer, then status: after this no new `good` is signed for any of them (I8). */

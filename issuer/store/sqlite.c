@@ -143,10 +143,10 @@ static const char *const migrations[] = {
 	"  c.not_after, " CERT_STATE " AS state, " CERT_REASON " AS reason, " CERT_REVOKED_AT " AS revoked_at"
 	"  FROM leaf c LEFT JOIN revoked r ON r.edge = c.edge;",
 
-	/* 5: the outbox owes an edge, not each of its leaves, */
+	/* 5: the outbox owes a revocation, not each leaf that it took, */
 	"ALTER TABLE outbox RENAME TO owed_leaf;"
-	"CREATE TABLE outbox (n INTEGER PRIMARY KEY) STRICT;" /* of edge */
-	"INSERT INTO outbox SELECT DISTINCT c.edge FROM owed_leaf o CROSS JOIN leaf c ON c.n = o.n WHERE c.edge IS NOT NULL;"
+	"CREATE TABLE outbox (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL) STRICT;"
+	"INSERT INTO outbox (at) SELECT min(c.revoked_at) FROM owed_leaf o CROSS JOIN cert c ON c.n = o.n HAVING count(*) > 0;"
 	"DROP TABLE owed_leaf;"
 	/* and the serials of an edge stand together: a cascade reads no row of a certificate (4) */
 	"DROP INDEX cert_good;"
@@ -325,10 +325,7 @@ static const char *const queries[N_QUERIES] = {
 			 "ON e.parent = taken.n WHERE taken.level = ?1 AND " EDGE_ALIVE,
 	[Q_TAKEN_TOPMOST] = "UPDATE taken SET top = 0 WHERE top = 1 AND "
 			    "(SELECT parent FROM edge WHERE edge.n = taken.n) IN (SELECT n FROM taken)",
-	[Q_TAKEN_COUNTS] = "SELECT (SELECT count(*) FROM taken CROSS JOIN leaf c ON c.edge = taken.n "
-			   "WHERE c.state = 1 AND c.not_after >= ?1), (SELECT count(*) FROM taken), "
-			   "(SELECT count(*) FROM taken CROSS JOIN edge e ON e.n = taken.n WHERE top = 1 AND "
-			   "e.not_after >= ?1)",
+	[Q_TAKEN_ANY] = "SELECT 1 FROM taken LIMIT 1",
 	[Q_TAKEN_ORIGINS] = "SELECT e.id FROM taken CROSS JOIN edge e ON e.n = taken.n WHERE top = 1 AND "
 			    "e.not_after >= ?1",
 	/* Reason ?2 of those named, ?3 of those below. */
@@ -339,7 +336,9 @@ static const char *const queries[N_QUERIES] = {
 	[Q_END_TASKS] =
 		WITH_TASKS "UPDATE task SET state = ?2, ended = ?3 WHERE n IN (SELECT n FROM tasks) AND state = 1",
 	[Q_END_ALL_TASKS] = "UPDATE task SET state = 3, ended = ?1 WHERE state = 1 AND ends >= ?1",
-	[Q_TAKEN_OWED] = "INSERT INTO outbox SELECT n FROM taken ORDER BY n RETURNING n",
+	[Q_ADD_OWED] = "INSERT INTO outbox (at) VALUES (?1)",
+	/* What had expired before the first of them was not taken by any. */
+	[Q_OWED_SINCE] = "SELECT min(at) FROM outbox",
 	[Q_BLOCK_EDGE] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge WHERE id = ?1",
 	[Q_BLOCK_LEAF] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
 			 "WHERE n = (SELECT edge FROM leaf WHERE serial = ?1)",
@@ -348,10 +347,10 @@ static const char *const queries[N_QUERIES] = {
 	[Q_BLOCK_CLASS] = "INSERT OR IGNORE INTO blocked SELECT spki, ?2 FROM edge "
 			  "WHERE agent IN (SELECT n FROM principal WHERE " IN_CLASS ")",
 
-	/* Pruning, ?1 before, ?2 at most.  An edge waits for its children, its certificates and the outbox; a task for
+	/* Pruning, ?1 before, ?2 at most.  An edge waits for its children and its certificates; a task for
 	   its edges and sub-tasks. */
 	[Q_PRUNE_CERTS] = "DELETE FROM leaf WHERE n IN (SELECT n FROM leaf WHERE not_after < ?1 "
-			  "AND (edge IS NULL OR edge NOT IN (SELECT n FROM outbox)) ORDER BY not_after LIMIT ?2) RETURNING n",
+			  "ORDER BY not_after LIMIT ?2) RETURNING n",
 	[Q_PRUNE_CERT_DER] = "DELETE FROM cert_der WHERE n = ?1",
 	[Q_PRUNE_ANSWERS] = "DELETE FROM answer WHERE n IN (SELECT n FROM answer WHERE expires < ?1 LIMIT ?2)",
 	[Q_PRUNE_ONCE] = "DELETE FROM once WHERE n IN (SELECT n FROM once WHERE expires < ?1 LIMIT ?2)",
@@ -359,8 +358,7 @@ static const char *const queries[N_QUERIES] = {
 	[Q_PRUNE_DENIED] = "DELETE FROM denied WHERE rowid IN (SELECT rowid FROM denied WHERE at < ?1 LIMIT ?2)",
 	[Q_PRUNE_EDGES] = "DELETE FROM edge WHERE n IN (SELECT n FROM edge e WHERE e.not_after < ?1 "
 			  "AND NOT EXISTS (SELECT 1 FROM edge c WHERE c.parent = e.n) "
-			  "AND NOT EXISTS (SELECT 1 FROM leaf c WHERE c.edge = e.n AND c.state = 1) "
-			  "AND NOT EXISTS (SELECT 1 FROM outbox) LIMIT ?2) RETURNING n, delegator, agent",
+			  "AND NOT EXISTS (SELECT 1 FROM leaf c WHERE c.edge = e.n AND c.state = 1) LIMIT ?2) RETURNING n, delegator, agent",
 	[Q_PRUNE_EDGE_TEXT] = "DELETE FROM edge_text WHERE n = ?1",
 	[Q_PRUNE_REVOKED] = "DELETE FROM revoked WHERE edge = ?1",
 	[Q_PRUNE_TASKS] = "DELETE FROM task WHERE n IN (SELECT n FROM task t WHERE t.ends < ?1 "

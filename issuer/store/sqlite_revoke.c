@@ -6,6 +6,7 @@
  * is changed, so a cascade is all or nothing (delegation.md R1).
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/fault.h"
 #include "base/text.h"
@@ -99,86 +100,124 @@ take(struct sqlite *s, const struct store_revoke *revoke, int64_t n)
 	return sqlite_do(s, Q_TAKEN_TOPMOST, NULL, 0);
 }
 
-/* Room for the lists, and the origin edges in theirs. */
-static struct writ_err *
-results_ready(struct sqlite *s, struct store_item *item, size_t *ret_n_serials, size_t *ret_n_taken)
+/* ---- what it took ---- */
+
+/* Grows while it is read: counting first would read all of it twice. */
+struct gathered {
+	uint8_t *data;
+	size_t each, n, cap; /* each: bytes */
+};
+
+static void
+gathered_done(struct gathered *g)
 {
-	AUTO(rows_done) sqlite3_stmt *row = NULL;
-	size_t n_origins, n = 0;
-	struct writ_err *err;
-
-	err = sqlite_ask(s, Q_TAKEN_COUNTS, &row, VALUES(V_INT(item->now)));
-	if (err)
-		return err;
-	*ret_n_serials = (size_t)sqlite3_column_int64(row, 0);
-	*ret_n_taken = (size_t)sqlite3_column_int64(row, 1);
-	n_origins = (size_t)sqlite3_column_int64(row, 2);
-	rows_done(&row);
-
-	item->revoked = writ_arena_take(item->arena, *ret_n_serials * sizeof(*item->revoked));
-	item->edges = writ_arena_take(item->arena, n_origins * sizeof(*item->edges));
-	item->owed = writ_arena_take(item->arena, *ret_n_taken * sizeof(*item->owed));
-	if (!item->revoked || !item->edges || !item->owed)
-		return writ_fail(WRIT_EXHAUSTED, "no room for the answer: %zu serials and %zu edges would be revoked",
-				 *ret_n_serials, n_origins);
-	err = sqlite_ask(s, Q_TAKEN_ORIGINS, &row, VALUES(V_INT(item->now)));
-	if (err)
-		return err;
-	while (row && n < n_origins) {
-		column_fixed(row, 0, item->edges[n++], EDGE_ID_LEN);
-		err = sqlite_next(s, &row);
-		if (err)
-			return err;
-	}
-	item->n_edges = n;
-	return NULL;
+	free(g->data);
 }
 
-/* They end with their edges (sqlite.c, 4): nothing is written of them. */
+static void *
+gathered_next(struct gathered *g)
+{
+	if (g->n == g->cap) {
+		const size_t cap = g->cap ? 2 * g->cap : 256;
+		uint8_t *grown = realloc(g->data, cap * g->each);
+
+		if (!grown)
+			return NULL;
+		g->data = grown;
+		g->cap = cap;
+	}
+	return g->data + g->each * g->n++;
+}
+
 static struct writ_err *
-certs_read(struct sqlite *s, struct store_item *item, size_t n_serials)
+no_memory(const struct gathered *g)
+{
+	return writ_fail(WRIT_EXHAUSTED, "no memory for an answer of more than %zu lines", g->n);
+}
+
+/* Leaves end with their edges (sqlite.c, 4): nothing is written of them. */
+static struct writ_err *
+certs_gather(struct sqlite *s, const struct store_item *item, struct gathered *ret)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
 	err = sqlite_ask(s, Q_TAKEN_CERTS, &row, VALUES(V_INT(item->now)));
-	if (err)
-		return err;
-	while (row && item->n_revoked < n_serials) {
-		struct store_revoked *revoked = &item->revoked[item->n_revoked++];
+	while (row && !err) {
+		struct store_revoked *revoked = gathered_next(ret);
 
 		FAULT("store:cascade");
+		if (!revoked)
+			return no_memory(ret);
 		column_fixed(row, 0, revoked->serial, SERIAL_LEN);
 		revoked->not_after = sqlite3_column_int64(row, 1);
 		revoked->reason = sqlite3_column_int(row, 2) == 1 ? item->revoke->reason : REASON_PRIVILEGE_WITHDRAWN;
 		err = sqlite_next(s, &row);
-		if (err)
-			return err;
 	}
-	return NULL;
+	return err;
 }
 
-/* The edges end, and the signer is owed word of each. */
 static struct writ_err *
-edges_revoke(struct sqlite *s, struct store_item *item, size_t n_taken)
+origins_gather(struct sqlite *s, const struct store_item *item, struct gathered *ret)
 {
 	AUTO(rows_done) sqlite3_stmt *row = NULL;
 	struct writ_err *err;
 
+	err = sqlite_ask(s, Q_TAKEN_ORIGINS, &row, VALUES(V_INT(item->now)));
+	while (row && !err) {
+		uint8_t *id = gathered_next(ret);
+
+		if (!id)
+			return no_memory(ret);
+		column_fixed(row, 0, id, EDGE_ID_LEN);
+		err = sqlite_next(s, &row);
+	}
+	return err;
+}
+
+/* Both lists, before anything is written. */
+static struct writ_err *
+results_take(struct sqlite *s, struct store_item *item)
+{
+	AUTO(gathered_done) struct gathered certs = { .each = sizeof(struct store_revoked) };
+	AUTO(gathered_done) struct gathered origins = { .each = EDGE_ID_LEN };
+	struct writ_err *err;
+
+	err = certs_gather(s, item, &certs);
+	if (!err)
+		err = origins_gather(s, item, &origins);
+	if (err)
+		return err;
+	item->revoked = writ_arena_take(item->arena, certs.n * certs.each);
+	item->edges = writ_arena_take(item->arena, origins.n * origins.each);
+	if (!item->revoked || !item->edges)
+		return writ_fail(WRIT_EXHAUSTED, "no room for the answer: %zu serials and %zu edges would be revoked",
+				 certs.n, origins.n);
+	if (certs.n > 0)
+		memcpy(item->revoked, certs.data, certs.n * certs.each);
+	if (origins.n > 0)
+		memcpy(item->edges, origins.data, origins.n * origins.each);
+	item->n_revoked = certs.n;
+	item->n_edges = origins.n;
+	return NULL;
+}
+
+/* The edges end, and the signer is owed word of that. */
+static struct writ_err *
+edges_revoke(struct sqlite *s, struct store_item *item)
+{
+	struct writ_err *err;
+	int64_t any;
+
+	err = sqlite_number(s, Q_TAKEN_ANY, 0, &any, NULL, 0);
+	if (err || !any)
+		return err;
 	err = sqlite_do(s, Q_REVOKE_EDGES,
 			VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
-	if (err)
-		return err;
-	err = sqlite_ask(s, Q_TAKEN_OWED, &row, NULL, 0);
-	if (err)
-		return err;
-	while (row && item->n_owed < n_taken) {
-		item->owed[item->n_owed++] = (uint64_t)sqlite3_column_int64(row, 0);
-		err = sqlite_next(s, &row);
-		if (err)
-			return err;
-	}
-	return NULL;
+	if (!err)
+		err = sqlite_do(s, Q_ADD_OWED, VALUES(V_INT(item->now)));
+	item->owed = (uint64_t)sqlite3_last_insert_rowid(s->db);
+	return err;
 }
 
 static struct writ_err *
@@ -265,7 +304,6 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 {
 	const struct store_revoke *revoke = item->revoke;
 	struct writ_err *err;
-	size_t n_serials, n_taken;
 	int64_t n;
 
 	err = target_find(s, revoke, &n);
@@ -276,14 +314,11 @@ sqlite_revoke(struct sqlite *s, struct store_item *item)
 	err = take(s, revoke, n);
 	if (err)
 		return err;
-	err = results_ready(s, item, &n_serials, &n_taken);
+	err = results_take(s, item);
 	if (err)
 		return err;
 
-	err = certs_read(s, item, n_serials);
-	if (err)
-		return err;
-	err = edges_revoke(s, item, n_taken);
+	err = edges_revoke(s, item);
 	if (err)
 		return err;
 	if (revoke->what == REVOKE_TASK) {
@@ -361,9 +396,18 @@ sqlite_prune(struct sqlite *s, struct store_item *item)
 	/* The number of an edge may be given again: nothing may be left that says it is revoked. */
 	static const enum query der = Q_PRUNE_CERT_DER, approvals = Q_DROP_APPROVALS;
 	static const enum query of_edge[] = { Q_PRUNE_EDGE_TEXT, Q_PRUNE_REVOKED };
+	const writ_time before = item->before;
 	struct writ_err *err;
+	int64_t owed;
 
+	err = sqlite_number(s, Q_OWED_SINCE, before, &owed, NULL, 0);
+	if (err)
+		return err;
+	item->before = owed < before ? owed : before;
 	err = prune_with(s, item, Q_PRUNE_CERTS, &der, 1, -1);
+	if (!err)
+		err = prune_with(s, item, Q_PRUNE_EDGES, of_edge, N_OF(of_edge), 1);
+	item->before = before;
 	if (err)
 		return err;
 	err = prune_plain(s, item, Q_PRUNE_ANSWERS);
@@ -379,9 +423,6 @@ sqlite_prune(struct sqlite *s, struct store_item *item)
 	if (err)
 		return err;
 	err = prune_with(s, item, Q_PRUNE_PENDING, &approvals, 1, -1);
-	if (err)
-		return err;
-	err = prune_with(s, item, Q_PRUNE_EDGES, of_edge, N_OF(of_edge), 1);
 	if (err)
 		return err;
 	return prune_with(s, item, Q_PRUNE_TASKS, NULL, 0, 0);

@@ -219,8 +219,7 @@ clear_results(struct store_item *item)
 {
 	item->revoked = NULL;
 	item->n_revoked = 0;
-	item->owed = NULL;
-	item->n_owed = 0;
+	item->owed = 0;
 	item->edges = NULL;
 	item->n_edges = 0;
 	item->n_pruned = 0;

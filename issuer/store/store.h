@@ -178,7 +178,7 @@ enum store_op {
 	STORE_ISSUE,
 	STORE_ABORT,		/* a row in state aborted: signed, never released; its edge may be unknown.  Twice is once; CONFLICT on another row */
 	/*
-	 * by edge, leaf, task, principal, class, or everything: edges, all below, all unexpired serials; and an outbox row an edge.  A task takes its sub-tasks
+	 * by edge, leaf, task, principal, class, or everything: edges, all below, all unexpired serials; and an outbox row.  A task takes its sub-tasks
 	 * along; everything ends every open task.  Twice is once: the first reason and time stay, and the second answer lists nothing new (but may
 	 * still block a key, and freeze).
 	 */
@@ -188,7 +188,7 @@ enum store_op {
 	 * The last one again is done at once.
 	 */
 	STORE_POLICY,
-	STORE_OUTBOX_DONE,	/* the signer has acknowledged what these numbers stand for; unknown ones are no error */
+	STORE_OUTBOX_DONE,	/* the signer has acknowledged all of the revocations of these numbers; unknown ones are no error */
 	STORE_PRUNE,		/* at most prune_max rows of what expired before `before`; what the outbox still owes stays */
 	/* a task that waits; CONFLICT when the id is taken or reserved; EXHAUSTED over the limits above.  One that has ended gives way. */
 	STORE_PEND,
@@ -262,13 +262,12 @@ struct store_item {
 	uint32_t children_max, leaves_max;
 	/* out: */
 	struct writ_err *result;			/* NULL: done.  The caller's to free */
-	struct writ_arena *arena;			/* REVOKE: where the lists are put: some 48 bytes a serial; EXHAUSTED revokes nothing */
+	struct writ_arena *arena;			/* REVOKE: where both lists are put: some 40 bytes a serial; EXHAUSTED revokes nothing */
 	struct store_revoked *revoked;			/* REVOKE: every unexpired serial it took, the origin edges below */
 	size_t n_revoked;
 	uint8_t (*edges)[EDGE_ID_LEN];			/* REVOKE: origin edges, unexpired, for revokedDelegations (R3): no other taken edge is above them */
 	size_t n_edges;
-	uint64_t *owed;					/* REVOKE: for OUTBOX_DONE, once the signer has acknowledged all of it */
-	size_t n_owed;
+	uint64_t owed;					/* REVOKE: for OUTBOX_DONE, once the signer has acknowledged all of it; 0: nothing was taken */
 	size_t n_pruned;				/* PRUNE */
 	enum pending_state pending_is;			/* APPROVE: what it is now, */
 	size_t n_given;					/* with so many approvals */

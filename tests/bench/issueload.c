@@ -8,7 +8,7 @@
  *	shake	a full TLS 1.3 handshake with client certificate, one renewal, close
  *	batch	POST /v1/batch with --items CSRs, as in `first`; what is counted are leaves, the latency is a batch's
  * Prints TSV: mode, requests, seconds, per second, CPU microseconds a request of the processes given by --pid, p50 and
- * p99 latency, how many were refused, and CPU seconds of this load; the first refusal goes to stderr.  --port is where requests are measured,
+ * p99 latency, how many were refused, CPU seconds of this load, and the longest latency; the first refusal goes to stderr.  --port is where requests are measured,
  * --api-port (else the same) where agents are made.  --serials FILE gets the serial of every leaf.  Knows the API as
  * deploy/api/v1.yaml describes it, and nothing of the server's insides.
  */
@@ -272,8 +272,8 @@ report(struct worker *workers, double seconds, double cpu, double own_cpu)
 	if (done == 0 || n == 0)
 		die("nothing was issued");
 	qsort(all, n, sizeof(double), by_value);
-	printf("%s\t%lu\t%.2f\t%.0f\t%.1f\t%.2f\t%.2f\t%lu\t%.2f\n", opt.mode, done, seconds, (double)done / seconds,
-	       cpu * 1e6 / (double)done, all[n / 2], all[n * 99 / 100], failed, own_cpu);
+	printf("%s\t%lu\t%.2f\t%.0f\t%.1f\t%.2f\t%.2f\t%lu\t%.2f\t%.2f\n", opt.mode, done, seconds, (double)done / seconds,
+	       cpu * 1e6 / (double)done, all[n / 2], all[n * 99 / 100], failed, own_cpu, all[n - 1]);
 	free(all);
 }
 
