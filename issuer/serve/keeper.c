@@ -19,6 +19,7 @@
 #include "issuer/serve/api.h"
 #include "issuer/serve/cas.h"
 #include "issuer/serve/control.h"
+#include "issuer/serve/posts.h"
 #include "issuer/serve/publish.h"
 #include "issuer/serve/start.h"
 #include "issuer/serve/work.h"
@@ -72,100 +73,13 @@ serve_failed(void)
 	atomic_store(&stop, true);
 }
 
-/* ---- posts to the loops ---- */
-
-struct post {
-	struct serve_loop *on;
-	struct rules *rules;
-	struct issuing *issuing;
-	int sock;
-	bool listen;
-};
-
-static void
-post(struct serve_loop *on, void (*fn)(void *arg), struct post with)
-{
-	struct post *p = malloc(sizeof(*p));
-
-	if (!p)
-		abort(); /* as loop_post(): without memory for a message there is no issuer */
-	*p = with;
-	p->on = on;
-	loop_post(on->loop, fn, p);
-}
-
-static void
-post_cut(void *arg)
-{
-	struct post *p = arg;
-
-	serve_link_cut(p->on);
-	free(p);
-}
-
-static void
-post_open(void *arg)
-{
-	struct post *p = arg;
-
-	serve_link_open(p->on, p->sock, p->issuing);
-	free(p);
-}
-
-WRIT_CHECKED static struct writ_err *
-tls_take(struct serve_loop *on, const struct rules *rules)
-{
-	struct tls_conf tls = { .certificate = on->serve->conf.api_certificate, .key = on->serve->conf.api_key };
-
-	tls.n_anchors = auth_anchors(rules->auth, &tls.anchors);
-	return loop_tls(on->loop, &tls);
-}
-
-static void
-post_issuing(void *arg)
-{
-	struct post *p = arg;
-
-	serve_issuing(p->on, p->issuing);
-	free(p);
-}
-
-static void
-post_rules(void *arg)
-{
-	struct post *p = arg;
-	struct serve_loop *on = p->on;
-	const struct conf_address *api = &on->serve->conf.api;
-	struct writ_err *err;
-
-	err = tls_take(on, p->rules);
-	serve_rules(on, p->rules);
-	if (!err && p->listen)
-		err = loop_listen(on->loop, api->host, api->port, true, &on->api, NULL);
-	if (err)
-		event(EVENT_ALARM, "serve.listen", EV_NUM("loop", on->number), EV_ERR(err));
-	if (err && p->listen)
-		serve_failed(); /* an API that cannot be reached: the supervisor tries anew */
-	sem_post(&on->serve->done);
-	writ_err_free(err);
-	free(p);
-}
-
-/* Until every loop has done what it was told last (and so all before it). */
-static void
-loops_wait(struct keeper *k)
-{
-	for (unsigned i = 0; i < k->serve->n_loops; i++)
-		while (sem_wait(&k->serve->done) != 0)
-			;
-}
+/* ---- rules ---- */
 
 static void
 rules_give_out(struct keeper *k, struct rules *rules, bool listen)
 {
-	for (unsigned i = 0; i < k->serve->n_loops; i++)
-		post(&k->serve->loops[i], post_rules, (struct post){ .rules = rules_ref(rules), .listen = listen });
-	loops_wait(k);
+	if (!posts_rules(k->serve, rules, listen))
+		serve_failed(); /* an API that cannot be reached: the supervisor tries anew */
 	rules_unref(k->rules);
 	k->rules = rules;
 }
@@ -282,16 +196,13 @@ hello(struct keeper *k, int *ret_sock, struct writ_buf *bytes, struct signer_wel
 	return NULL;
 }
 
-/* Every loop lets go; what was signed is in the writer's queue afterwards. */
 static void
 cut_all(struct keeper *k)
 {
 	if (k->sock >= 0)
 		close(k->sock);
 	k->sock = -1;
-	for (unsigned i = 0; i < k->serve->n_loops; i++)
-		post(&k->serve->loops[i], post_cut, (struct post){ 0 });
-	loops_wait(k);
+	posts_cut(k->serve);
 }
 
 WRIT_CHECKED static struct writ_err *
@@ -306,17 +217,17 @@ links_open(struct keeper *k)
 	for (unsigned i = 0; i < k->serve->n_loops; i++) {
 		AUTO(writ_buf_done) struct writ_buf bytes = WRIT_BUF(FRAME_BODY_MAX);
 		struct signer_welcome welcome;
-		struct post p = { .sock = -1 };
+		AUTO(file_closep) int sock = -1;
+		struct issuing *issuing = NULL;
 		struct writ_err *err;
 
-		err = hello(k, &p.sock, &bytes, &welcome);
+		err = hello(k, &sock, &bytes, &welcome);
 		if (!err)
-			err = issuing_of(k, &p.issuing);
-		if (err) {
-			file_closep(&p.sock);
+			err = issuing_of(k, &issuing);
+		if (err)
 			return err;
-		}
-		post(&k->serve->loops[i], post_open, p);
+		posts_open(&k->serve->loops[i], sock, issuing);
+		sock = -1;
 	}
 	return NULL;
 }
@@ -421,11 +332,11 @@ cas_follow(struct keeper *k)
 
 	k->anchor_list_ms = k->list_ms = k->now.mono_ms; /* it may be that a CA was revoked */
 	for (unsigned i = 0; i < k->serve->n_loops && !err; i++) {
-		struct post p = { 0 };
+		struct issuing *issuing = NULL;
 
-		err = issuing_of(k, &p.issuing);
+		err = issuing_of(k, &issuing);
 		if (!err)
-			post(&k->serve->loops[i], post_issuing, p);
+			posts_issuing(&k->serve->loops[i], issuing);
 	}
 	if (!err)
 		event(EVENT_INFO, "serve.generation", EV_NUM("issuing", k->cas.issuing), EV_NUM("live", k->cas.n));

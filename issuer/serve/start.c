@@ -15,7 +15,7 @@
 #include "issuer/serve/batch.h"
 #include "issuer/serve/work.h"
 
-#define DESCRIPTORS_OTHER 256 /* store, sockets of loops and signer, files read again */
+#define DESCRIPTORS_OTHER 256	     /* store, sockets of loops and signer, files read again */
 #define HANDSHAKES_HEAP (512 * 1024) /* bytes: 16,384 TLS handshakes under way at once */
 
 /* ---- before anything is served ---- */
@@ -50,8 +50,8 @@ descriptors_take(const struct conf *conf)
 }
 
 /*
- * Files by their folders, since they are read again after they have been replaced.  What a later configuration names elsewhere is not
- * reached before a restart.
+ * Files by their folders, since they are read again after they have been replaced.  What a later configuration names
+ * elsewhere is not reached before a restart.
  */
 WRIT_CHECKED static struct writ_err *
 confine(const struct conf *conf)
@@ -121,7 +121,8 @@ start_shared(struct serve *serve)
 	descriptors_take(&serve->conf);
 	err = rules_try(&serve->conf); /* a policy with an error is found before anything is served */
 	if (!err)
-		err = writ_secret_start_large(HANDSHAKES_HEAP); /* the API's TLS key is in our memory: no core, no ptrace */
+		err = writ_secret_start_large(
+			HANDSHAKES_HEAP); /* the API's TLS key is in our memory: no core, no ptrace */
 	if (!err)
 		err = confine(&serve->conf);
 	return err ? err : shared_new(serve);
@@ -149,9 +150,9 @@ loop_start(struct serve_loop *on)
 	struct writ_err *err;
 	int code;
 
-	on->api = (struct http_handler){ .body_max = REQUEST_MAX,
-					  .body_max_of = batch_body_max,
-					  .request = api_request, .ctx = on };
+	on->api = (struct http_handler){
+		.body_max = REQUEST_MAX, .body_max_of = batch_body_max, .request = api_request, .ctx = on
+	};
 	on->plain = (struct http_handler){ .body_max = OCSP_REQUEST_MAX, .request = serve_plain, .ctx = on };
 	err = loop_listen(on->loop, plain->host, plain->port, false, &on->plain, NULL);
 	if (err)
