@@ -236,11 +236,11 @@ def test_2200_handshakes_that_nobody_ends_leave_room_for_the_next(fresh):
     try:
         began = time.monotonic()
         while len(open_ones) < 2200 and time.monotonic() - began < 4:  # the first of them are ended after 5 s
-            sock = socket.create_connection(("127.0.0.1", house.api_port), timeout=10)
-            open_ones.append(sock)
-            sock.sendall(hello)
-        open_ones[-1].settimeout(10)
-        assert open_ones[-1].recv(5)[:1] == b"\x16", "a ServerHello, no alert"
+            for _ in range(100):
+                sock = socket.create_connection(("127.0.0.1", house.api_port), timeout=20)
+                open_ones.append(sock)
+                sock.sendall(hello)
+            assert sock.recv(5)[:1] == b"\x16", "a ServerHello, no alert"  # and a slow machine is not asked for more than it can do
         assert house.leaf(bot.task, bot).status == 201
     finally:
         for sock in open_ones:
