@@ -369,7 +369,7 @@ disk_run(void *arg)
 
 		while (disk->fd < 0 && !disk->stop)
 			pthread_cond_wait(&disk->told, &disk->lock);
-		if (disk->stop)
+		if (disk->fd < 0) /* told to stop, and nothing is left */
 			break;
 		fd = disk->fd;
 		pthread_mutex_unlock(&disk->lock);

@@ -21,17 +21,23 @@
 
 /* ---- answers ---- */
 
+/* False: nobody is there, and the descriptor is closed. */
+static bool
+hears(const struct conn *conn, int fd)
+{
+	if (conn && !conn->dead)
+		return true;
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
 static void
 answer_add(struct conn *conn, struct answers *to, uint64_t id, enum signer_message type, struct writ_bytes body, int fd, uint64_t after)
 {
 	struct writ_err *err;
 	size_t at;
 
-	if (!conn || conn->dead) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
 	at = to->out.len;
 	err = to->n == PACKETS_MAX
 		      ? writ_fail(WRIT_EXHAUSTED, "the issuer does not read its answers")
@@ -54,13 +60,15 @@ conn_answer(struct signer *s, struct conn *conn, uint64_t id, enum signer_messag
 {
 	const uint64_t after = journal_next(s->journal);
 
-	answer_add(conn, !conn || after <= journal_durable(s->journal) ? &conn->now : &conn->later, id, type, body, fd, after);
+	if (hears(conn, fd))
+		answer_add(conn, after <= journal_durable(s->journal) ? &conn->now : &conn->later, id, type, body, fd, after);
 }
 
 void
 conn_answer_now(struct conn *conn, uint64_t id, enum signer_message type, struct writ_bytes body, int fd)
 {
-	answer_add(conn, &conn->now, id, type, body, fd, 0);
+	if (hears(conn, fd))
+		answer_add(conn, &conn->now, id, type, body, fd, 0);
 }
 
 void
