@@ -5,12 +5,13 @@ import threading
 import time
 
 
-def ask_all_at_once(house, bodies, paths):
-    """Sends each request over a connection of its own, made before; the answers as (seconds, status, headers, body) in order."""
+def ask_all_at_once(house, bodies, paths, connected=lambda: None):
+    """Sends each request over a connection of its own, made before `connected` is called; the answers as (seconds, status, headers, body) in order."""
     context = ssl.create_default_context(cafile=house.path("corp.pem"))
     socks = []
     for _ in bodies:
         socks.append(context.wrap_socket(socket.create_connection(("127.0.0.1", house.api_port), timeout=60), server_hostname="127.0.0.1"))
+    connected()
     began = time.monotonic()
     for sock, body, path in zip(socks, bodies, paths):
         sock.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
