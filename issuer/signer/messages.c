@@ -404,7 +404,7 @@ on_health(struct signer *s, struct conn *conn, uint64_t id, struct writ_bytes bo
 		.owed = s->n_owed,
 		.unknown_asked = s->unknown_asked,
 		.clock_accepted = s->clock_accepted,
-		.device_queue = (uint32_t)(s->queue.n + s->link.outstanding),
+		.device_queue = (uint32_t)resident_queue(s),
 		.device_waited = s->device_waited,
 		.device_signed = s->device_signed,
 		.issuing_until = rotation_ends(s),

@@ -47,6 +47,14 @@ in_hand(const struct signer *s)
 	return s->n_group + (size_t)s->link.outstanding;
 }
 
+size_t
+resident_queue(const struct signer *s)
+{
+	const bool sealed = s->keys.current && s->keys.current->soft.pkey;
+
+	return s->queue.n + (size_t)s->link.outstanding + (sealed ? 0 : s->n_group);
+}
+
 static int64_t
 drain_ms(const struct signer *s)
 {

@@ -570,6 +570,8 @@ void resident_took(struct signer *, int64_t ms);
 
 /* Milliseconds until the next one has waited too long; -1: none waits. */
 int64_t resident_patience_ms(const struct signer *);
+/* What waits for the device or is in its hands, or will be when its entry is durable. */
+size_t resident_queue(const struct signer *);
 
 /* ---- conn.c, messages.c, serve.c ---- */
 
