@@ -332,10 +332,12 @@ snapshot_take(struct signer *s)
 	}
 	s->snapshot.writing = w;
 	w->err = snapshot_copy(s, w);
-	w->started = !w->err && pthread_create(&w->thread, NULL, snapshot_run, w) == 0;
-	if (w->err)
+	if (w->err) {
 		snapshot_end(s);
-	else if (!w->started) /* then here */
+		return;
+	}
+	w->started = pthread_create(&w->thread, NULL, snapshot_run, w) == 0; /* from here on `err` is the thread's */
+	if (!w->started) /* then here */
 		snapshot_run(w);
 }
 

@@ -2,7 +2,7 @@
 writ_test(contract_signer
 	SOURCES contract/signer.c contract/rig.c
 	DEPS writ_signer_wire writ_x509 writ_log writ_conf writ_hsm writ_hsm_wire PkgConfig::CRYPTO
-	LABELS contract TIMEOUT 1200)
+	LABELS contract threads TIMEOUT 1200)
 target_compile_definitions(contract_signer PRIVATE
 	WRIT_DEVICED="$<TARGET_FILE:writ-deviced>" WRIT_SIGNERD="$<TARGET_FILE:writ-signerd>")
 add_dependencies(contract_signer writ-deviced writ-signerd)
