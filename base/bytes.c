@@ -136,6 +136,20 @@ writ_buf_done(struct writ_buf *buf)
 	buf->cap = 0;
 }
 
+void *
+writ_room(void *array, size_t n, size_t *cap, size_t each, size_t first)
+{
+	const size_t more = *cap > 0 ? 2 * *cap : first;
+	void *grown;
+
+	if (n < *cap)
+		return array;
+	grown = reallocarray(array, more, each);
+	if (grown)
+		*cap = more;
+	return grown;
+}
+
 struct writ_arena_block {
 	struct writ_arena_block *next;
 	size_t size, used;

@@ -59,6 +59,12 @@ writ_is_zero(struct writ_bytes b)
 	return any == 0;
 }
 
+/*
+ * Room for one more item behind the `n` of an array that grows, twice as large each time: the array, which may have
+ * moved; NULL: no memory, and it is as it was.  `array` is of malloc(), or NULL while `*cap` is 0; `each` are bytes.
+ */
+void *writ_room(void *array, size_t n, size_t *cap, size_t each, size_t first);
+
 /* Bytewise order, a prefix before what it begins: the order DER wants of a set (delegation.md E6). */
 int writ_order(struct writ_bytes a, struct writ_bytes b);
 

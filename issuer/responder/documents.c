@@ -28,17 +28,14 @@ held_find(struct documents *d, const char *path)
 WRIT_CHECKED static struct writ_err *
 held_add(struct documents *d, const char *path, struct held_document **ret)
 {
+	struct held_document *grown;
+
 	if (d->n_held == HELD_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "more than %d documents", HELD_MAX);
-	if (d->n_held == d->cap_held) {
-		const size_t cap = d->cap_held ? 2 * d->cap_held : 32;
-		struct held_document *grown = realloc(d->held, cap * sizeof(*grown));
-
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu documents", cap);
-		d->held = grown;
-		d->cap_held = cap;
-	}
+	grown = writ_room(d->held, d->n_held, &d->cap_held, sizeof(*grown), 32);
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu documents", d->n_held + 1);
+	d->held = grown;
 	*ret = &d->held[d->n_held++];
 	**ret = (struct held_document){ 0 };
 	snprintf((*ret)->path, sizeof((*ret)->path), "%s", path);

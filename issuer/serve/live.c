@@ -62,17 +62,12 @@ page_make(struct live *l, uint32_t minute, struct live_page **ret)
 {
 	const size_t cap = l->n_pages > 0 ? l->pages[l->n_pages - 1].cap : PAGE_FIRST;
 	struct live_page page = { .minute = minute };
+	struct live_page *grown = writ_room(l->pages, l->n_pages, &l->cap_pages, sizeof(*grown), 32);
 	struct writ_err *err;
 
-	if (l->n_pages == l->cap_pages) {
-		const size_t more = l->cap_pages ? 2 * l->cap_pages : 32;
-		struct live_page *grown = realloc(l->pages, more * sizeof(*grown));
-
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for live entries of %zu minutes", more);
-		l->pages = grown;
-		l->cap_pages = more;
-	}
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for live entries of %zu minutes", l->n_pages + 1);
+	l->pages = grown;
 	err = page_size(&page, cap);
 	if (err)
 		return err;

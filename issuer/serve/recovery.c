@@ -107,15 +107,11 @@ entry_add(struct recovery *r, const struct entry *entry, struct live_entry **ret
 WRIT_CHECKED static struct writ_err *
 edge_keep(struct revoked_edge **list, size_t *n, size_t *cap, const uint8_t id[EDGE_ID_LEN], writ_time at)
 {
-	if (*n == *cap) {
-		const size_t more = *cap ? 2 * *cap : 256;
-		struct revoked_edge *grown = realloc(*list, more * sizeof(*grown));
+	struct revoked_edge *grown = writ_room(*list, *n, cap, sizeof(**list), 256);
 
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu revoked edges", more);
-		*list = grown;
-		*cap = more;
-	}
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu revoked edges", *n + 1);
+	*list = grown;
 	memcpy((*list)[*n].id, id, EDGE_ID_LEN);
 	(*list)[(*n)++].at = at;
 	return NULL;
@@ -333,18 +329,14 @@ static struct writ_err *
 row_keep(const struct store_cert *cert, void *ctx)
 {
 	struct recovery_ahead *ahead = ctx;
+	struct recovery_row *grown;
 
 	if (ahead->n == AHEAD_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "more than %d rows are not held in memory", AHEAD_MAX);
-	if (ahead->n == ahead->cap) {
-		const size_t cap = ahead->cap ? 2 * ahead->cap : 4096;
-		struct recovery_row *grown = realloc(ahead->rows, cap * sizeof(*grown));
-
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu rows", cap);
-		ahead->rows = grown;
-		ahead->cap = cap;
-	}
+	grown = writ_room(ahead->rows, ahead->n, &ahead->cap, sizeof(*grown), 4096);
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu rows", ahead->n + 1);
+	ahead->rows = grown;
 	row_from(cert, &ahead->rows[ahead->n++]);
 	return NULL;
 }
@@ -392,16 +384,11 @@ static struct writ_err *
 outbox_see(uint64_t number, void *ctx)
 {
 	struct recovery *r = ctx;
+	uint64_t *grown = writ_room(r->outbox, r->n_outbox, &r->cap_outbox, sizeof(*grown), 1024);
 
-	if (r->n_outbox == r->cap_outbox) {
-		const size_t cap = r->cap_outbox ? 2 * r->cap_outbox : 1024;
-		uint64_t *grown = realloc(r->outbox, cap * sizeof(*grown));
-
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for the outbox");
-		r->outbox = grown;
-		r->cap_outbox = cap;
-	}
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for the outbox");
+	r->outbox = grown;
 	r->outbox[r->n_outbox++] = number;
 	return NULL;
 }

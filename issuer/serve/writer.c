@@ -248,15 +248,11 @@ revoke_finish(struct writer *w, struct job *job)
 WRIT_CHECKED static struct writ_err *
 owe(struct writer *w, const struct store_cert *cert)
 {
-	if (w->n_owed == w->cap_owed) {
-		const size_t cap = w->cap_owed ? 2 * w->cap_owed : 64;
-		struct store_cert *grown = realloc(w->owed, cap * sizeof(*grown));
+	struct store_cert *grown = writ_room(w->owed, w->n_owed, &w->cap_owed, sizeof(*grown), 64);
 
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for an abort");
-		w->owed = grown;
-		w->cap_owed = cap;
-	}
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for an abort");
+	w->owed = grown;
 	w->owed[w->n_owed] = *cert;
 	w->owed[w->n_owed].state = CERT_ABORTED;
 	w->owed[w->n_owed].revoked_at = w->now.wall;

@@ -35,7 +35,7 @@ struct conn {
 /* Sends what may leave, many in one call.  While the socket is full nothing more is read of it: that bounds the queue. */
 void conn_flush(struct signer *, struct conn *);
 
-/* Takes what has come, at most 65 packets, and has each handled. */
+/* Takes what has come, at most SIGNER_OUTSTANDING_MAX and one more packets, and has each handled. */
 void conn_read(struct signer *, struct conn *);
 void conn_free(struct signer *, struct conn *);
 

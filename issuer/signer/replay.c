@@ -257,7 +257,6 @@ static bool
 snapshot_may(const struct signer *s, uint64_t entries_min)
 {
 	return !s->snapshot.never && !s->broken && s->n_owed == 0 &&
-	       journal_durable(s->journal) == journal_next(s->journal) &&
 	       journal_next(s->journal) >= s->snapshot.index + entries_min && journal_can_issue(s->journal);
 }
 
@@ -325,6 +324,7 @@ snapshot_take(struct signer *s)
 {
 	struct snapshot_write *w = calloc(1, sizeof(*w));
 
+	journal_sync(s->journal); /* (1) */
 	s->snapshot.index = journal_next(s->journal);
 	if (!w) {
 		event(EVENT_WARN, "signer.no-snapshot", EV_NUM("entry", s->snapshot.index));
@@ -355,8 +355,6 @@ replay_housekeep(struct signer *s)
 		return;
 	ledger_count(s->ledger, &counts);
 	share = (counts.issued + counts.ended) / 16; /* (4) */
-	if (journal_next(s->journal) >= s->snapshot.index + share)
-		journal_sync(s->journal); /* (1) */
 	if (snapshot_may(s, share > SNAPSHOT_ENTRIES_MIN ? share : SNAPSHOT_ENTRIES_MIN))
 		snapshot_take(s);
 }

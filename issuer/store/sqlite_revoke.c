@@ -117,15 +117,11 @@ gathered_done(struct gathered *g)
 static void *
 gathered_next(struct gathered *g)
 {
-	if (g->n == g->cap) {
-		const size_t cap = g->cap ? 2 * g->cap : 256;
-		uint8_t *grown = realloc(g->data, cap * g->each);
+	uint8_t *grown = writ_room(g->data, g->n, &g->cap, g->each, 256);
 
-		if (!grown)
-			return NULL;
-		g->data = grown;
-		g->cap = cap;
-	}
+	if (!grown)
+		return NULL;
+	g->data = grown;
 	return g->data + g->each * g->n++;
 }
 
@@ -216,7 +212,8 @@ edges_revoke(struct sqlite *s, struct store_item *item)
 			VALUES(V_INT(item->now), V_INT(item->revoke->reason), V_INT(REASON_PRIVILEGE_WITHDRAWN)));
 	if (!err)
 		err = sqlite_do(s, Q_ADD_OWED, VALUES(V_INT(item->now)));
-	item->owed = (uint64_t)sqlite3_last_insert_rowid(s->db);
+	if (!err)
+		item->owed = (uint64_t)sqlite3_last_insert_rowid(s->db);
 	return err;
 }
 

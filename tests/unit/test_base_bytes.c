@@ -1,4 +1,6 @@
 /* Errors, buffers, arenas. */
+#include <stdlib.h>
+
 #include "tests/unit/expect.h"
 
 static void
@@ -141,10 +143,35 @@ bytes_are_ordered_as_der_orders_a_set(void **state)
 	assert_false(writ_same(WRIT_LIT("abc"), WRIT_LIT("ab")));
 }
 
+static void
+an_array_has_room_for_one_more_and_keeps_what_it_has(void **state)
+{
+	uint32_t *numbers = NULL;
+	size_t cap = 0;
+
+	(void)state;
+	for (uint32_t n = 0; n < 100; n++) {
+		const size_t before = cap;
+
+		numbers = writ_room(numbers, n, &cap, sizeof(*numbers), 3);
+		assert_non_null(numbers);
+		assert_true(n < cap);
+		assert_true(cap == before || cap == (before ? 2 * before : 3));
+		numbers[n] = n;
+	}
+	for (uint32_t n = 0; n < 100; n++)
+		assert_int_equal(numbers[n], n);
+	assert_null(writ_room(numbers, cap, &cap, SIZE_MAX / 100, 3)); /* more than there can be */
+	assert_int_equal(cap, 192);
+	assert_int_equal(numbers[99], 99);
+	free(numbers);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_array_has_room_for_one_more_and_keeps_what_it_has),
 		cmocka_unit_test(a_message_keeps_its_code_and_gains_facts),
 		cmocka_unit_test(control_bidi_and_broken_characters_become_question_marks),
 		cmocka_unit_test(a_long_message_ends_in_dots_at_a_character),
