@@ -140,11 +140,14 @@ void *
 writ_room(void *array, size_t n, size_t *cap, size_t each, size_t first)
 {
 	const size_t more = *cap > 0 ? 2 * *cap : first;
+	size_t size;
 	void *grown;
 
 	if (n < *cap)
 		return array;
-	grown = reallocarray(array, more, each);
+	if (__builtin_mul_overflow(more, each, &size))
+		return NULL;
+	grown = realloc(array, size);
 	if (grown)
 		*cap = more;
 	return grown;
