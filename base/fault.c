@@ -7,6 +7,7 @@
 
 #ifdef WRIT_FAULTS
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,5 +94,12 @@ fault_point(const char *stage)
 {
 	if (fault_ordered(stage))
 		kill(getpid(), SIGKILL);
+}
+
+void
+fault_late(const char *stage)
+{
+	if (fault_ordered(stage))
+		(void)poll(NULL, 0, FAULT_LATE_MS);
 }
 #endif

@@ -23,9 +23,15 @@ void fault_point(const char *stage);
 
 /* The same order, but the caller does what must not be done: true at the pass that was asked for. */
 bool fault_ordered(const char *stage);
+
+/* The same order, but the process lives on, FAULT_LATE_MS later: what runs beside it is done by then. */
+void fault_late(const char *stage);
+#define FAULT_LATE_MS 50
 #define FAULT(stage) fault_point(stage)
+#define FAULT_LATE(stage) fault_late(stage)
 #else
 #define FAULT(stage) ((void)0)
+#define FAULT_LATE(stage) ((void)0)
 #endif
 
 #endif

@@ -296,14 +296,19 @@ sleep_ms(const struct signer *s)
 	return left_ms > 0 && !lists_busy(s) ? (int)left_ms : 0;
 }
 
-/* What has come meanwhile is taken once in LOOK_MS: as many frames at once as when the loop itself waited for the disk. */
+/*
+ * What has come meanwhile is taken once in LOOK_MS: as many frames at once as when the loop itself waited for the disk.
+ * Whether the disk still works is not asked here: if it is done since group_step() looked, answers wait that only group_step()
+ * sends, and asking would take the event that says so.
+ */
 static int
 work_wait(struct signer *s, struct epoll_event *events)
 {
 	struct pollfd disk = { .fd = s->disk, .events = POLLIN };
 
-	if (!journal_syncing(s->journal))
+	if (journal_durable(s->journal) == journal_next(s->journal))
 		return epoll_wait(s->epoll, events, EVENTS_MAX, sleep_ms(s));
+	FAULT_LATE("signer:disk-works");
 	(void)poll(&disk, 1, LOOK_MS);
 	return epoll_wait(s->epoll, events, EVENTS_MAX, 0);
 }

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "issuer/conf/conf.h"
@@ -1214,6 +1215,49 @@ a_leaf_not_journalled_before_a_crash_never_was(void **state)
 	assert_int_equal(after, before);
 }
 
+#define SLOW_LEAVES 8
+
+/* How long that many leaves take, one after the other, ms. */
+static int64_t
+leaves_take_ms(struct fault_order *order)
+{
+	const int64_t began = clock_read().mono_ms;
+
+	for (int i = 0; i < SLOW_LEAVES; i++) {
+		if (order)
+			atomic_store(&order->left, 1);
+		leaf_signed(&house);
+	}
+	return clock_read().mono_ms - began;
+}
+
+/* One that nobody looked for would come with the next second's housekeeping, half a second later on the average. */
+static void
+an_answer_leaves_when_its_entry_is_durable_also_when_the_disk_was_faster_than_the_loop(void **state)
+{
+	struct fault_order order = { .stage = "signer:disk-works" };
+	char path[RIG_PATH_MAX + 16], fault[sizeof(path) + 1];
+	int64_t without, with;
+	void *map;
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/fault", house.machine.dir);
+	snprintf(fault, sizeof(fault), "@%s", path);
+	expect_ok(file_replace(path, 0600, (struct writ_bytes){ (const uint8_t *)&order, sizeof(order) }));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	map = mmap(NULL, sizeof(order), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(map != MAP_FAILED);
+	close(fd);
+	signer_again(&house, fault);
+	without = leaves_take_ms(NULL);
+	with = leaves_take_ms(map);
+	assert_int_equal(atomic_load(&((struct fault_order *)map)->left), 0);
+	munmap(map, sizeof(order));
+	signer_again(&house, NULL);
+	assert_in_range(with, SLOW_LEAVES * FAULT_LATE_MS / 2, without + SLOW_LEAVES * (FAULT_LATE_MS + 100));
+}
+
 static void
 without_its_device_the_sealed_tier_issues_on(void **state)
 {
@@ -2296,6 +2340,7 @@ main(void)
 		cmocka_unit_test(a_revocation_journalled_before_a_crash_holds_after_it),
 		cmocka_unit_test(a_leaf_not_journalled_before_a_crash_never_was),
 		cmocka_unit_test(a_restart_keeps_issuing_key_and_settled),
+		cmocka_unit_test(an_answer_leaves_when_its_entry_is_durable_also_when_the_disk_was_faster_than_the_loop),
 		cmocka_unit_test(without_its_device_the_sealed_tier_issues_on),
 		cmocka_unit_test(a_signer_without_its_device_waits_for_it),
 		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),

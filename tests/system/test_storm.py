@@ -223,10 +223,12 @@ def raged(house, program):
     errors.start()
     time.sleep(SECONDS * 0.4)
     s.waiting = metric(house, "writ_turns_waiting"), metric(house, "writ_turns_waiting_bytes"), metric(house, "writ_turns_oldest_seconds")
+    still = time.time()
     house.device.send_signal(signal.SIGSTOP)
     time.sleep(SECONDS * 0.2)
     s.device = device_of(house)
     house.device.send_signal(signal.SIGCONT)
+    s.still = still, time.time()
     s.flood.report(SECONDS + 60)
     errors.join()
     s.operator.over.set()
@@ -253,6 +255,16 @@ def line(name, answers):
             f"max {max(got, default=float('nan')):>8.2f} ms")
 
 
+def slowest(answers, s):
+    """The requests of who behaves that waited longest in the storm, and what was on when they did."""
+    worst = sorted((a for a in answers if s.began <= a[0] < s.ended and a[2] == 201), key=lambda a: -a[1])[:12]
+    for due, ms, _ in sorted(worst):
+        begin, end = due - s.began, due - s.began + ms / 1000
+        on = [f"store error {b - s.began:.2f} to {e - s.began:.2f}" for b, e in s.windows if b - s.began < end and begin < e - s.began + 2]
+        on += ["device stands still"] if begin < s.still[1] - s.began and end > s.still[0] - s.began else []
+        yield f"    at {begin:6.2f} s: {ms:7.1f} ms  {', '.join(on)}"
+
+
 def table(s):
     flood, rows = s.flood.told, []
     rows.append(f"sustained: {s.sustained:.0f} leaves/s, each with its status; the storm: {10 * s.sustained:.0f}/s for {SECONDS:.0f} s, {flood['begun'] / SECONDS:.0f}/s came through")
@@ -267,6 +279,7 @@ def table(s):
     rows.append(line("who behaves, in the storm", of_time(answers, s.began, s.ended)))
     for n in range(int(AFTER_S)):
         rows.append(line(f"who behaves, {n} s after it", of_time(answers, s.ended + n, s.ended + n + 1)))
+    rows += slowest(answers, s)
     rows.append(f"revocations in the storm: {len(s.operator.took)}, p50 {percentile(s.operator.took, .5):.1f}, max {max(s.operator.took, default=float('nan')):.1f} ms; "
                 f"told to come back {s.operator.later}; wrong {len(s.operator.wrong)}")
     for name in PROCESSES:
