@@ -1215,6 +1215,7 @@ a_leaf_not_journalled_before_a_crash_never_was(void **state)
 	assert_int_equal(after, before);
 }
 
+#ifdef WRIT_FAULTS
 #define SLOW_LEAVES 8
 
 /* How long that many leaves take, one after the other, ms. */
@@ -1257,6 +1258,7 @@ an_answer_leaves_when_its_entry_is_durable_also_when_the_disk_was_faster_than_th
 	signer_again(&house, NULL);
 	assert_in_range(with, SLOW_LEAVES * FAULT_LATE_MS / 2, without + SLOW_LEAVES * (FAULT_LATE_MS + 100));
 }
+#endif
 
 static void
 without_its_device_the_sealed_tier_issues_on(void **state)
@@ -2340,7 +2342,9 @@ main(void)
 		cmocka_unit_test(a_revocation_journalled_before_a_crash_holds_after_it),
 		cmocka_unit_test(a_leaf_not_journalled_before_a_crash_never_was),
 		cmocka_unit_test(a_restart_keeps_issuing_key_and_settled),
+#ifdef WRIT_FAULTS
 		cmocka_unit_test(an_answer_leaves_when_its_entry_is_durable_also_when_the_disk_was_faster_than_the_loop),
+#endif
 		cmocka_unit_test(without_its_device_the_sealed_tier_issues_on),
 		cmocka_unit_test(a_signer_without_its_device_waits_for_it),
 		cmocka_unit_test(on_a_full_disk_leaves_stop_and_revocations_go_on),
