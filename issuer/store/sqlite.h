@@ -1,9 +1,10 @@
 /*
  * Inside the SQLite backend: one connection, its prepared statements, and how they are asked.
  *
- * sqlite.c opens and asks; sqlite_read.c, sqlite_write.c and sqlite_revoke.c say what.  Rule for all of them: an error
- * of SQLite itself sets `failed` and dooms the group; any other error is the one item's, so an item checks everything
- * first and writes only then. Threading: one connection a thread; SQLite's own mutexes are off.
+ * sqlite.c opens and asks; sqlite_schema.c has the tables, and what is true of their rows; sqlite_queries.c has the
+ * statements' texts; sqlite_read.c, sqlite_write.c and sqlite_revoke.c say what is asked.  Rule for all of them: an
+ * error of SQLite itself sets `failed` and dooms the group; any other error is the one item's, so an item checks
+ * everything first and writes only then. Threading: one connection a thread; SQLite's own mutexes are off.
  */
 #ifndef WRIT_ISSUER_STORE_SQLITE_H
 #define WRIT_ISSUER_STORE_SQLITE_H
@@ -12,7 +13,7 @@
 
 #include "issuer/store/backend.h"
 
-/* In the order of the texts in sqlite.c.  Those from Q_BEGIN on are the writer's. */
+/* In the order of the texts in sqlite_queries.c.  Those from Q_BEGIN on are the writer's. */
 enum query {
 	Q_TASK,
 	Q_EDGE,
@@ -137,6 +138,27 @@ struct sqlite {
 	uint64_t live_since;	 /* what was noted before this number counts no more */
 	sqlite3_stmt *statements[N_QUERIES];
 };
+
+/*
+ * Of a row c of `leaf`, with r, the row of `revoked` of its edge, if there is one (sqlite_schema.c, 3).  The view `cert`
+ * is made of them once, when its file is made: changed here it needs a migration.
+ */
+#define CERT_ENDED "c.state = 1 AND r.at <= c.not_after"
+#define CERT_STATE "CASE WHEN " CERT_ENDED " THEN 2 ELSE c.state END"
+#define CERT_REASON "CASE WHEN " CERT_ENDED " THEN r.reason ELSE c.reason END"
+#define CERT_REVOKED_AT "CASE WHEN " CERT_ENDED " THEN r.at ELSE c.revoked_at END"
+
+/* Makes the schema of an empty or older file; else says why this file is not for us. */
+WRIT_CHECKED struct writ_err *sqlite_schema_ready(struct sqlite *, enum store_mode);
+
+/* Prepares all statements; of a reader those before Q_BEGIN. */
+WRIT_CHECKED struct writ_err *sqlite_prepare(struct sqlite *, enum store_mode);
+
+/* Runs SQL that is no statement of ours, as a setting or a schema. */
+WRIT_CHECKED struct writ_err *sqlite_execute(struct sqlite *, const char *sql, const char *doing);
+
+/* What SQLite said last, as our error; sets `failed`.  After an fsync error it does not return (I13). */
+struct writ_err *sqlite_fail(struct sqlite *, const char *doing);
 
 /* What a statement's ?1, ?2, ... stand for; borrowed until the statement is reset. */
 struct value {

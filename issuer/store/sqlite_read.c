@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "issuer/store/sqlite.h"
 
+#define LINEAGE_MAX 16 /* a leaf lists at most 8 hops; more than this is a damaged store */
+
 struct writ_err *
 sqlite_task(struct store *store, struct writ_bytes id, struct writ_arena *arena, struct store_task *ret)
 {
@@ -224,6 +226,48 @@ sqlite_newest_leaf(struct store *store, const uint8_t edge[EDGE_ID_LEN], writ_ti
 }
 
 struct writ_err *
+sqlite_lineage(struct sqlite *s, const uint8_t edge[EDGE_ID_LEN], struct lineage *ret)
+{
+	char hex[ID_HEX_LEN];
+	int64_t up = 0;
+
+	*ret = (struct lineage){ .live = true };
+	writ_hex((struct writ_bytes){ edge, EDGE_ID_LEN }, hex);
+	for (unsigned step = 0; step == 0 || up != 0; step++) {
+		AUTO(rows_done) sqlite3_stmt *row = NULL;
+		struct writ_err *err;
+
+		err = step == 0 ? sqlite_ask(s, Q_STEP_BY_ID, &row, VALUES(V_FIXED(edge, EDGE_ID_LEN)))
+				: sqlite_ask(s, Q_STEP_BY_N, &row, VALUES(V_INT(up)));
+		if (err)
+			return err;
+		if (!row && step == 0)
+			return writ_fail(WRIT_NOT_FOUND, "edge %s is not known", hex);
+		if (!row || step == LINEAGE_MAX)
+			return writ_fail(WRIT_BROKEN, "edge %s: its line of ancestors %s", hex,
+					 row ? "does not end" : "has a gap");
+		up = sqlite3_column_int64(row, 2); /* NULL reads as 0 */
+		if (step == 0) {
+			const struct writ_bytes task_id = column_bytes(row, 7);
+
+			ret->n = sqlite3_column_int64(row, 1);
+			ret->parent = up;
+			ret->task = sqlite3_column_int64(row, 5);
+			ret->task_open = sqlite3_column_int(row, 6) == TASK_OPEN;
+			snprintf(ret->task_id, sizeof(ret->task_id), "%.*s", WRIT_FMT(task_id));
+		}
+		if (sqlite3_column_int(row, 3) != EDGE_LIVE) {
+			ret->live = false;
+			column_fixed(row, 0, ret->dead, EDGE_ID_LEN);
+		}
+		ret->blocked |= sqlite3_column_int(row, 4) != 0;
+		if (ret->frozen[0] == '\0')
+			snprintf(ret->frozen, sizeof(ret->frozen), "%.*s", WRIT_FMT(column_bytes(row, 8)));
+	}
+	return NULL;
+}
+
+struct writ_err *
 sqlite_lineage_live(struct store *store, const uint8_t edge[EDGE_ID_LEN], bool *ret_live, uint8_t ret_dead[EDGE_ID_LEN])
 {
 	struct lineage lineage;
@@ -403,7 +447,7 @@ sqlite_freezes(struct store *store, store_each_freeze *each, void *ctx)
 		if (freeze.what == REVOKE_ALL)
 			freeze.id.len = 0;
 		else if (freeze.what == REVOKE_CLASS)
-			freeze.id.len--; /* sqlite.c (5) */
+			freeze.id.len--; /* sqlite_schema.c (4) */
 		err = each(&freeze, ctx);
 		if (err)
 			return err;
@@ -412,6 +456,17 @@ sqlite_freezes(struct store *store, store_each_freeze *each, void *ctx)
 			return err;
 	}
 	return NULL;
+}
+
+struct writ_err *
+sqlite_is_frozen(struct sqlite *s, struct writ_bytes principal, enum revoke_what *ret)
+{
+	struct writ_err *err;
+	int64_t what;
+
+	err = sqlite_number(s, Q_FROZEN, 0, &what, VALUES(V_TEXT(principal)));
+	*ret = (enum revoke_what)what;
+	return err;
 }
 
 struct writ_err *

@@ -131,7 +131,7 @@ no_memory(const struct gathered *g)
 	return writ_fail(WRIT_EXHAUSTED, "no memory for an answer of more than %zu lines", g->n);
 }
 
-/* Leaves end with their edges (sqlite.c, 4): nothing is written of them. */
+/* Leaves end with their edges (sqlite_schema.c, 3): nothing is written of them. */
 static struct writ_err *
 certs_gather(struct sqlite *s, const struct store_item *item, struct gathered *ret)
 {
@@ -240,7 +240,7 @@ key_block(struct sqlite *s, const struct store_item *item)
 
 /* ---- freezing ---- */
 
-/* sqlite.c (5) */
+/* sqlite_schema.c (4) */
 static struct writ_bytes
 frozen_name(const struct store_revoke *revoke, char out[STORE_PRINCIPAL_MAX + 2])
 {
