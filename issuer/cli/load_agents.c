@@ -195,20 +195,16 @@ took_leaf(struct load *l, struct load_agent *a, const json_t *o)
 	int64_t at_ms;
 	uint32_t ca;
 	struct writ_err *err;
+	void *grown;
 
 	if (!writ_unhex(writ_str(api_text(o, "serial")), serial, sizeof(serial)) ||
 	    !writ_time_from_rfc3339(writ_str(api_text(o, "not_after")), &not_after) ||
 	    !writ_time_from_rfc3339(writ_str(api_text(o, "renew_at")), &renew_at))
 		return writ_fail(WRIT_BROKEN, "an issued leaf came without its serial, not_after or renew_at");
-	if (a->n_serials == a->cap_serials) {
-		const size_t cap = a->cap_serials == 0 ? 4 : 2 * a->cap_serials;
-		void *grown = realloc(a->serials, cap * sizeof(*a->serials));
-
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for serials");
-		a->serials = grown;
-		a->cap_serials = cap;
-	}
+	grown = writ_room(a->serials, a->n_serials, &a->cap_serials, sizeof(*a->serials), 4);
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for serials");
+	a->serials = grown;
 	memcpy(a->serials[a->n_serials++], serial, sizeof(serial));
 	err = load_watch_ca(&l->watch, writ_str(api_text(o, "chain")), writ_str(api_text(o, "certificate")), &ca);
 	if (!err)

@@ -209,6 +209,7 @@ segments_find(const char *dir, struct segments *ret)
 {
 	DIR *d = opendir(dir);
 	struct dirent *entry;
+	size_t cap = 0;
 
 	*ret = (struct segments){ 0 };
 	if (!d)
@@ -219,7 +220,7 @@ segments_find(const char *dir, struct segments *ret)
 
 		if (!name_read(entry->d_name, &first))
 			continue;
-		grown = ret->n % 64 == 0 ? realloc(ret->first, (ret->n + 64) * sizeof(first)) : ret->first;
+		grown = writ_room(ret->first, ret->n, &cap, sizeof(first), 64);
 		if (!grown) {
 			closedir(d);
 			return writ_fail(WRIT_EXHAUSTED, "no memory for the names of %zu segments", ret->n);

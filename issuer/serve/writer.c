@@ -168,21 +168,14 @@ wait_for_cut(struct writer *w)
 }
 
 WRIT_CHECKED static struct writ_err *
-done_add(struct writer *w, const uint64_t *owed, size_t n)
+done_add(struct writer *w, uint64_t owed)
 {
-	if (n == 0)
-		return NULL;
-	if (w->n_done + n > w->cap_done) {
-		const size_t cap = 2 * (w->n_done + n);
-		uint64_t *grown = realloc(w->done, cap * sizeof(*grown));
+	uint64_t *grown = writ_room(w->done, w->n_done, &w->cap_done, sizeof(*grown), 64);
 
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for what the signer has acknowledged");
-		w->done = grown;
-		w->cap_done = cap;
-	}
-	memcpy(w->done + w->n_done, owed, n * sizeof(*owed));
-	w->n_done += n;
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for what the signer has acknowledged");
+	w->done = grown;
+	w->done[w->n_done++] = owed;
 	return NULL;
 }
 
@@ -210,9 +203,9 @@ revoke_tell(struct writer *w, struct job *job)
 	err = control_revocation(w->control, list, item->n_revoked, (const uint8_t(*)[EDGE_ID_LEN])item->edges, item->n_edges,
 				 item->now, &logged);
 	job->logged = !err && logged;
-	if (err)
+	if (err || item->owed == 0)
 		return err;
-	return done_add(w, &item->owed, item->owed > 0);
+	return done_add(w, item->owed);
 }
 
 /* Store, then signer, then status: after this no new `good` is signed for any of them (I8). */

@@ -134,21 +134,6 @@ ledger_freep(struct ledger **l)
 	ledger_free(*l);
 }
 
-/* Twice as large as it must be, or NULL: memory is gone. */
-static void *
-grown(void *old, size_t n, size_t *cap, size_t item)
-{
-	const size_t want = *cap == 0 ? 16 : 2 * *cap;
-	void *p;
-
-	if (n < *cap)
-		return old;
-	p = realloc(old, want * item);
-	if (p)
-		*cap = want;
-	return p;
-}
-
 /* ---- rows ---- */
 
 /* Newest first: that is where nearly every question leads. */
@@ -248,7 +233,7 @@ ca_make(struct ledger *l, const uint8_t key[8], unsigned first, struct ca **ret)
 	*ret = ca_find(l, key);
 	if (*ret)
 		return NULL;
-	cas = grown(l->cas, l->n_cas, &l->cap_cas, sizeof(*cas));
+	cas = writ_room(l->cas, l->n_cas, &l->cap_cas, sizeof(*cas), 16);
 	if (!cas)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for issuing key %zu in the ledger", l->n_cas);
 	l->cas = cas;
@@ -262,12 +247,13 @@ ca_make(struct ledger *l, const uint8_t key[8], unsigned first, struct ca **ret)
 static struct writ_err *
 place_take(struct ledger *l, size_t *ret)
 {
-	struct list **lists;
+	struct list **lists = NULL;
 
 	for (*ret = 0; *ret < l->n_lists; ++*ret)
 		if (!l->lists[*ret])
 			return NULL;
-	lists = l->n_lists <= UINT16_MAX ? grown(l->lists, l->n_lists, &l->cap_lists, sizeof(struct list *)) : NULL;
+	if (l->n_lists <= UINT16_MAX)
+		lists = writ_room(l->lists, l->n_lists, &l->cap_lists, sizeof(struct list *), 16);
 	if (!lists)
 		return writ_fail(WRIT_EXHAUSTED, "no room for list %zu in the ledger", l->n_lists);
 	l->lists = lists;
@@ -288,7 +274,7 @@ list_make(struct ledger *l, struct ca *ca)
 	err = place_take(l, &place);
 	if (err)
 		return err;
-	shards = grown(ca->shards, ca->n, &ca->cap, sizeof(struct list *));
+	shards = writ_room(ca->shards, ca->n, &ca->cap, sizeof(struct list *), 16);
 	if (shards)
 		ca->shards = shards;
 	list = shards ? calloc(1, sizeof(*list)) : NULL;
@@ -402,7 +388,7 @@ ledger_find(const struct ledger *l, const uint8_t serial[16], struct ledger_row 
 static struct writ_err *
 list_add(struct ledger *l, struct list *list, const uint8_t serial[16], const struct row *row)
 {
-	struct listed *listed = grown(list->listed, list->n, &list->cap, sizeof(*listed));
+	struct listed *listed = writ_room(list->listed, list->n, &list->cap, sizeof(*listed), 16);
 	struct writ_err *err;
 	uint8_t *der;
 
@@ -416,11 +402,10 @@ list_add(struct ledger *l, struct list *list, const uint8_t serial[16], const st
 	if (list->len + l->entry.len > CRL_BYTES_MAX)
 		return writ_fail(WRIT_EXHAUSTED, "a CRL of %zu entries has %zu bytes: the limit is %u", list->n, list->len,
 				 CRL_BYTES_MAX);
-	der = list->len + l->entry.len > list->room ? realloc(list->der, list->room ? 2 * list->room : 4096) : list->der;
+	/* By its last byte: the room begins, and grows, by more than an entry. */
+	der = writ_room(list->der, list->len + l->entry.len - 1, &list->room, 1, 4096);
 	if (!der)
 		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu entries of a CRL", list->n);
-	if (der != list->der || list->len + l->entry.len > list->room)
-		list->room = list->room ? 2 * list->room : 4096;
 	list->der = der;
 	memcpy(list->der + list->len, l->entry.data, l->entry.len);
 	list->len += l->entry.len;
@@ -470,7 +455,9 @@ ledger_count(const struct ledger *l, struct ledger_counts *ret)
 struct writ_err *
 ledger_edge(struct ledger *l, const uint8_t id[EDGE_ID], writ_time at, bool *ret_changed, bool *ret_listed)
 {
-	size_t low = 0, high = l->n_edges;
+	size_t low = 0, high = l->n_edges, cap = l->cap_edges;
+	uint8_t(*edges)[EDGE_ID];
+	uint32_t *edges_at;
 
 	*ret_changed = false;
 	*ret_listed = true;
@@ -490,18 +477,12 @@ ledger_edge(struct ledger *l, const uint8_t id[EDGE_ID], writ_time at, bool *ret
 		*ret_listed = false;
 		return NULL;
 	}
-	if (l->n_edges == l->cap_edges) {
-		const size_t cap = l->cap_edges == 0 ? 64 : 2 * l->cap_edges;
-		uint8_t(*edges)[EDGE_ID] = realloc(l->edges, cap * sizeof(*edges));
-		uint32_t *edges_at;
-
-		l->edges = edges ? edges : l->edges;
-		edges_at = edges ? realloc(l->edges_at, cap * sizeof(*edges_at)) : NULL;
-		if (!edges_at)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu revoked delegations", l->n_edges);
-		l->edges_at = edges_at;
-		l->cap_edges = cap;
-	}
+	edges = writ_room(l->edges, l->n_edges, &cap, sizeof(*edges), 64);
+	l->edges = edges ? edges : l->edges;
+	edges_at = edges ? writ_room(l->edges_at, l->n_edges, &l->cap_edges, sizeof(*edges_at), 64) : NULL;
+	if (!edges_at)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu revoked delegations", l->n_edges);
+	l->edges_at = edges_at;
 	memmove(l->edges + low + 1, l->edges + low, (l->n_edges - low) * sizeof(*l->edges));
 	memmove(l->edges_at + low + 1, l->edges_at + low, (l->n_edges - low) * sizeof(*l->edges_at));
 	memcpy(l->edges[low], id, EDGE_ID);

@@ -70,15 +70,11 @@ unknown_note(struct signer *s)
 static struct writ_err *
 owe(struct signer *s, const struct owed *end)
 {
-	if (s->n_owed == s->cap_owed) {
-		const size_t cap = s->cap_owed == 0 ? 64 : 2 * s->cap_owed;
-		struct owed *grown = realloc(s->owed, cap * sizeof(*grown));
+	struct owed *grown = writ_room(s->owed, s->n_owed, &s->cap_owed, sizeof(*grown), 64);
 
-		if (!grown)
-			return writ_fail(WRIT_EXHAUSTED, "no memory for %zu owed entries", s->n_owed);
-		s->owed = grown;
-		s->cap_owed = cap;
-	}
+	if (!grown)
+		return writ_fail(WRIT_EXHAUSTED, "no memory for %zu owed entries", s->n_owed);
+	s->owed = grown;
 	s->owed[s->n_owed++] = *end;
 	return NULL;
 }
