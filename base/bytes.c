@@ -33,7 +33,7 @@ writ_same(struct writ_bytes a, struct writ_bytes b)
 }
 
 static struct writ_err *
-buf_reserve(struct writ_buf *buf, size_t more)
+buf_enlarge(struct writ_buf *buf, size_t more)
 {
 	size_t cap = buf->cap > 0 ? buf->cap : BUF_FIRST;
 	uint8_t *data;
@@ -41,8 +41,6 @@ buf_reserve(struct writ_buf *buf, size_t more)
 	if (buf->len > buf->limit || more > buf->limit - buf->len)
 		return writ_fail(WRIT_EXHAUSTED, "%zu bytes do not fit: the buffer's limit is %zu and it holds %zu",
 				 more, buf->limit, buf->len);
-	if (buf->len + more <= buf->cap)
-		return NULL;
 	while (cap < buf->len + more && cap <= buf->limit / 2)
 		cap *= 2;
 	if (cap < buf->len + more || cap > buf->limit)
@@ -59,6 +57,14 @@ buf_reserve(struct writ_buf *buf, size_t more)
 	buf->data = data;
 	buf->cap = cap;
 	return NULL;
+}
+
+static inline struct writ_err *
+buf_reserve(struct writ_buf *buf, size_t more)
+{
+	const bool fits = more <= buf->cap - buf->len && buf->len + more <= buf->limit;
+
+	return fits ? NULL : buf_enlarge(buf, more);
 }
 
 struct writ_err *

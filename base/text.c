@@ -61,11 +61,11 @@ base64_write(const char *digits, bool pad, struct writ_bytes in, struct writ_buf
 	err = writ_buf_grow(ret, 4 * whole + tail, &out);
 	if (err)
 		return err;
-	for (size_t i = 0; i < whole; i++, p += 3) {
-		*out++ = (uint8_t)digits[p[0] >> 2];
-		*out++ = (uint8_t)digits[(p[0] & 3) << 4 | p[1] >> 4];
-		*out++ = (uint8_t)digits[(p[1] & 15) << 2 | p[2] >> 6];
-		*out++ = (uint8_t)digits[p[2] & 63];
+	for (size_t i = 0; i < whole; i++, p += 3, out += 4) {
+		const uint32_t three = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+		const char four[4] = { digits[three >> 18], digits[three >> 12 & 63], digits[three >> 6 & 63], digits[three & 63] };
+
+		memcpy(out, four, sizeof(four));
 	}
 	if (left == 0)
 		return NULL;

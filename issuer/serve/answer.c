@@ -228,18 +228,21 @@ answer_delegated(const struct store_edge *edge, struct writ_bytes rule, struct w
 	return out_done(&out);
 }
 
+#define PEM_LINE 48 /* bytes: 64 digits (RFC 7468 2) */
+
 /* Base64 needs no escape but for its line ends, so it is not looked at letter by letter. */
 struct writ_err *
 answer_pem(struct writ_bytes der, struct writ_buf *ret)
 {
-	AUTO(writ_buf_done) struct writ_buf base64 = WRIT_BUF(4 * LEAF_MAX);
 	struct out out = out_to(ret);
 
-	out.err = writ_base64(der, &base64);
 	put(&out, WRIT_LIT("\"-----BEGIN CERTIFICATE-----\\n"));
-	for (size_t at = 0; at < base64.len; at += 64) { /* RFC 7468 2 */
-		put(&out, (struct writ_bytes){ base64.data + at, base64.len - at < 64 ? base64.len - at : 64 });
+	while (der.len > 0 && !out.err) {
+		const size_t n = der.len < PEM_LINE ? der.len : PEM_LINE;
+
+		out.err = writ_base64((struct writ_bytes){ der.data, n }, ret);
 		put(&out, WRIT_LIT("\\n"));
+		der = (struct writ_bytes){ der.data + n, der.len - n };
 	}
 	put(&out, WRIT_LIT("-----END CERTIFICATE-----\\n\""));
 	return out_done(&out);
