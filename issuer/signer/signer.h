@@ -2,7 +2,9 @@
  * The signer from inside: what its parts share.  Read serve.c first: a wake-up of the loop; then messages.c: the table of what is allowed when.
  *
  *	gate.c		is this TBS a leaf of ours, now?				pure
- *	ledger.c	live serials; what CRLs must say				no I/O
+ *	ledger.c	live serials: issued, and how they ended			no I/O
+ *	ledger_lists.c	what CRLs must say						no I/O
+ *	ledger_tell.c	all that the ledger holds, told to a snapshot			no I/O
  *	attest.c	custody statements, for auditors
  *	entries.c	what is written into the journal
  *	replay.c	what a start finds: a snapshot, and the entries behind it
