@@ -1,57 +1,8 @@
 /*
- * The signer wire's messages, encoded and decoded: one function a direction, fields in the order of the struct.
- *
- * One text has one meaning: a decoder accepts a body only if it is what the encoder would write of the values read, so
- * booleans are 0 or 1, counts are bounded before they are believed, and nothing may follow.  Knows no socket but in
- * signer_call().
+ * The signer wire's messages but HEALTH, encoded and decoded: one function a direction, fields in the order of the
+ * struct.  Knows no socket.
  */
-#include "issuer/signer/wire.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "base/text.h"
-
-static struct body_out
-body_write(struct writ_buf *buf)
-{
-	return (struct body_out){ .buf = buf };
-}
-
-static struct writ_err *
-written(const struct body_out *out, const char *what)
-{
-	if (out->failed)
-		return writ_fail(WRIT_EXHAUSTED, "a %s message is over the %zu bytes of a frame", what,
-				 out->buf->limit);
-	return NULL;
-}
-
-static struct writ_err *
-read_all(const struct body_in *in, bool values_ok, const char *what)
-{
-	if (!body_done(in))
-		return writ_fail(WRIT_INVALID, "a %s message is %s", what, in->failed ? "cut short" : "too long");
-	if (!values_ok)
-		return writ_fail(WRIT_INVALID, "a %s message has a value out of bounds", what);
-	return NULL;
-}
-
-static bool
-get_bool(struct body_in *in, bool *ok)
-{
-	const uint8_t v = body_get8(in);
-
-	*ok = *ok && v <= 1;
-	return v == 1;
-}
-
-static void
-put_fixed(struct body_out *out, const uint8_t *data, size_t len)
-{
-	body_put(out, (struct writ_bytes){ data, len });
-}
+#include "issuer/signer/wire_body.h"
 
 struct writ_err *
 signer_hello_write(const struct signer_hello *m, struct writ_buf *ret)
@@ -164,18 +115,6 @@ signer_revoke_write(const struct signer_revoke *m, struct writ_buf *ret)
 	for (size_t i = 0; i < m->n_edges && i < SIGNER_REVOKE_MAX; i++)
 		put_fixed(&out, m->edges[i], EDGE_ID);
 	return written(&out, "REVOKE");
-}
-
-/* A count, or 0 and a failure when it is over the limit. */
-static size_t
-get_count(struct body_in *in, size_t max, bool *ok)
-{
-	const size_t n = body_get16(in);
-
-	if (n <= max)
-		return n;
-	*ok = false;
-	return 0;
 }
 
 struct writ_err *
@@ -371,73 +310,6 @@ signer_settled_read(struct writ_bytes body, struct signer_settled *ret)
 	return read_all(&in, true, "SETTLED");
 }
 
-/* ---- times ---- */
-
-const unsigned signer_bounds_ms[SIGNER_BOUNDS] = { 1, 5, 10, 50, 100, 200, 500, 1000, 2000, 5000 };
-
-void
-signer_times_note(struct signer_times *times, int64_t ms)
-{
-	const uint64_t took_ms = ms > 0 ? (uint64_t)ms : 0;
-	size_t i = 0;
-
-	while (i < SIGNER_BOUNDS && took_ms > signer_bounds_ms[i])
-		i++;
-	times->n[i]++;
-	times->sum_ms += took_ms;
-}
-
-const char *
-device_refusal_name(enum device_refusal why)
-{
-	static const char *const names[DEVICE_REFUSALS] = { "full", "share", "late", "away", "gone" };
-
-	return names[why];
-}
-
-static void
-times_put(struct body_out *out, const struct signer_times *times)
-{
-	for (size_t i = 0; i <= SIGNER_BOUNDS; i++)
-		body_put64(out, times->n[i]);
-	body_put64(out, times->sum_ms);
-}
-
-static void
-times_get(struct body_in *in, struct signer_times *ret)
-{
-	for (size_t i = 0; i <= SIGNER_BOUNDS; i++)
-		ret->n[i] = body_get64(in);
-	ret->sum_ms = body_get64(in);
-}
-
-const char *
-signer_device_name(enum signer_device device)
-{
-	static const char *const names[] = { [SIGNER_DEVICE_DOWN] = "down",
-					     [SIGNER_DEVICE_UP] = "up",
-					     [SIGNER_DEVICE_DEGRADED] = "degraded",
-					     [SIGNER_DEVICE_LOCKED] = "locked" };
-
-	return names[device];
-}
-
-static void
-put_text(struct body_out *out, const char *text, size_t max)
-{
-	body_put_bytes(out, (struct writ_bytes){ (const uint8_t *)text, strnlen(text, max) });
-}
-
-static void
-get_text(struct body_in *in, bool *ok, char *out, size_t out_len)
-{
-	const struct writ_bytes text = body_get_bytes(in);
-
-	*ok = *ok && text.len < out_len && writ_is_clean_utf8(text);
-	if (*ok && text.len > 0)
-		memcpy(out, text.data, text.len);
-}
-
 struct writ_err *
 signer_certs_write(const struct signer_certs *m, struct writ_buf *ret)
 {
@@ -514,73 +386,6 @@ signer_certs_are_read(struct writ_bytes body, struct signer_certs_are *ret)
 }
 
 struct writ_err *
-signer_health_write(const struct signer_health *m, struct writ_buf *ret)
-{
-	struct body_out out = body_write(ret);
-
-	body_put8(&out, m->can_issue);
-	body_put8(&out, m->device_up);
-	body_put8(&out, (uint8_t)m->device);
-	body_put64(&out, (uint64_t)m->device_since);
-	body_put64(&out, m->device_latency_us);
-	body_put64(&out, m->device_failed);
-	body_put32(&out, m->keys_quarantined);
-	put_text(&out, m->device_why, sizeof(m->device_why));
-	put_text(&out, m->device_last_error, sizeof(m->device_last_error));
-	body_put64(&out, m->entries);
-	body_put64(&out, m->issued);
-	body_put64(&out, m->revoked_live);
-	body_put64(&out, m->owed);
-	body_put64(&out, m->unknown_asked);
-	body_put32(&out, m->device_queue);
-	body_put32(&out, m->clock_accepted);
-	for (size_t i = 0; i < DEVICE_REFUSALS; i++)
-		body_put64(&out, m->device_refused[i]);
-	times_put(&out, &m->device_waited);
-	times_put(&out, &m->device_signed);
-	body_put64(&out, (uint64_t)m->issuing_until);
-	body_put64(&out, m->changes);
-	put_text(&out, m->why, sizeof(m->why));
-	return written(&out, "health");
-}
-
-struct writ_err *
-signer_health_read(struct writ_bytes body, struct signer_health *ret)
-{
-	struct body_in in = body_read(body);
-	bool ok = true;
-	uint8_t state;
-
-	*ret = (struct signer_health){ 0 };
-	ret->can_issue = get_bool(&in, &ok);
-	ret->device_up = get_bool(&in, &ok);
-	state = body_get8(&in);
-	ok = ok && state <= SIGNER_DEVICE_LOCKED;
-	ret->device = (enum signer_device)state;
-	ret->device_since = (writ_time)body_get64(&in);
-	ret->device_latency_us = body_get64(&in);
-	ret->device_failed = body_get64(&in);
-	ret->keys_quarantined = body_get32(&in);
-	get_text(&in, &ok, ret->device_why, sizeof(ret->device_why));
-	get_text(&in, &ok, ret->device_last_error, sizeof(ret->device_last_error));
-	ret->entries = body_get64(&in);
-	ret->issued = body_get64(&in);
-	ret->revoked_live = body_get64(&in);
-	ret->owed = body_get64(&in);
-	ret->unknown_asked = body_get64(&in);
-	ret->device_queue = body_get32(&in);
-	ret->clock_accepted = body_get32(&in);
-	for (size_t i = 0; i < DEVICE_REFUSALS; i++)
-		ret->device_refused[i] = body_get64(&in);
-	times_get(&in, &ret->device_waited);
-	times_get(&in, &ret->device_signed);
-	ret->issuing_until = (writ_time)body_get64(&in);
-	ret->changes = body_get64(&in);
-	get_text(&in, &ok, ret->why, sizeof(ret->why));
-	return read_all(&in, ok, "health");
-}
-
-struct writ_err *
 signer_error_write(const struct writ_err *refused, struct writ_buf *ret)
 {
 	struct body_out out = body_write(ret);
@@ -606,102 +411,4 @@ signer_error_read(struct writ_bytes body)
 		return writ_fail(WRIT_BROKEN, "the signer's error answer is malformed");
 	err = writ_fail((enum writ_code)code, "%.*s", (int)text.len, text.len > 0 ? (const char *)text.data : "");
 	return writ_retry_after(err, retry_after_s);
-}
-
-/* ---- URLs ---- */
-
-static char *
-key_url(const char *status_url, const char *folder, const uint8_t key_id[20], const char *suffix,
-	char out[SIGNER_URL_MAX])
-{
-	char hex[41];
-
-	snprintf(out, SIGNER_URL_MAX, "%s/%s/%s.%s", status_url, folder,
-		 writ_hex((struct writ_bytes){ key_id, 20 }, hex), suffix);
-	return out;
-}
-
-char *
-signer_crl_url(const char *status_url, const uint8_t key_id[20], unsigned shard, char out[SIGNER_URL_MAX])
-{
-	char hex[41];
-
-	if (shard == 0)
-		return key_url(status_url, "crl", key_id, "crl", out);
-	snprintf(out, SIGNER_URL_MAX, "%s/crl/%s-%u.crl", status_url, writ_hex((struct writ_bytes){ key_id, 20 }, hex),
-		 shard);
-	return out;
-}
-
-/* Strict: one way to write a number. */
-bool
-signer_crl_shard(struct writ_bytes first_url, struct writ_bytes url, unsigned *ret_shard)
-{
-	const size_t suffix = strlen(".crl"), stem = first_url.len - suffix;
-	unsigned shard = 0;
-
-	*ret_shard = 0;
-	if (writ_equal(url, first_url))
-		return true;
-	if (url.len < stem + 2 + suffix || url.len > stem + 6 + suffix || memcmp(url.data, first_url.data, stem) != 0 ||
-	    url.data[stem] != '-' || url.data[stem + 1] == '0' ||
-	    memcmp(url.data + url.len - suffix, first_url.data + stem, suffix) != 0)
-		return false;
-	for (size_t i = stem + 1; i < url.len - suffix; i++) {
-		if (url.data[i] < '0' || url.data[i] > '9')
-			return false;
-		shard = shard * 10 + (unsigned)(url.data[i] - '0');
-	}
-	*ret_shard = shard;
-	return shard <= UINT16_MAX;
-}
-
-char *
-signer_ca_url(const char *status_url, const uint8_t key_id[20], char out[SIGNER_URL_MAX])
-{
-	return key_url(status_url, "ca", key_id, "cer", out);
-}
-
-char *
-signer_ocsp_url(const char *status_url, char out[SIGNER_URL_MAX])
-{
-	snprintf(out, SIGNER_URL_MAX, "%s/ocsp", status_url);
-	return out;
-}
-
-/* ---- the client's blocking use ---- */
-
-static struct writ_err *
-answer_check(const struct frame *frame, enum signer_message type, struct writ_buf *ret_body)
-{
-	if (frame->type == SIGNER_ERROR)
-		return signer_error_read(frame->body);
-	if (frame->type != (type | SIGNER_ANSWER) || frame->id != 1)
-		return writ_fail(WRIT_BROKEN, "the signer answered %u to message %u", frame->type, (unsigned)type);
-	return writ_buf_add(ret_body, frame->body);
-}
-
-struct writ_err *
-signer_call(int sock, enum signer_message type, struct writ_bytes body, struct writ_buf *ret_body, int *ret_fd,
-	    int timeout_ms)
-{
-	uint8_t *packet = malloc(FRAME_MAX);
-	struct writ_err *err;
-	struct frame frame;
-
-	if (ret_fd)
-		*ret_fd = -1;
-	if (!packet)
-		return writ_fail(WRIT_EXHAUSTED, "no memory for a frame");
-	err = frame_send(sock, (uint16_t)type, 1, body, -1, timeout_ms);
-	if (!err)
-		err = frame_receive(sock, packet, &frame, ret_fd, timeout_ms);
-	if (!err)
-		err = answer_check(&frame, type, ret_body);
-	free(packet);
-	if (err && ret_fd && *ret_fd >= 0) {
-		close(*ret_fd);
-		*ret_fd = -1;
-	}
-	return err;
 }
