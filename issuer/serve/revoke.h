@@ -1,6 +1,6 @@
 /*
  * Revocation: POST /v1/tasks/ID/complete and POST /v1/revocations, which also freezes (freeze.h).  Who may is delegation.md's R0; how it takes force,
- * writer.c's.
+ * writer_group.c's.
  */
 #ifndef WRIT_ISSUER_SERVE_REVOKE_H
 #define WRIT_ISSUER_SERVE_REVOKE_H
