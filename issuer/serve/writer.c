@@ -16,6 +16,8 @@
 #include "issuer/serve/feed.h"
 #include "issuer/serve/writer_group.h"
 
+#define GATHER_LEAST 8	 /* leaves under way, from where on others are waited for, */
+#define GATHER_MS 5
 #define PRUNE_ROWS 200	 /* of a transaction of their own, when nothing else is to be done: 2 ms */
 #define PRUNE_MORE_MS 20 /* from one of these to the next: 10,000 rows a second */
 #define DONE_MAX 65536	 /* acknowledged numbers gathered before the outbox is told */
@@ -42,45 +44,88 @@ writer_revision(const struct writer *w, struct writ_bytes task)
 
 /* ---- the queue ---- */
 
-void
-writer_put(struct writer *w, struct job *first, size_t n)
-{
-	struct job *last = first;
-
-	if (!first)
-		return;
-	while (last->next)
-		last = last->next;
-	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, (int64_t)n);
-	pthread_mutex_lock(&w->lock);
-	*w->end = first;
-	w->end = &last->next;
-	pthread_cond_signal(&w->more);
-	pthread_mutex_unlock(&w->lock);
-}
-
 static bool
 is_alone(const struct job *job)
 {
 	return !job->loop;
 }
 
+/* What takes something away from somebody, or what a person waits for. */
+static bool
+is_urgent(const struct job *job)
+{
+	return is_alone(job) || (job->item.op != STORE_ISSUE && job->item.op != STORE_OPEN_TASK && job->item.op != STORE_ADD_EDGE);
+}
+
+void
+writer_put(struct writer *w, struct job *first, size_t n)
+{
+	struct job *last = first;
+	bool urgent;
+
+	if (!first)
+		return;
+	urgent = is_urgent(first);
+	for (; last->next; last = last->next)
+		urgent = urgent || is_urgent(last->next);
+	metrics_add(&w->serve->metrics, METRIC_WRITER_QUEUE, (int64_t)n);
+	pthread_mutex_lock(&w->lock);
+	*w->end = first;
+	w->end = &last->next;
+	w->n_queued += n;
+	w->urgent = w->urgent || urgent;
+	if (w->urgent || w->n_queued >= w->wanted)
+		pthread_cond_signal(&w->more);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Until `wanted` jobs are queued, one of them is urgent, or the time is up.  The lock is held. */
+static void
+queue_wait(struct writer *w, size_t wanted, long ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until); /* a clock that is set back must not make the wait longer */
+	until.tv_nsec += ms * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	w->wanted = wanted;
+	while (w->n_queued < wanted && !w->urgent && !w->stop &&
+	       pthread_cond_clockwait(&w->more, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+		;
+	w->wanted = 0;
+}
+
+/*
+ * A group costs some 400 us beside its leaves: two waits for the disk, and pages that each group writes once.  So when
+ * many are on their way, half of them are waited for, a moment: as many again come while these are written.
+ */
+static size_t
+worth_waiting_for(const struct writer *w)
+{
+	uint64_t under_way = 0;
+
+	for (unsigned i = 0; i < w->serve->n_loops; i++) {
+		const uint64_t settled = atomic_load(&w->serve->loops[i].settled);
+
+		under_way += atomic_load(&w->serve->loops[i].begun) - settled;
+	}
+	if (under_way < GATHER_LEAST)
+		return 1;
+	return under_way / 2 < WRITER_GROUP_MAX ? under_way / 2 : WRITER_GROUP_MAX;
+}
+
 /* The next group: jobs up to the first that runs alone, or that one.  Waits a moment for the first; false: stop. */
 static bool
 group_take(struct writer *w, size_t *ret_n)
 {
-	struct timespec until;
 	size_t n = 0;
 	bool stop;
 
-	clock_gettime(CLOCK_MONOTONIC, &until); /* a clock that is set back must not make the wait longer */
-	until.tv_nsec += (w->prune_more || w->n_done > 0 ? PRUNE_MORE_MS : WRITER_WAIT_MS) * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&w->lock);
-	while (!w->first && !w->stop &&
-	       pthread_cond_clockwait(&w->more, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
-		;
+	queue_wait(w, 1, w->prune_more || w->n_done > 0 ? PRUNE_MORE_MS : WRITER_WAIT_MS);
+	if (w->first)
+		queue_wait(w, worth_waiting_for(w), GATHER_MS);
 	while (w->first && n < WRITER_GROUP_MAX && (n == 0 || !is_alone(w->first))) {
 		struct job *job = w->first;
 
@@ -92,6 +137,8 @@ group_take(struct writer *w, size_t *ret_n)
 		if (is_alone(job))
 			break;
 	}
+	w->n_queued -= n;
+	w->urgent = w->first != NULL; /* what was queued behind one that runs alone has waited */
 	stop = w->stop && n == 0;
 	pthread_mutex_unlock(&w->lock);
 	*ret_n = n;

@@ -29,8 +29,12 @@ struct writer {
 	bool started;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
-	struct job *first, **end; /* under the lock */
-	bool stop;		  /* under the lock */
+	/* under the lock: */
+	struct job *first, **end;
+	size_t n_queued;
+	size_t wanted; /* before so many are queued the thread need not be woken */
+	bool urgent;   /* one that is queued waits for nobody */
+	bool stop;
 
 	/* the thread's own: */
 	struct clock now;
