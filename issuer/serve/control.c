@@ -11,7 +11,7 @@
 #include "issuer/log/json.h"
 #include "policy/policy.h"
 
-#define AHEAD 32 /* frames sent before the first answer is read; below the 64 a connection may have */
+#define AHEAD 32 /* frames sent before the first answer is read; below SIGNER_OUTSTANDING_MAX */
 
 static void
 freep(void *p)

@@ -1,7 +1,7 @@
 /*
  * The signer wire: the few fixed messages between issuer and signer (DESIGN.md, Wire).
  *
- * SOCK_SEQPACKET on RUN/signer.sock, base/frame.h frames, 64 outstanding requests a connection, answers in any order carrying the request's id.
+ * SOCK_SEQPACKET on RUN/signer.sock, base/frame.h frames, SIGNER_OUTSTANDING_MAX requests a connection, answers in any order carrying the request's id.
  * A connection a loop thread, and one for store and control.  wire.c and wire_health.c encode and decode both directions; only wire_call.c has to do
  * with a socket; wire_urls.c has the URLs.  Every decoder is strict: a short, long or foreign body is an error.  Which message is allowed when is a table in signer/messages.c.
  * Thread-safe: no state.

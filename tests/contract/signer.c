@@ -529,7 +529,7 @@ a_leaf_is_journalled_signed_and_verifies(void **state)
 }
 
 static void
-sixty_four_leaves_may_be_under_way_at_once(void **state)
+as_many_leaves_may_be_under_way_as_a_connection_has_room_for(void **state)
 {
 	static uint8_t packet[FRAME_MAX];
 	const struct writ_bytes body = leaf_body(our_tbs(&house), "{}");
@@ -2314,7 +2314,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_leaf_is_journalled_signed_and_verifies),
-		cmocka_unit_test(sixty_four_leaves_may_be_under_way_at_once),
+		cmocka_unit_test(as_many_leaves_may_be_under_way_as_a_connection_has_room_for),
 		cmocka_unit_test(a_live_leaf_is_good_with_either_hash),
 		cmocka_unit_test(a_revoked_leaf_is_revoked_in_ocsp_and_crl_at_once),
 		cmocka_unit_test(an_aborted_serial_is_never_good_again),
